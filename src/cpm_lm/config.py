@@ -1,0 +1,138 @@
+"""The shape of a model: what a checkpoint's tensors alone do not say.
+
+Knows numbers and JSON; does not know files of weights, tokenizers or engines.
+The names are those of Hugging Face's GPT-2 configuration, so that a store's
+`config.json` is read by other tools as it is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cpm_lm.errors import ConfigError
+
+__all__ = ["GPTConfig"]
+
+# What the original's own configuration files call the same numbers.
+MEGATRON_NAMES = {
+    "num_layers": "n_layer",
+    "hidden_size": "n_embd",
+    "num_attention_heads": "n_head",
+    "max_sequence_length": "n_positions",
+    "max_position_embeddings": "n_positions",
+}
+
+# Keys of published configurations that do not change what the network computes at inference.
+INERT_KEYS = frozenset(
+    "_name_or_path architectures attn_pdrop attention_dropout_prob attention_probs_dropout_prob "
+    "bos_token_id dtype embd_pdrop embedding_dropout_prob eos_token_id gradient_checkpointing "
+    "hidden_dropout_prob initializer_range make_vocab_size_divisible_by model_type n_special "
+    "output_dropout_prob pad_token_id predict_special_tokens resid_pdrop summary_activation "
+    "summary_first_dropout summary_proj_to_labels summary_type summary_use_proj "
+    "task_specific_params tie_word_embeddings tokenizer_class torch_dtype transformers_version "
+    "use_cache".split()
+)
+
+# Keys that would change the mathematics, with the only values this network has.
+FIXED_KEYS = {
+    "n_inner": (None,),
+    "scale_attn_weights": (True,),
+    "scale_attn_by_inverse_layer_idx": (False,),
+    "reorder_and_upcast_attn": (False,),
+    "add_cross_attention": (False,),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class GPTConfig:
+    """The shape of a GPT.
+
+    Raises:
+        ConfigError: a number is not positive, or the heads do not divide the width.
+    """
+
+    vocab_size: int
+    """V, the number of pieces, rows of the word embedding."""
+    n_positions: int
+    """The longest context in tokens, rows of the position embedding."""
+    n_embd: int
+    """D, the width of the residual stream."""
+    n_layer: int
+    """L, the number of blocks."""
+    n_head: int
+    """N, the number of attention heads; must divide n_embd."""
+    layer_norm_epsilon: float = 1e-5
+    """Added to the variance in every LayerNorm (the original: 1e-5)."""
+    activation_function: str = "gelu_new"
+    """`gelu_new`, the original's tanh form, or `gelu`, the erf form of other families."""
+
+    def __post_init__(self) -> None:
+        for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ConfigError(f"{name} is {value!r}; a positive whole number was expected")
+        if self.n_embd % self.n_head:
+            raise ConfigError(f"n_head {self.n_head} does not divide n_embd {self.n_embd}")
+        if not 0 < self.layer_norm_epsilon < 1:
+            raise ConfigError(f"layer_norm_epsilon is {self.layer_norm_epsilon}; expected 0 to 1")
+        if self.activation_function not in ("gelu_new", "gelu"):
+            raise ConfigError(
+                f"activation_function is {self.activation_function!r}; "
+                "expected 'gelu_new' (tanh) or 'gelu' (erf)"
+            )
+
+    @property
+    def head_size(self) -> int:
+        """H, the size of one attention head."""
+        return self.n_embd // self.n_head
+
+    @property
+    def parameter_count(self) -> int:
+        """The number of trained numbers, the tied output matrix counted once.
+
+        2,597,073,920 for CPM-LM.
+        """
+        D = self.n_embd
+        block = 12 * D * D + 13 * D
+        return (self.vocab_size + self.n_positions) * D + self.n_layer * block + 2 * D
+
+    @property
+    def node_bytes(self) -> int:
+        """Bytes of keys and values that one token holds in float32."""
+        return 2 * 4 * self.n_layer * self.n_embd
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> GPTConfig:
+        """Read a configuration in Hugging Face's or in the original's names.
+
+        Raises:
+            ConfigError: a name is missing, unknown, or would change the mathematics.
+        """
+        values = {MEGATRON_NAMES.get(key, key): value for key, value in values.items()}
+        if "n_ctx" in values:  # an older name of the same number
+            values.setdefault("n_positions", values["n_ctx"])
+            del values["n_ctx"]
+        for key, allowed in FIXED_KEYS.items():
+            value = values.pop(key, allowed[0])
+            if value not in allowed and not (
+                key == "n_inner" and value == 4 * values.get("n_embd", 0)
+            ):
+                raise ConfigError(f"{key} is {value!r}; this network has only {allowed[0]!r}")
+        own = {field.name for field in dataclasses.fields(cls)}
+        if unknown := sorted(values.keys() - own - INERT_KEYS):
+            raise ConfigError(f"unknown names in the model configuration: {', '.join(unknown)}")
+        required = ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head")
+        if missing := [name for name in required if name not in values]:
+            raise ConfigError(f"missing in the model configuration: {', '.join(missing)}")
+        return cls(**{name: values[name] for name in sorted(own & values.keys())})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the configuration as Hugging Face's GPT-2 reads it."""
+        return {
+            "architectures": ["GPT2LMHeadModel"],
+            "model_type": "gpt2",
+            **dataclasses.asdict(self),
+        }

@@ -1,0 +1,224 @@
+"""Text to token ids and back, exactly as the model was trained.
+
+Knows pieces and ids; does not know models, prompts or sampling. What marks a word, a space or a
+line end inside a vocabulary stays in here: callers see text and ids.
+"""
+
+from __future__ import annotations
+
+import abc
+import operator
+import re
+from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
+from typing import Any, SupportsIndex
+
+from cpm_lm.errors import RequestError
+from cpm_lm.segmentation import words
+from cpm_lm.vocabulary import (
+    CONTROLS,
+    END,
+    MODEL_FILE,
+    NEWLINE,
+    SPACE,
+    UNKNOWN,
+    VOCAB_FILE,
+    read_vocabulary,
+    text_of,
+)
+
+__all__ = ["CPMTokenizer", "Decoder", "Tokenizer"]
+
+NEVER = "\uffff"
+"""Not a character, hence in no vocabulary: what stands for it becomes the unknown piece."""
+
+# A typed ▃ would forge a line end in a few-shot prompt, so it is unknown; a typed ▂ is the space
+# it was to the original. Half a surrogate pair (from undecodable bytes) has no encoding at all.
+TRANSLATION = {ord(" "): SPACE, ord("\n"): NEWLINE, ord(NEWLINE): NEVER}
+TRANSLATION |= dict.fromkeys(range(0xD800, 0xE000), NEVER)
+
+WORDS_AT_ONCE = 100
+
+JOINABLE = re.compile("[0-9A-Za-z\u4e00-\u9fd5]")
+"""The characters that jieba may join to their neighbours to make a word."""
+
+
+class Decoder(abc.ABC):
+    """Ids to text, one at a time; the parts joined are `Tokenizer.decode` of the ids."""
+
+    @abc.abstractmethod
+    def feed(self, token: SupportsIndex) -> str:
+        """Return the text that is settled now that this id has come; it may be empty."""
+
+    @abc.abstractmethod
+    def flush(self) -> str:
+        """Return what was held back, at the end of the ids."""
+
+
+class Tokenizer(abc.ABC):
+    """What every family of vocabularies offers."""
+
+    vocab_size: int
+    """The number of ids, 0 to vocab_size - 1."""
+    end_ids: frozenset[int]
+    """The ids that end a text."""
+    prefix_ids: tuple[int, ...]
+    """What goes before the ids of every prompt."""
+
+    @staticmethod
+    def load(directory: str | Path) -> Tokenizer:
+        """Read the vocabulary files in a directory.
+
+        Raises:
+            TokenizerError: files are missing, damaged, or do not fit together.
+        """
+        return CPMTokenizer.read(Path(directory))
+
+    @staticmethod
+    def files(directory: str | Path) -> tuple[str, ...]:
+        """Return the names of the files that `load` reads there; empty: no tokenizer there."""
+        directory = Path(directory)
+        if not (directory / MODEL_FILE).is_file():
+            return ()
+        return (MODEL_FILE, VOCAB_FILE) if (directory / VOCAB_FILE).is_file() else (MODEL_FILE,)
+
+    @abc.abstractmethod
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a text; none of them is a special token, whatever the text says."""
+
+    @abc.abstractmethod
+    def decode(self, ids: Iterable[SupportsIndex]) -> str:
+        """Return the text of ids.
+
+        Encoding is lossy: full-width punctuation becomes half-width, tabs and ideographic spaces
+        vanish, what is not in the vocabulary becomes `⁇`. So never cut a prompt off a result by
+        its length; decode the new ids only.
+
+        Raises:
+            RequestError: an id is not in the vocabulary.
+        """
+
+    @abc.abstractmethod
+    def decoder(self) -> Decoder:
+        """Return a new incremental decoder."""
+
+    @abc.abstractmethod
+    def piece(self, token: SupportsIndex) -> str:
+        """Return one id's text, or its name if it stands for no text (`<eod>`), for display.
+
+        Raises:
+            RequestError: the id is not in the vocabulary.
+        """
+
+    @abc.abstractmethod
+    def unknown_count(self, ids: Iterable[SupportsIndex]) -> int:
+        """Return how many of the ids stand for what is not in the vocabulary."""
+
+    @abc.abstractmethod
+    def tears(self, prompt: str) -> bool:
+        """Say whether a prompt ends where a word could go on, which its ids then cannot."""
+
+    def normalise(self, text: str) -> str:
+        """Return a text as it would come back from `decode`, e.g. a stop string."""
+        return self.decode(self.encode(text))
+
+
+class CPMTokenizer(Tokenizer):
+    """CPM's own: words by jieba, each word to pieces by a SentencePiece unigram model.
+
+    Also for models of the same kind: special pieces are found by name, not by number.
+
+    Args:
+        model: a sentencepiece.SentencePieceProcessor.
+        vocab: id by piece; the ids are 0 to vocab_size - 1, each once.
+
+    Source: data_util/tokenization_gpt2.py of the original (CPM-1-Generate).
+    """
+
+    prefix_ids = ()
+
+    def __init__(self, model: Any, vocab: dict[str, int]) -> None:
+        self._model = model
+        self._pieces = sorted(vocab, key=vocab.__getitem__)
+        # What the old model calls `<cls>` is not one of `vocab`'s names, and so is not one here.
+        controls = CONTROLS.union(p for p in vocab if model.is_control(model.piece_to_id(p)))
+        self._texts = ["" if piece in controls else text_of(piece) for piece in self._pieces]
+        self._unknown = vocab[UNKNOWN]
+        # What is not in here becomes the unknown id; no special piece is.
+        self._ids = {p: i for p, i in vocab.items() if p != UNKNOWN and p not in controls}
+        self.vocab_size = len(vocab)
+        self.end_ids = frozenset([vocab[END]])
+
+    @classmethod
+    def read(cls, directory: Path) -> CPMTokenizer:
+        """Read `chinese_vocab.model` and, if it is there, `vocab.json`.
+
+        Raises:
+            TokenizerError: files are missing, damaged, or do not fit together.
+        """
+        return cls(*read_vocabulary(directory))
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a text; none of them is a special token, whatever the text says.
+
+        Safe to call from several threads at once.
+
+        The original joins the words with spaces and encodes the whole text. No piece reaches
+        across a space, so the best pieces of a word do not depend on the words beside it, and a
+        text may be encoded a few words at a time. That is also more exact: over some 9,000 pieces
+        the sum of scores grows until float32 no longer tells two ways of cutting a word apart.
+        """
+        ids: list[int] = []
+        remaining = words(text)
+        while some := [word.translate(TRANSLATION) for word in islice(remaining, WORDS_AT_ONCE)]:
+            pieces = self._model.encode(" ".join(some), out_type=str)
+            ids += [self._ids.get(piece, self._unknown) for piece in pieces]
+        return ids
+
+    def decode(self, ids: Iterable[SupportsIndex]) -> str:
+        """Return the text of ids: the texts of their pieces, joined. See `Tokenizer.decode`."""
+        return "".join([self._texts[self._index(token)] for token in ids])
+
+    def decoder(self) -> Decoder:
+        """Return an incremental decoder, which here never holds anything back."""
+        return _Concatenation(self)
+
+    def piece(self, token: SupportsIndex) -> str:
+        """Return one id's text, or its name if it stands for no text, for display."""
+        index = self._index(token)
+        name = self._pieces[index]
+        return name if index == self._unknown else self._texts[index] or name
+
+    def unknown_count(self, ids: Iterable[SupportsIndex]) -> int:
+        """Return how many of the ids are the unknown piece."""
+        return sum(operator.index(token) == self._unknown for token in ids)
+
+    def tears(self, prompt: str) -> bool:
+        """Say whether the last character is Han, a letter or a digit.
+
+        A continuation is encoded apart from its prompt, as the original did, so a word boundary
+        is forced between them.
+        """
+        return JOINABLE.match(prompt[-1:]) is not None
+
+    def _index(self, token: SupportsIndex) -> int:
+        index = operator.index(token)
+        if not 0 <= index < self.vocab_size:
+            raise RequestError(
+                f"token id {index} is not in the vocabulary; expected 0 to {self.vocab_size - 1}"
+            )
+        return index
+
+
+class _Concatenation(Decoder):
+    """A decoder for vocabularies in which every id has its own text."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+
+    def feed(self, token: SupportsIndex) -> str:
+        return self._tokenizer.decode([token])
+
+    def flush(self) -> str:
+        return ""
