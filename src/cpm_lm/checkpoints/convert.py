@@ -1,0 +1,181 @@
+"""From any readable checkpoint to a store: from files to files, without a framework.
+
+Knows the order of the work; the readers, the store and the table know the rest.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from cpm_lm.checkpoints.heads import known_heads
+from cpm_lm.checkpoints.manifest import MANIFEST, FileRecord, Manifest, digest, tool_version
+from cpm_lm.checkpoints.mapping import Dims
+from cpm_lm.checkpoints.source import Source, open_source
+from cpm_lm.checkpoints.staging import staged
+from cpm_lm.checkpoints.store import CONFIG, MODEL, read_config, write_model
+from cpm_lm.checkpoints.tensors import DTYPES, weights_dtype
+from cpm_lm.config import GPTConfig
+from cpm_lm.errors import CheckpointError, ConfigError, TokenizerError
+from cpm_lm.tokenizer import Tokenizer
+
+__all__ = ["convert"]
+
+Progress = Callable[[int, int], None]
+
+
+def convert(
+    source: str | Path,
+    target: str | Path,
+    *,
+    weights: str = "f32",
+    config: str | Path | GPTConfig | None = None,
+    heads: int | None = None,
+    tokenizer: str | Path | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Manifest:
+    """Make a store of a checkpoint.
+
+    The target appears complete or not at all, also if the process is killed or the disk fills.
+    Memory stays far below one layer of the model: tensors are joined and written piece by piece.
+
+    Args:
+        source: a store, or a Megatron checkpoint of any number of ranks: the directory with
+            `latest_checkpointed_iteration.txt`, or that of one training step.
+        target: the directory to make.
+        weights: "f32", "f16" or "bf16", rounded to nearest even.
+        config: the model's shape, or a JSON file with it, in Hugging Face's or the original's
+            names; it must agree with the tensors.
+        heads: the number of attention heads, which shards do not say; needed unless `config` is
+            given or the width is that of a published CPM model.
+        tokenizer: a directory with `chinese_vocab.model` and, for the older vocabulary,
+            `vocab.json`. Default: the source's own, if it lies beside the weights; else the
+            store has none. Its size must be that of the word embedding exactly: rows without a
+            piece could be drawn and have no text.
+        overwrite: replace an existing store, once the new one is complete.
+        progress: called with the bytes done and the bytes in all.
+
+    Returns:
+        The record that is kept in the store as `manifest.json`.
+
+    Raises:
+        CheckpointError: the source is incomplete or inconsistent, holds numbers that are not
+            finite or too large for `weights`, or the target cannot be written.
+        ConfigError: the shape is unknown, or disagrees with the tensors.
+        TokenizerError: the vocabulary is missing, damaged or does not fit the embedding.
+    """
+    dtype = weights_dtype(weights)
+    opened = open_source(source)
+    shape = _shape(opened, config, heads)
+    vocabulary = opened.tokenizer if tokenizer is None else Path(tokenizer)
+    if vocabulary is not None:
+        _check_vocabulary(vocabulary, shape)
+    result_bytes = DTYPES[dtype].itemsize * shape.parameter_count
+    total = sum(file.stat().st_size for file in opened.files) + result_bytes
+    count = _Counter(total, progress)
+    with staged(Path(target), overwrite=overwrite, replaceable=_is_store) as work:
+        _check_space(work, result_bytes)
+        return _write(opened, shape, weights, vocabulary, work, count)
+
+
+class _Counter:
+    """Adds up bytes and tells how far the work is."""
+
+    def __init__(self, total: int, progress: Progress | None) -> None:
+        self._done, self._total, self._progress = 0, total, progress
+
+    def add(self, size: int) -> None:
+        self._done = min(self._done + size, self._total)
+        if self._progress is not None:
+            self._progress(self._done, self._total)
+
+
+def _write(
+    source: Source,
+    config: GPTConfig,
+    weights: str,
+    vocabulary: Path | None,
+    work: Path,
+    count: _Counter,
+) -> Manifest:
+    """Fill the directory of a new store."""
+    sha, size = hashlib.sha256(), 0
+
+    def written(data: memoryview) -> None:
+        nonlocal size
+        sha.update(data)
+        size += data.nbytes
+        count.add(data.nbytes)
+
+    write_model(work, config, source.tensors, weights, written)
+    names = [CONFIG]
+    if vocabulary is not None:
+        for name in Tokenizer.files(vocabulary):
+            shutil.copyfile(vocabulary / name, work / name)
+            names.append(name)
+    manifest = Manifest(
+        tool=tool_version(),
+        layout=source.layout,
+        ranks=source.ranks,
+        iteration=source.iteration,
+        weights=weights,
+        parameters=config.parameter_count,
+        sources=tuple(
+            digest(file, file.relative_to(source.directory).as_posix(), count.add)
+            for file in source.files
+        ),
+        files=(
+            *(digest(work / name, name) for name in names),
+            FileRecord(name=MODEL, bytes=size, sha256=sha.hexdigest()),
+        ),
+    )
+    text = json.dumps(manifest.to_json(), indent=2)
+    (work / MANIFEST).write_text(text + "\n", "utf-8")
+    return manifest
+
+
+def _shape(source: Source, config: str | Path | GPTConfig | None, heads: int | None) -> GPTConfig:
+    """Return the model's whole shape, from all that is known about it."""
+    if config is not None and not isinstance(config, GPTConfig):
+        config = read_config(Path(config))
+    known = config or source.config
+    if known is None:
+        known = source.dims.with_heads(known_heads(source.dims) if heads is None else heads)
+    if heads is not None and heads != known.n_head:
+        raise ConfigError(f"heads is {heads}, but the configuration says {known.n_head}")
+    said, found = dataclasses.asdict(Dims.of(known)), dataclasses.asdict(source.dims)
+    if wrong := [f"{n} {said[n]}, expected {found[n]}" for n in found if said[n] != found[n]]:
+        raise ConfigError(f"the configuration does not fit the tensors: {'; '.join(wrong)}")
+    if known.n_head % source.ranks:
+        raise ConfigError(
+            f"{known.n_head} heads cannot have been split over {source.ranks} ranks; "
+            "give the model's own number of heads"
+        )
+    return known
+
+
+def _check_vocabulary(directory: Path, config: GPTConfig) -> None:
+    size = Tokenizer.load(directory).vocab_size
+    if size != config.vocab_size:
+        raise TokenizerError(
+            f"the vocabulary in {directory} has {size:,} pieces, but the word embedding has "
+            f"{config.vocab_size:,} rows; give the vocabulary this model was trained with"
+        )
+
+
+def _check_space(work: Path, needed: int) -> None:
+    free = shutil.disk_usage(work).free
+    if free < needed:
+        raise CheckpointError(
+            f"the disk of {work.parent} has {free:,} bytes free; "
+            f"the store needs {needed:,}: make room, or choose a smaller number format"
+        )
+
+
+def _is_store(directory: Path) -> bool:
+    return all((directory / name).is_file() for name in (CONFIG, MODEL, MANIFEST))

@@ -1,0 +1,38 @@
+"""The published models of the CPM family, by what their shards do not say.
+
+Knows shapes only.
+"""
+
+from __future__ import annotations
+
+from cpm_lm.checkpoints.mapping import Dims
+from cpm_lm.errors import CheckpointError, ConfigError
+
+__all__ = ["CPM_LARGE", "KNOWN_HEADS", "LARGE_WIDTH", "known_heads"]
+
+KNOWN_HEADS = {2560: 32, 1024: 16, 768: 12}
+"""Attention heads by width."""
+LARGE_WIDTH = 2560
+CPM_LARGE = 2_597_073_920
+"""The number of parameters of CPM-LM itself."""
+
+
+def known_heads(dims: Dims) -> int:
+    """Return the heads of a published model by its width.
+
+    Raises:
+        ConfigError: the width is of no published model.
+        CheckpointError: it is CPM-LM's, but the number of parameters is not.
+    """
+    if dims.n_embd not in KNOWN_HEADS:
+        raise ConfigError(
+            f"the files do not say how many attention heads a model of width {dims.n_embd} has; "
+            "give heads (--heads) or a configuration (--config)"
+        )
+    parameters = dims.with_heads(1).parameter_count
+    if dims.n_embd == LARGE_WIDTH and parameters != CPM_LARGE:
+        raise CheckpointError(
+            f"the width is CPM-LM's, but there are {parameters:,} parameters, expected "
+            f"{CPM_LARGE:,}: part of the model is missing. If it is another model, give its heads"
+        )
+    return KNOWN_HEADS[dims.n_embd]

@@ -1,0 +1,155 @@
+"""What a checkpoint or a store is, without converting or running it.
+
+Knows what the readers say; the published digests and the engines' needs have their own modules.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cpm_lm.checkpoints.heads import CPM_LARGE, KNOWN_HEADS, LARGE_WIDTH
+from cpm_lm.checkpoints.manifest import pieces
+from cpm_lm.checkpoints.memory import EngineMemory, engine_memory
+from cpm_lm.checkpoints.releases import known_release
+from cpm_lm.checkpoints.source import Source, open_source
+from cpm_lm.checkpoints.tensors import DTYPES, WEIGHTS
+
+__all__ = ["Inspection", "WeightFile", "inspect"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightFile:
+    """One file of a checkpoint."""
+
+    name: str
+    """Its path below the checkpoint's directory."""
+    bytes: int
+    sha1: str | None
+    """None where digests were not asked for."""
+    md5: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """What was found at a path."""
+
+    path: str
+    layout: str
+    """deepspeed, megatron or store."""
+    ranks: int
+    """The number of shards."""
+    iteration: int | None
+    """The training step, if the files say."""
+    vocab_size: int
+    n_positions: int
+    n_embd: int
+    n_layer: int
+    n_head: int | None
+    """None where the files do not say and the width is of no published model."""
+    parameters: int
+    """The number of trained numbers."""
+    weights: str
+    """The number format: f32, f16 or bf16; several are joined by commas."""
+    tokenizer: bool
+    """Whether a vocabulary lies beside the weights."""
+    files: tuple[WeightFile, ...]
+    release: str | None
+    """The published checkpoint that this is, by its digests."""
+    memory: tuple[EngineMemory, ...]
+    """What each engine takes to run it, once it is a store of the same number format."""
+    warnings: tuple[str, ...]
+    """What is odd, a line each."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as JSON values."""
+        return dataclasses.asdict(self)
+
+
+def inspect(
+    path: str | Path,
+    *,
+    digests: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+) -> Inspection:
+    """Tell what a checkpoint or a store is.
+
+    Args:
+        path: what `convert` would take as its source.
+        digests: whether to compute digests, without which a known release is not recognised;
+            they take a few seconds for each gigabyte.
+        progress: called with the bytes read and the bytes in all.
+
+    Raises:
+        CheckpointError: nothing readable is there, or it is incomplete or inconsistent.
+    """
+    source = open_source(path)
+    total = sum(file.stat().st_size for file in source.files)
+    files: list[WeightFile] = []
+    for file in source.files:
+        done = sum(known.bytes for known in files)
+        files.append(_file(file, source.directory, digests, done, total, progress))
+    found = [(str(file.sha1), str(file.md5)) for file in files]
+    release, warnings = known_release(found)
+    heads = source.config.n_head if source.config else KNOWN_HEADS.get(source.dims.n_embd)
+    dtypes = {tensor.dtype for tensor in source.tensors.values()}
+    return Inspection(
+        path=str(path),
+        layout=source.layout,
+        ranks=source.ranks,
+        iteration=source.iteration,
+        **dataclasses.asdict(source.dims),
+        n_head=heads,
+        parameters=source.parameters,
+        weights=", ".join(name for name, dtype in WEIGHTS.items() if dtype in dtypes),
+        tokenizer=source.tokenizer is not None,
+        files=tuple(files),
+        release=release,
+        memory=engine_memory(source.dims, max(dtypes, key=lambda name: DTYPES[name].itemsize)),
+        warnings=(*warnings, *_warnings(source, heads)),
+    )
+
+
+def _file(
+    path: Path,
+    directory: Path,
+    digests: bool,
+    done: int,
+    total: int,
+    progress: Callable[[int, int], None] | None,
+) -> WeightFile:
+    sha1, md5 = (hashlib.new(name, usedforsecurity=False) for name in ("sha1", "md5"))
+    for piece in pieces(path) if digests else ():
+        sha1.update(piece)
+        md5.update(piece)
+        done += len(piece)
+        if progress is not None:
+            progress(done, total)
+    return WeightFile(
+        name=path.relative_to(directory).as_posix(),
+        bytes=path.stat().st_size,
+        sha1=sha1.hexdigest() if digests else None,
+        md5=md5.hexdigest() if digests else None,
+    )
+
+
+def _warnings(source: Source, heads: int | None) -> list[str]:
+    width, parameters = source.dims.n_embd, source.parameters
+    warnings = []
+    if heads is None:
+        warnings.append(
+            f"the files do not say how many attention heads a model of width {width} has; "
+            "give them when you convert it"
+        )
+    elif heads % source.ranks:
+        warnings.append(f"{heads} heads cannot have been split over {source.ranks} ranks")
+    if width == LARGE_WIDTH and parameters != CPM_LARGE:
+        warnings.append(
+            f"the width is CPM-LM's, but there are {parameters:,} parameters, "
+            f"expected {CPM_LARGE:,}"
+        )
+    return warnings

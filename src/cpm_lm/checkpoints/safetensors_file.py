@@ -1,0 +1,119 @@
+"""Files of the safetensors format: written as a stream, read as mapped views.
+
+Knows the format; does not know models. Source: the format's README in huggingface/safetensors.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import mmap
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cpm_lm.checkpoints.lines import one_line
+from cpm_lm.checkpoints.tensors import DTYPES, Array, Tensor
+from cpm_lm.errors import CheckpointError
+
+__all__ = ["header_bytes", "read_safetensors", "write_safetensors"]
+
+MAX_HEADER = 100_000_000  # the format's own limit
+ALIGNMENT = 64  # of the first tensor, so that vector loads of a mapped file are aligned
+
+
+def header_bytes(entries: Mapping[str, tuple[str, tuple[int, ...]]]) -> bytes:
+    """Return all that comes before the numbers.
+
+    Args:
+        entries: format and shape of each tensor, in the order they are written.
+    """
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    position = 0
+    for name, (dtype, shape) in entries.items():
+        end = position + DTYPES[dtype].itemsize * math.prod(shape)
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [position, end]}
+        position = end
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-(len(text) + 8) % ALIGNMENT)
+    return len(text).to_bytes(8, "little") + text
+
+
+def write_safetensors(
+    path: Path,
+    entries: Mapping[str, tuple[str, tuple[int, ...]]],
+    blocks: Iterator[Array],
+    on_bytes: Callable[[memoryview], None],
+) -> None:
+    """Write a file from blocks of numbers as they come; never a whole tensor in memory.
+
+    Args:
+        path: the new file.
+        entries: format and shape of each tensor, in the order of the blocks.
+        blocks: every tensor's numbers in C order, cut anywhere.
+        on_bytes: called with everything that is written.
+    """
+    with path.open("xb") as file:
+        for block in [header_bytes(entries)]:
+            file.write(block)
+            on_bytes(memoryview(block))
+        for array in blocks:
+            data = array.reshape(-1).view(np.uint8).data
+            file.write(data)
+            on_bytes(data)
+
+
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """Return every tensor of a file as a read-only view of it.
+
+    Raises:
+        CheckpointError: the file is truncated, damaged, or of another format.
+    """
+    try:
+        with path.open("rb") as file:
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from None
+    size = int.from_bytes(mapped[:8], "little")
+    start = 8 + size
+    if not 2 <= size <= MAX_HEADER or start > len(mapped):
+        raise CheckpointError(
+            f"{path} is truncated or not a safetensors file: {len(mapped):,} bytes, "
+            f"a header of {size:,}"
+        )
+    try:
+        header = json.loads(mapped[8:start], object_pairs_hook=_no_doubles)
+        header.pop("__metadata__", None)
+        tensors, end = {}, 0
+        for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
+            tensors[name], end = _place(mapped, start, end, entry)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise CheckpointError(f"{path} has a damaged header: {one_line(error)}") from None
+    if start + end != len(mapped):
+        raise CheckpointError(
+            f"{path} is damaged: {len(mapped):,} bytes, {start + end:,} were expected; "
+            "convert the model again"
+        )
+    return tensors
+
+
+def _place(mapped: mmap.mmap, start: int, begin: int, entry: dict[str, Any]) -> tuple[Tensor, int]:
+    """Return a view of one tensor, which must begin where the one before it ended."""
+    name, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if name not in DTYPES:
+        raise ValueError(f"unknown format {name!r}")
+    if not all(type(n) is int and n >= 0 for n in shape) or len(shape) > 8:
+        raise ValueError(f"shape {str(shape)[:80]}")
+    dtype = DTYPES[name]
+    end = begin + dtype.itemsize * math.prod(shape)
+    if offsets != [begin, end] or start + end > len(mapped):
+        raise ValueError(f"offsets {str(offsets)[:80]}, expected {[begin, end]}")
+    return Tensor(np.ndarray(shape, dtype, mapped, start + begin), name), end
+
+
+def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("a name occurs twice")
+    return dict(pairs)

@@ -1,0 +1,95 @@
+"""Where the shards of a Megatron checkpoint lie below a directory.
+
+Knows names of files; opens none but the text file that names the latest training step.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from cpm_lm.errors import CheckpointError
+
+__all__ = ["find_shards"]
+
+TRACKER = "latest_checkpointed_iteration.txt"
+DEEPSPEED = re.compile(r"mp_rank_(\d+)_model_states\.pt")
+MEGATRON = re.compile(r"mp_rank_(\d+)")
+MEGATRON_FILE = "model_optim_rng.pt"
+LAYOUTS = f"mp_rank_XX_model_states.pt or mp_rank_XX/{MEGATRON_FILE}"
+
+
+def find_shards(path: Path) -> tuple[str, Path, tuple[Path, ...]]:
+    """Return the layout, the directory of the training step, and its shards in order of rank.
+
+    Raises:
+        CheckpointError: there are none, a rank is missing or there twice, or it is not clear
+            which training step is meant.
+    """
+    folder = (path if path.is_dir() else path.parent).resolve()
+    if MEGATRON.fullmatch(folder.name) and (folder / MEGATRON_FILE).is_file():
+        folder = folder.parent
+    found = _shards(folder)
+    if not found:
+        folder = _step(folder)
+        found = _shards(folder)
+    if not found:
+        raise CheckpointError(
+            f"{folder} holds no shards: expected {LAYOUTS}, found {_seen(folder)}"
+        )
+    layouts = {layout for layout, _, _ in found}
+    if len(layouts) > 1:
+        raise CheckpointError(f"{folder} holds shards of two layouts; give each its own directory")
+    ranks = [rank for _, rank, _ in found]
+    files = tuple(file for _, _, file in found)
+    if twice := sorted({rank for rank in ranks if ranks.count(rank) > 1}):
+        names = ", ".join(file.name for file in files)
+        raise CheckpointError(f"{folder} holds rank {twice[0]} twice: {names}")
+    if missing := sorted(set(range(max(ranks))) - set(ranks)):
+        raise CheckpointError(
+            f"{folder} lacks the shard of rank {missing[0]}: found ranks "
+            f"{', '.join(map(str, ranks))}; get the missing file from where these came from"
+        )
+    return layouts.pop(), folder, files
+
+
+def _shards(folder: Path) -> list[tuple[str, int, Path]]:
+    """Return layout, rank and path of every shard directly in `folder`, in order of rank."""
+    found = []
+    for entry in folder.iterdir():
+        if match := DEEPSPEED.fullmatch(entry.name):
+            found.append(("deepspeed", int(match[1]), entry))
+        elif (match := MEGATRON.fullmatch(entry.name)) and (entry / MEGATRON_FILE).is_file():
+            found.append(("megatron", int(match[1]), entry / MEGATRON_FILE))
+    return sorted(found, key=lambda shard: (shard[1], shard[2]))
+
+
+def _step(folder: Path) -> Path:
+    """Return the directory of the training step that is meant."""
+    tracker = folder / TRACKER
+    if not tracker.is_file():
+        steps = sorted(entry for entry in folder.iterdir() if entry.is_dir() and _shards(entry))
+        if len(steps) == 1:
+            return steps[0]
+        if steps:
+            names = ", ".join(step.name for step in steps)
+            raise CheckpointError(
+                f"{folder} holds several training steps and no {TRACKER}: give one of {names}"
+            )
+        raise CheckpointError(
+            f"{folder} holds no checkpoint: expected {TRACKER} or {LAYOUTS}, found {_seen(folder)}"
+        )
+    step = tracker.read_text("utf-8", errors="replace").strip()[:40]
+    numbered = f"iter_{int(step):07d}" if step.isdecimal() else step
+    for name in (step, numbered):
+        if re.fullmatch(r"\w+", name) and (folder / name).is_dir():
+            return folder / name
+    raise CheckpointError(
+        f"{tracker} names the step {step!r}, but there is no directory {step} or {numbered}; "
+        f"found {_seen(folder)}"
+    )
+
+
+def _seen(folder: Path) -> str:
+    names = sorted(entry.name for entry in folder.iterdir())
+    return ", ".join(names[:8]) + (" ..." if len(names) > 8 else "") if names else "nothing"

@@ -1,0 +1,197 @@
+"""Our own format: a directory with `config.json`, `model.safetensors` and the tokenizer's files.
+
+Knows the directory; does not know where weights come from. Names and layout of the tensors are
+those of Hugging Face's GPT-2, without prefix, so that other tools read them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from cpm_lm.checkpoints.lines import one_line
+from cpm_lm.checkpoints.mapping import Dims, Joined, shapes
+from cpm_lm.checkpoints.safetensors_file import read_safetensors, write_safetensors
+from cpm_lm.checkpoints.tensors import (
+    WEIGHTS,
+    Array,
+    Single,
+    Tensor,
+    count_infinite,
+    narrow,
+    weights_dtype,
+    widen,
+)
+from cpm_lm.config import GPTConfig
+from cpm_lm.errors import CheckpointError, ConfigError
+from cpm_lm.tokenizer import Tokenizer
+
+__all__ = ["CONFIG", "MODEL", "Store", "write_model"]
+
+CONFIG = "config.json"
+MODEL = "model.safetensors"
+
+
+class Store:
+    """A model on disk, opened; its tensors are mapped, not loaded.
+
+    Attributes:
+        directory: where it lies.
+        config: the model's shape.
+        weights: the number format, "f32", "f16" or "bf16".
+    """
+
+    directory: Path
+    config: GPTConfig
+    weights: str
+
+    def __init__(self, directory: Path, config: GPTConfig, tensors: dict[str, Tensor]) -> None:
+        self.directory = directory
+        self.config = config
+        self._tensors = tensors
+        dtype = next(iter(tensors.values())).dtype
+        self.weights = next(name for name, known in WEIGHTS.items() if known == dtype)
+
+    @classmethod
+    def open(cls, directory: str | Path) -> Store:
+        """Open a store after checking names, shapes, formats and sizes; digests are not checked.
+
+        Raises:
+            CheckpointError: a file is missing or damaged, or the tensors are not those of the
+                configuration; all problems are named.
+        """
+        directory = Path(directory)
+        for name in (CONFIG, MODEL):
+            if not (directory / name).is_file():
+                raise CheckpointError(
+                    f"{directory} is not a store: it has no {name}; "
+                    "make a store from a published checkpoint with cpm convert"
+                )
+        config = read_config(directory / CONFIG)
+        tensors = read_safetensors(directory / MODEL)
+        if problems := _problems(tensors, config):
+            raise CheckpointError(
+                f"{directory / MODEL} does not fit {CONFIG}: {'; '.join(problems)}"
+            )
+        return cls(directory, config, {name: tensors[name] for name in shapes(Dims.of(config))})
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all tensors, in the order of the network."""
+        return tuple(self._tensors)
+
+    @property
+    def has_tokenizer(self) -> bool:
+        """Whether the store can turn text into ids by itself."""
+        return bool(Tokenizer.files(self.directory))
+
+    def tensor(self, name: str) -> Array:
+        """Return a read-only mapped view of a tensor as stored; bf16 as uint16 bits.
+
+        Raises:
+            CheckpointError: there is no such tensor.
+        """
+        if name not in self._tensors:
+            raise CheckpointError(f"{self.directory} has no tensor {name!r}")
+        return self._tensors[name].array
+
+    def float32(self, name: str) -> Single:
+        """Return a tensor as float32; a mapped view if it is stored so, else a new array.
+
+        Raises:
+            CheckpointError: there is no such tensor.
+        """
+        return widen(self.tensor(name), WEIGHTS[self.weights])
+
+
+def read_config(path: Path) -> GPTConfig:
+    """Read a model's shape from a JSON file.
+
+    Raises:
+        ConfigError: the file is missing, not JSON, or not the shape of a GPT.
+    """
+    try:
+        values = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read as a model configuration: {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} holds {type(values).__name__}, expected a JSON object")
+    try:
+        return GPTConfig.from_json(values)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def write_model(
+    directory: Path,
+    config: GPTConfig,
+    tensors: Mapping[str, Joined],
+    weights: str,
+    on_bytes: Callable[[memoryview], None] = lambda _: None,
+) -> None:
+    """Write `config.json` and `model.safetensors` into a directory, as a stream.
+
+    Args:
+        directory: an existing directory without these files.
+        config: the model's shape.
+        tensors: all tensors by name, in any float format.
+        weights: the number format to write.
+        on_bytes: called with everything that is written to `model.safetensors`.
+
+    Raises:
+        CheckpointError: a number is not finite or too large for the format; every tensor that
+            holds such a number is named. The files are incomplete then.
+        OSError: the disk is full or not writable.
+    """
+    dtype = weights_dtype(weights)
+    expected = shapes(Dims.of(config))
+    problems: list[str] = []
+    blocks = (
+        block for name in expected for block in _encoded(name, tensors[name], dtype, problems)
+    )
+    entries = {name: (dtype, shape) for name, shape in expected.items()}
+    write_safetensors(directory / MODEL, entries, blocks, on_bytes)
+    if problems:
+        raise CheckpointError(f"the weights cannot be stored as {weights}: {'; '.join(problems)}")
+    text = json.dumps(config.to_json(), indent=2)
+    (directory / CONFIG).write_text(text + "\n", "utf-8")
+
+
+def _encoded(name: str, tensor: Joined, dtype: str, problems: list[str]) -> Iterator[Array]:
+    """Yield a tensor's blocks in the wanted format; note what cannot be written."""
+    infinite = overflow = 0
+    for block in tensor.blocks():
+        unfit = count_infinite(block, tensor.dtype)
+        infinite += unfit
+        if tensor.dtype == dtype:
+            yield block
+            continue
+        narrowed = narrow(widen(block, tensor.dtype), dtype)
+        overflow += count_infinite(narrowed, dtype) - unfit
+        yield narrowed
+    if infinite:
+        problems.append(f"{name} holds {infinite} numbers that are not finite (NaN or infinite)")
+    if overflow:
+        problems.append(
+            f"{name} holds {overflow} numbers too large for {dtype}; choose weights='f32'"
+        )
+
+
+def _problems(tensors: Mapping[str, Tensor], config: GPTConfig) -> list[str]:
+    """Return all that is wrong with the tensors of a store."""
+    expected = shapes(Dims.of(config))
+    problems = [f"{name} is missing" for name in expected.keys() - tensors.keys()]
+    problems += [
+        f"{one_line(name)} does not belong there" for name in tensors.keys() - expected.keys()
+    ]
+    dtypes = {tensor.dtype for tensor in tensors.values()}
+    if len(dtypes) > 1 or not dtypes <= set(WEIGHTS.values()):
+        problems.append(
+            f"number formats {', '.join(sorted(dtypes))}, expected one of "
+            f"{', '.join(WEIGHTS.values())}"
+        )
+    for name in expected.keys() & tensors.keys():
+        if tensors[name].shape != expected[name]:
+            problems.append(f"{name} has shape {tensors[name].shape}, expected {expected[name]}")
+    return sorted(problems)

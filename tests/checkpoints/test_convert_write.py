@@ -1,0 +1,280 @@
+"""A store appears complete or not at all, whatever happens, and takes little memory to make."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from make_shards import write_shards
+
+from cpm_lm.checkpoints import convert as module
+from cpm_lm.checkpoints import safetensors_file
+from cpm_lm.checkpoints.convert import convert
+from cpm_lm.checkpoints.store import Store
+from cpm_lm.errors import CheckpointError
+
+HALFWAY = """
+import sys, time
+from cpm_lm.checkpoints.convert import convert
+def progress(done, total):
+    if done > total // 4:
+        print("halfway", flush=True)
+        time.sleep(600)
+convert(sys.argv[1], sys.argv[2], heads=4, overwrite=len(sys.argv) > 3, progress=progress)
+"""
+
+SMALL_DISK = """
+import resource, sys
+from cpm_lm.checkpoints.convert import convert
+from cpm_lm.errors import CheckpointError
+resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
+try:
+    convert(sys.argv[1], sys.argv[2], heads=4)
+except CheckpointError as error:
+    print(error)
+"""
+
+MEMORY = """
+import sys, threading, time
+from cpm_lm.checkpoints.convert import convert
+def private():
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
+def watch():
+    global peak
+    while not done.wait(0.001):
+        peak = max(peak, private())
+convert(sys.argv[1], sys.argv[2] + "-small", heads=4)
+before, peak, done = private(), 0, threading.Event()
+watcher = threading.Thread(target=watch)
+watcher.start()
+convert(sys.argv[3], sys.argv[2], heads=4, weights=sys.argv[4])
+done.set()
+watcher.join()
+print(peak - before)
+"""
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return write_shards(tmp_path / "in")
+
+
+def left(tmp_path: Path) -> set[str]:
+    return {entry.name for entry in tmp_path.iterdir()} - {"in"}
+
+
+def start_halfway(*arguments: Path | str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", HALFWAY, *map(str, arguments)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "halfway\n"
+    return process
+
+
+def stop(process: subprocess.Popen[str], how: signal.Signals = signal.SIGKILL) -> None:
+    process.send_signal(how)
+    process.communicate()
+
+
+def test_only_one_of_two_conversions_writes_and_a_killed_one_leaves_nothing(
+    tmp_path: Path, source: Path
+) -> None:
+    process = start_halfway(source, tmp_path / "store")
+    try:
+        with pytest.raises(CheckpointError, match="another process is writing"):
+            convert(source, tmp_path / "store", heads=4)
+        assert "store" not in left(tmp_path)
+    finally:
+        stop(process)
+    assert "store" not in left(tmp_path)
+    assert left(tmp_path)  # what the killed process could not clear away
+    convert(source, tmp_path / "store", heads=4)
+    assert left(tmp_path) == {"store"}
+    Store.open(tmp_path / "store")
+
+
+def test_killed_while_overwriting_the_old_store_is_whole(tmp_path: Path, source: Path) -> None:
+    convert(source, tmp_path / "store", heads=4, weights="f16")
+    stop(start_halfway(source, tmp_path / "store", "overwrite"))
+    assert Store.open(tmp_path / "store").weights == "f16"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_interrupted_by_ctrl_c_nothing_is_left(tmp_path: Path, source: Path) -> None:
+    def progress(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        convert(source, tmp_path / "store", heads=4, progress=progress)
+    assert left(tmp_path) == set()
+
+
+def test_a_full_disk_leaves_nothing(tmp_path: Path, source: Path) -> None:
+    command = [sys.executable, "-c", SMALL_DISK, str(source), str(tmp_path / "store")]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "File too large" in found.stdout
+    assert str(tmp_path / "store") in found.stdout
+    assert found.stdout.count("\n") == 1
+    assert left(tmp_path) == set()
+
+
+def test_a_disk_that_fills_leaves_the_old_store(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    convert(source, tmp_path / "store", heads=4)
+    before = (tmp_path / "store" / "model.safetensors").read_bytes()
+
+    def full(*_: object) -> bytes:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(safetensors_file, "header_bytes", full)
+    with pytest.raises(CheckpointError, match="No space left on device"):
+        convert(source, tmp_path / "store", heads=4, weights="f16", overwrite=True)
+    assert left(tmp_path) == {"store"}
+    assert (tmp_path / "store" / "model.safetensors").read_bytes() == before
+
+
+def test_a_disk_without_room_is_refused_at_once(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Usage:
+        free = 1000
+
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda _: Usage)
+    with pytest.raises(CheckpointError, match=r"1,000 bytes free.*needs"):
+        convert(source, tmp_path / "store", heads=4)
+    assert left(tmp_path) == set()
+
+
+def test_overwriting_must_be_asked_for(tmp_path: Path, source: Path) -> None:
+    (tmp_path / "store").mkdir()  # empty: there is nothing to lose
+    convert(source, tmp_path / "store", heads=4)
+    with pytest.raises(CheckpointError, match="exists already"):
+        convert(source, tmp_path / "store", heads=4, weights="f16")
+    assert Store.open(tmp_path / "store").weights == "f32"
+    convert(source, tmp_path / "store", heads=4, weights="f16", overwrite=True)
+    assert Store.open(tmp_path / "store").weights == "f16"
+    convert(tmp_path / "store", tmp_path / "store", weights="bf16", overwrite=True)
+    assert Store.open(tmp_path / "store").weights == "bf16"
+    assert left(tmp_path) == {"store"}
+
+
+@pytest.mark.parametrize("kind", ["directory", "file", "link"])
+def test_only_a_store_is_ever_replaced(tmp_path: Path, source: Path, kind: str) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "letter.txt").write_text("dear")
+    target = tmp_path / "target"
+    if kind == "link":
+        target.symlink_to(home)
+    elif kind == "file":
+        target.write_text("dear")
+    else:
+        target = home
+    with pytest.raises(CheckpointError, match="not a store"):
+        convert(source, target, heads=4, overwrite=True)
+    assert (home / "letter.txt").read_text() == "dear"
+
+
+def test_a_link_to_a_store_stays_a_link(tmp_path: Path, source: Path) -> None:
+    convert(source, tmp_path / "store", heads=4)
+    (tmp_path / "link").symlink_to(tmp_path / "store")
+    convert(source, tmp_path / "link", heads=4, weights="f16", overwrite=True)
+    assert (tmp_path / "link").is_symlink()
+    assert Store.open(tmp_path / "store").weights == "f16"
+
+
+def test_the_root_is_no_store(source: Path) -> None:
+    with pytest.raises(CheckpointError, match="cannot be a store"):
+        convert(source, "/", heads=4, overwrite=True)
+
+
+def test_killed_between_the_two_renames_the_old_store_comes_back(
+    tmp_path: Path, source: Path
+) -> None:
+    convert(source, tmp_path / "store", heads=4)
+    (tmp_path / "store").rename(tmp_path / ".store.replaced")
+    with pytest.raises(CheckpointError, match="exists already"):
+        convert(source, tmp_path / "store", heads=4)
+    Store.open(tmp_path / "store")
+    assert left(tmp_path) == {"store"}
+
+
+def test_a_directory_that_cannot_be_written(tmp_path: Path, source: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match="could not be written"):
+        convert(source, tmp_path / "file" / "store", heads=4)
+
+
+def test_the_manifest_tells_what_was_read_and_written(tmp_path: Path, source: Path) -> None:
+    manifest = convert(source, tmp_path / "store", heads=4, weights="bf16")
+    assert json.loads((tmp_path / "store" / "manifest.json").read_text()) == json.loads(
+        json.dumps(manifest.to_json())
+    )
+    for record in manifest.files:
+        content = (tmp_path / "store" / record.name).read_bytes()
+        assert record.bytes == len(content)
+        assert record.sha256 == hashlib.sha256(content).hexdigest()
+    for record in manifest.sources:
+        content = (source / "500" / record.name).read_bytes()
+        assert record.sha256 == hashlib.sha256(content).hexdigest()
+    written = {file.name for file in (tmp_path / "store").iterdir()}
+    assert written == {record.name for record in manifest.files} | {"manifest.json"}
+    assert (manifest.layout, manifest.ranks, manifest.iteration) == ("deepspeed", 2, 500)
+    assert manifest.weights == "bf16"
+    assert manifest.parameters == Store.open(tmp_path / "store").config.parameter_count
+
+
+def test_progress_ends_where_it_said(tmp_path: Path, source: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    convert(source, tmp_path / "store", heads=4, progress=lambda *at: seen.append(at))
+    assert seen == sorted(seen)
+    assert len({total for _, total in seen}) == 1
+    assert seen[-1][0] == seen[-1][1]
+
+
+@pytest.mark.parametrize("weights", ["f16", "bf16"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_rounding_is_pytorchs(
+    tmp_path: Path, weights: str, dtype: torch.dtype, any_layout: dict[str, Any]
+) -> None:
+    folder = write_shards(tmp_path / "in", dtype=dtype, **any_layout)
+    convert(folder, tmp_path / "wide", heads=4)
+    convert(folder, tmp_path / "narrow", heads=4, weights=weights)
+    convert(tmp_path / "wide", tmp_path / "again", weights=weights)
+    wide, narrow = Store.open(tmp_path / "wide"), Store.open(tmp_path / "narrow")
+    kind = torch.float16 if weights == "f16" else torch.bfloat16
+    for name in wide.names:
+        expected = torch.tensor(wide.float32(name)).to(kind)
+        assert np.array_equal(narrow.float32(name), expected.float().numpy())
+    again = (tmp_path / "again" / "model.safetensors").read_bytes()
+    assert again == (tmp_path / "narrow" / "model.safetensors").read_bytes()
+
+
+@pytest.fixture(params=[{"zipped": False, "ranks": 1}, {"layout": "megatron", "ranks": 4}])
+def any_layout(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return request.param
+
+
+@pytest.mark.parametrize("weights", ["f32", "bf16"])
+def test_memory_stays_below_one_layer_of_a_big_model(
+    tmp_path: Path, source: Path, weights: str
+) -> None:
+    # The pieces it is written in do not grow with the model, so the
+    # bound for that one (a layer of it takes 315 MB) holds all the more.
+    big = write_shards(tmp_path / "big", width=768, layers=5, vocab=6000, positions=256)
+    model = 4 * (12 * 768 * 768 * 5 + 6256 * 768)
+    assert sum(file.stat().st_size for file in big.rglob("*.pt")) > model
+    command = [sys.executable, "-c", MEMORY, source, tmp_path / weights, big, weights]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert 0 < int(found.stdout) < 48_000_000 < model / 3
