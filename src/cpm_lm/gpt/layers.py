@@ -1,0 +1,217 @@
+"""The parts of the Keras GPT: attention with an optional past, the two-layer network, a block.
+
+Knows Keras and shapes; does not know where weights come from or who keeps the past.
+Axes: B batch, T new tokens, S past tokens, K = S + T, N heads, H head size, D width.
+Source: the original's mpu/transformer.py.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TypeVar
+
+import keras
+from jaxtyping import Bool, Float
+from keras import ops
+
+from cpm_lm.config import GPTConfig
+
+__all__ = ["Attention", "Block", "FeedForward", "causal", "initializer", "no_type_check"]
+
+F = TypeVar("F")
+
+KeysValues = tuple[Float[Any, "B N _ H"], Float[Any, "B N _ H"]]
+
+SOFTMAX_LOWEST = -3.4028235e38
+"""What masked scores become: the lowest value of float32, in which every softmax is taken."""
+
+
+def no_type_check(constructor: F) -> F:
+    """Return the constructor unchanged; the tests' shape checker passes over what is so named.
+
+    Keras reads the signatures of constructors, and a wrapper around them would hide it.
+    """
+    return constructor
+
+
+def causal(length: Any) -> Any:
+    """Return bool[1, T, T]: each token sees itself and what lies before it."""
+    order = ops.arange(length)
+    return (order[:, None] >= order[None, :])[None]
+
+
+def initializer(initial: str, scale: float = 0.02) -> Any:
+    """Return GPT-2's initial distribution, normal with this standard deviation, or zeros."""
+    return "zeros" if initial == "zeros" else keras.initializers.RandomNormal(stddev=scale)
+
+
+class Attention(keras.layers.Layer):  # type: ignore[misc]
+    """Self-attention of new tokens to a past that is only read, and to each other.
+
+    Weights are kept by heads: queries, keys and values [D, 3, N, H], the output [N, H, D].
+
+    Args:
+        config: the model's shape.
+        dropout: the rate, while training, at which attention weights are dropped.
+        initial: what weights start from, `normal` or `zeros`.
+    """
+
+    @no_type_check
+    def __init__(self, *, config: GPTConfig, dropout: float, initial: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        N, H, D = config.n_head, config.head_size, config.n_embd
+        self.scale = 1 / math.sqrt(H)
+        self.heads = (N, H)
+        self.qkv = keras.layers.EinsumDense(
+            "btd,dcnh->btcnh",
+            (None, 3, N, H),
+            bias_axes="cnh",
+            kernel_initializer=initializer(initial),
+            dtype=self.dtype_policy,
+            name="qkv",
+        )
+        self.out = keras.layers.EinsumDense(
+            "btnh,nhd->btd",
+            (None, D),
+            bias_axes="d",
+            kernel_initializer=initializer(initial, 0.02 / math.sqrt(2 * config.n_layer)),
+            dtype=self.dtype_policy,
+            name="out",
+        )
+        self.drop = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="drop")
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Make the weights for inputs [B, T, D]."""
+        self.qkv.build(input_shape)
+        self.out.build((*input_shape[:2], *self.heads))
+
+    def call(
+        self,
+        x: Float[Any, "B T D"],
+        visible: Bool[Any, "#B T K"],
+        past: KeysValues | None = None,
+        training: bool | None = None,
+    ) -> tuple[Float[Any, "B T D"], KeysValues]:
+        """Return the attention's output, and the keys and values of the new tokens.
+
+        Args:
+            x: the new tokens' vectors.
+            visible: which past tokens (first) and new tokens (last) each new token attends to.
+            past: keys and values of earlier tokens, each [B, N, S, H]; None for none.
+            training: whether to drop attention weights.
+        """
+        q, k, v = (ops.transpose(part, (0, 2, 1, 3)) for part in self.by_heads(x))
+        q = q * self.scale
+        if past is None:
+            (weights,) = self.weights_of(q, [k], visible, training)
+            mixed = weighted(weights, v)
+        else:
+            # The scores are joined, not the keys: the past is read where it lies, never copied.
+            old, young = self.weights_of(q, [past[0], k], visible, training)
+            mixed = weighted(old, past[1]) + weighted(young, v)
+        return self.out(ops.transpose(mixed, (0, 2, 1, 3))), (k, v)
+
+    def by_heads(self, x: Any) -> list[Any]:
+        """Return queries, keys and values, each [B, T, N, H].
+
+        One product with a flat matrix: XLA's code for a vector times a matrix of four axes is
+        20 times slower on a CPU.
+        """
+        kernel, bias = self.qkv.kernel, self.qkv.bias
+        flat = ops.matmul(x, ops.reshape(kernel, (kernel.shape[0], -1))) + ops.reshape(bias, (-1,))
+        parts = ops.split(flat, 3, axis=-1)
+        return [ops.reshape(part, (*ops.shape(x)[:2], *self.heads)) for part in parts]
+
+    def weights_of(self, q: Any, keys: list[Any], visible: Any, training: bool | None) -> list[Any]:
+        """Return one softmax over all `keys`, cut into a part [B, N, T, S] for each of them."""
+        # Keys first: XLA reads a left operand as it lies, but copies a right one transposed.
+        columns = ops.transpose(q, (0, 1, 3, 2))
+        scores = [ops.transpose(ops.matmul(k, columns), (0, 1, 3, 2)) for k in keys]
+        joined = ops.cast(ops.concatenate(scores, axis=-1), "float32")
+        masked = ops.where(ops.expand_dims(visible, 1), joined, SOFTMAX_LOWEST)
+        weights = self.drop(ops.cast(ops.softmax(masked), self.compute_dtype), training=training)
+        if len(keys) == 1:
+            return [weights]
+        S = ops.shape(keys[0])[2]
+        return [weights[..., :S], weights[..., S:]]
+
+
+def weighted(weights: Float[Any, "B N T S"], values: Float[Any, "B N S H"]) -> Any:
+    """Return the values' weighted sums [B, N, T, H]."""
+    return ops.matmul(weights, values)
+
+
+class FeedForward(keras.layers.Layer):  # type: ignore[misc]
+    """Two layers with GELU between them, four times as wide inside: [D, 4D] and [4D, D].
+
+    Args:
+        config: the model's shape; its `activation_function` chooses the form of GELU.
+        initial: what weights start from, `normal` or `zeros`.
+    """
+
+    @no_type_check
+    def __init__(self, *, config: GPTConfig, initial: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.approximate = config.activation_function == "gelu_new"
+        self.widen = keras.layers.Dense(
+            4 * config.n_embd,
+            kernel_initializer=initializer(initial),
+            dtype=self.dtype_policy,
+            name="widen",
+        )
+        self.narrow = keras.layers.Dense(
+            config.n_embd,
+            kernel_initializer=initializer(initial, 0.02 / math.sqrt(2 * config.n_layer)),
+            dtype=self.dtype_policy,
+            name="narrow",
+        )
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Make the weights for inputs [B, T, D]."""
+        self.widen.build(input_shape)
+        self.narrow.build((*input_shape[:-1], self.widen.units))
+
+    def call(self, x: Float[Any, "B T D"]) -> Float[Any, "B T D"]:
+        """Return narrow(gelu(widen(x)))."""
+        return self.narrow(ops.gelu(self.widen(x), approximate=self.approximate))
+
+
+class Block(keras.layers.Layer):  # type: ignore[misc]
+    """x + attention(norm(x)), then + feed_forward(norm(x)).
+
+    Args:
+        config: the model's shape.
+        dropout: the rate, while training, of attention weights and of both parts' outputs.
+        initial: what weights start from, `normal` or `zeros`.
+    """
+
+    @no_type_check
+    def __init__(self, *, config: GPTConfig, dropout: float, initial: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        policy, epsilon = self.dtype_policy, config.layer_norm_epsilon
+        self.ln_1 = keras.layers.LayerNormalization(epsilon=epsilon, dtype=policy, name="ln_1")
+        self.attention = Attention(
+            config=config, dropout=dropout, initial=initial, dtype=policy, name="attention"
+        )
+        self.ln_2 = keras.layers.LayerNormalization(epsilon=epsilon, dtype=policy, name="ln_2")
+        self.feed_forward = FeedForward(
+            config=config, initial=initial, dtype=policy, name="feed_forward"
+        )
+        self.drop = keras.layers.Dropout(dropout, dtype=policy, name="drop")
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Make the weights for inputs [B, T, D]."""
+        for part in (self.ln_1, self.attention, self.ln_2, self.feed_forward):
+            part.build(input_shape)
+
+    def call(
+        self,
+        x: Float[Any, "B T D"],
+        visible: Bool[Any, "#B T K"],
+        past: KeysValues | None = None,
+        training: bool | None = None,
+    ) -> tuple[Float[Any, "B T D"], KeysValues]:
+        """Return the block's output and the new tokens' keys and values."""
+        mixed, new = self.attention(self.ln_1(x), visible, past, training=training)
+        x = x + self.drop(mixed, training=training)
+        return x + self.drop(self.feed_forward(self.ln_2(x)), training=training), new
