@@ -1,0 +1,177 @@
+"""The growing forest of tokens behind a session: which slots live, who descends from whom.
+
+Knows slots, parents, depths and ancestry; does not know weights, logits or text.
+"""
+
+from __future__ import annotations
+
+import heapq
+
+import numpy as np
+from jaxtyping import Bool, Int32, UInt8
+
+from cpm_lm.errors import CapacityError, RequestError
+
+__all__ = ["Forest"]
+
+ROOT = -1
+
+
+class Forest:
+    """Live nodes in numbered slots; a node is one token at one position.
+
+    The lowest free slot is taken first, so that `used` stays near the number of live nodes.
+    The ancestors of a node, itself included, are one row of packed bits.
+
+    Args:
+        capacity: the most nodes that may live at once.
+        n_positions: the model's context; a node's depth stays below it.
+    """
+
+    def __init__(self, capacity: int, n_positions: int) -> None:
+        if capacity < 1:
+            raise RequestError(f"capacity is {capacity}; at least 1 was expected")
+        self.capacity = capacity
+        self.n_positions = n_positions
+        self.used = 0
+        """One more than the highest slot taken since the forest was last empty."""
+        self.live = 0
+        """The number of live nodes."""
+        self._free: list[int] = []
+        self._alive = np.zeros(0, bool)
+        self._parent = np.zeros(0, np.int32)
+        self._children = np.zeros(0, np.int32)
+        self._depth = np.zeros(0, np.int32)
+        self._reach: UInt8[np.ndarray, "S bytes"] = np.zeros((0, 0), np.uint8)
+
+    def depths(self, nodes: Int32[np.ndarray, " T"]) -> Int32[np.ndarray, " T"]:
+        """Return the position of each node, 0 for a root."""
+        return self._depth[nodes]
+
+    def visible(self, nodes: Int32[np.ndarray, " T"], width: int) -> Bool[np.ndarray, "T S"]:
+        """Say which of the first `width` slots each node attends to: ancestors and itself."""
+        bits = np.unpackbits(self._reach[nodes], axis=1, bitorder="little")
+        seen = np.zeros((len(nodes), width), bool)
+        shared = min(width, bits.shape[1])
+        seen[:, :shared] = bits[:, :shared]
+        return seen
+
+    def grow(self, parents: Int32[np.ndarray, " T"]) -> Int32[np.ndarray, " T"]:
+        """Add one node below each parent, or none at all if one of them cannot be added.
+
+        Args:
+            parents: a live node, -1 for a root, or -2-k for the k-th node of this same call.
+
+        Returns:
+            The new nodes' slots, int32[T].
+
+        Raises:
+            RequestError: a parent is not live, or names a node of this call that comes later.
+            CapacityError: no slots are left, or a node would lie past the model's context.
+        """
+        depths = self._checked_depths(parents)
+        if (room := self.capacity - self.live) < len(parents):
+            raise CapacityError(
+                f"{len(parents)} new tokens do not fit: {self.live} of the session's "
+                f"{self.capacity} nodes are live and {room} are left; "
+                "release some, or open the session with a larger capacity"
+            )
+        nodes = self._take(len(parents))
+        self._alive[nodes] = True
+        self._depth[nodes] = depths
+        self._children[nodes] = 0
+        self.live += len(nodes)
+        inner = parents < ROOT
+        absolute = np.where(inner, nodes[np.where(inner, -2 - parents, 0)], parents)
+        self._parent[nodes] = absolute
+        np.add.at(self._children, absolute[absolute >= 0], 1)
+        self._link(nodes, absolute, chained=bool(inner.any()))
+        return nodes
+
+    def release(self, nodes: Int32[np.ndarray, " K"]) -> None:
+        """Free nodes together with all their live descendants.
+
+        Raises:
+            RequestError: a node is not live, or is named twice; nothing is freed then.
+        """
+        if len(np.unique(nodes)) != len(nodes):
+            raise RequestError("a node is released twice in one call")
+        self._check_live(nodes, "released")
+        leaf = self._children[nodes] == 0
+        doomed = nodes if leaf.all() else self._descendants(nodes)
+        parents = self._parent[doomed]
+        np.subtract.at(self._children, parents[parents >= 0], 1)
+        self._alive[doomed] = False
+        self.live -= len(doomed)
+        if not self.live:  # whoever comes next is not slowed down by what once was
+            self.used, self._free = 0, []
+            return
+        for slot in doomed.tolist():
+            heapq.heappush(self._free, slot)
+
+    def _checked_depths(self, parents: Int32[np.ndarray, " T"]) -> Int32[np.ndarray, " T"]:
+        self._check_live(parents[parents >= 0], "extended")
+        inner = -2 - parents
+        if (late := np.flatnonzero(inner >= np.arange(len(parents)))).size:
+            i = int(late[0])
+            raise RequestError(
+                f"parents[{i}] is {parents[i]}, token {inner[i]} of this call; "
+                f"only tokens before token {i} can be its parent"
+            )
+        depths = np.zeros(len(parents), np.int32)
+        live = parents >= 0
+        depths[live] = self._depth[parents[live]] + 1
+        for k in np.flatnonzero(inner >= 0):  # in order: parents before their children
+            depths[k] = depths[inner[k]] + 1
+        if depths.size and (deepest := int(depths.max())) >= self.n_positions:
+            raise CapacityError(
+                f"a token at position {deepest} was asked for; "
+                f"the model's context has {self.n_positions} positions, 0 to {self.n_positions - 1}"
+            )
+        return depths
+
+    def _check_live(self, nodes: Int32[np.ndarray, " K"], what: str) -> None:
+        bad = (nodes < 0) | (nodes >= self.used)
+        bad[~bad] = ~self._alive[nodes[~bad]]
+        if bad.any():
+            raise RequestError(f"node {nodes[bad][0]} is {what}, but it is not live")
+
+    def _take(self, count: int) -> Int32[np.ndarray, " T"]:
+        recycled = [heapq.heappop(self._free) for _ in range(min(count, len(self._free)))]
+        fresh = range(self.used, self.used + count - len(recycled))
+        self.used += len(fresh)
+        if self.used > len(self._alive):
+            self._reserve(self.used)
+        return np.array([*recycled, *fresh], np.int32)
+
+    def _reserve(self, slots: int) -> None:
+        """Double the tables until they hold `slots`; a node's reach needs one bit per slot."""
+        size = max(64, len(self._alive))
+        while size < slots:
+            size *= 2
+        more = size - len(self._alive)
+        self._alive = np.pad(self._alive, (0, more))
+        self._parent = np.pad(self._parent, (0, more))
+        self._children = np.pad(self._children, (0, more))
+        self._depth = np.pad(self._depth, (0, more))
+        self._reach = np.pad(self._reach, ((0, more), (0, size // 8 - self._reach.shape[1])))
+
+    def _link(
+        self, nodes: Int32[np.ndarray, " T"], parents: Int32[np.ndarray, " T"], *, chained: bool
+    ) -> None:
+        own = np.left_shift(1, nodes & 7).astype(np.uint8)
+        if chained:  # one after the other: a row may copy a row made in this call
+            for node, parent, bit in zip(nodes.tolist(), parents.tolist(), own, strict=True):
+                self._reach[node] = self._reach[parent] if parent >= 0 else 0
+                self._reach[node, node >> 3] |= bit
+            return
+        self._reach[nodes] = np.where(parents[:, None] >= 0, self._reach[parents], 0)
+        self._reach[nodes, nodes >> 3] |= own
+
+    def _descendants(self, nodes: Int32[np.ndarray, " K"]) -> Int32[np.ndarray, " M"]:
+        wanted = np.zeros(self._reach.shape[1], np.uint8)
+        np.bitwise_or.at(wanted, nodes >> 3, np.left_shift(1, nodes & 7).astype(np.uint8))
+        columns = np.flatnonzero(wanted)
+        live = np.flatnonzero(self._alive)
+        below = (self._reach[np.ix_(live, columns)] & wanted[columns]).any(axis=1)
+        return live[below].astype(np.int32)

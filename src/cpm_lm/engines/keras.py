@@ -1,0 +1,180 @@
+"""Engines that run the Keras model, on TensorFlow or JAX.
+
+Knows the forest and arrays; what differs between the two frameworks lies in `keras_tensorflow.py`
+and `keras_jax.py`.
+"""
+
+from __future__ import annotations
+
+import abc
+import time
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int32
+
+from cpm_lm.checkpoints.store import Store
+from cpm_lm.config import GPTConfig
+from cpm_lm.engines.base import Engine, Session
+from cpm_lm.gpt.backend import use_backend
+from cpm_lm.gpt.load import keras_model
+
+__all__ = ["Compilations", "KerasEngine", "Program", "open_keras"]
+
+SMALLEST_CACHE = 256
+"""Slots of a new session's cache, which doubles as the forest grows."""
+
+DTYPES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
+
+
+class Compilations:
+    """How often a framework compiled, and how long the calls that did so took.
+
+    Attributes:
+        traces: how many times the framework asked for the network; it does so once a shape.
+        seconds: by shape, the duration of its first call, compilation and computation together.
+    """
+
+    def __init__(self) -> None:
+        self.traces = 0
+        self.seconds: dict[Hashable, float] = {}
+
+    @contextmanager
+    def timed(self, shape: Hashable) -> Iterator[None]:
+        """Note the duration if this is the shape's first call."""
+        start = time.perf_counter()
+        yield
+        self.seconds.setdefault(shape, time.perf_counter() - start)
+
+
+class Program(abc.ABC):
+    """The model in one framework. Arrays named Any are the framework's own."""
+
+    def __init__(self) -> None:
+        self.compilations = Compilations()
+
+    @abc.abstractmethod
+    def rows(self, count: int) -> int:
+        """Return how many rows a call of `count` tokens is padded to."""
+
+    @abc.abstractmethod
+    def cache(self, slots: int, old: Any = None) -> Any:
+        """Return a cache with this many slots; the first ones are those of a smaller one."""
+
+    @abc.abstractmethod
+    def step(
+        self,
+        tokens: Int32[np.ndarray, "1 T"],
+        positions: Int32[np.ndarray, "1 T"],
+        visible: Bool[np.ndarray, "1 T K"],
+        cache: Any,
+    ) -> tuple[Any, Any]:
+        """Return the last hidden states [1, T, D], and keys and values; the cache is only read."""
+
+    @abc.abstractmethod
+    def write(self, cache: Any, new: Any, nodes: Int32[np.ndarray, " n"]) -> Any:
+        """Return the cache with the first n keys and values in these slots, written in place."""
+
+    @abc.abstractmethod
+    def logits(self, hidden: Any, at: Int32[np.ndarray, " R"]) -> Float32[np.ndarray, "R V"]:
+        """Return the next-token scores of these rows."""
+
+
+def open_keras(directory: str | Path, name: str, threads: int | None = None) -> KerasEngine:
+    """Load a store into the engine `tensorflow` or `jax`.
+
+    Weights stored in 16 bits stay so in memory.
+
+    Raises:
+        CheckpointError: there is no store, or it is damaged.
+        EngineError: the backend is not installed, or cannot run as asked in this process.
+    """
+    dtype = DTYPES[Store.open(directory).weights]
+    use_backend(name, threads)
+    return KerasEngine(keras_model(directory, dtype=dtype))
+
+
+class KerasEngine(Engine):
+    """The Keras model, compiled for a bounded number of shapes.
+
+    Args:
+        model: the model, on the backend that Keras runs on. The engine takes its weights over.
+    """
+
+    def __init__(self, model: Any) -> None:
+        import keras
+
+        self.name = keras.config.backend()
+        self.config: GPTConfig = model.config
+        self.program = _program(model, self.name)
+
+    @property
+    def compilations(self) -> Compilations:
+        """The number of compiled shapes, and the seconds they took."""
+        return self.program.compilations
+
+    def session(self, capacity: int = 1024) -> KerasSession:
+        """Open an empty session; its memory doubles with the nodes in use, up to the capacity."""
+        return KerasSession(self, capacity)
+
+
+class KerasSession(Session):
+    """A cache of keys and values on the model's device."""
+
+    def __init__(self, engine: KerasEngine, capacity: int) -> None:
+        super().__init__(engine.config, capacity)
+        self._program = engine.program
+        self._slots = 0
+        self._cache: Any = None
+
+    def _forward(
+        self,
+        tokens: Int32[np.ndarray, " T"],
+        nodes: Int32[np.ndarray, " T"],
+        logits_at: Int32[np.ndarray, " R"],
+    ) -> Float32[np.ndarray, "R V"]:
+        self._reserve()
+        rows = self._program.rows(len(nodes))
+        positions = self._forest.depths(nodes)
+        hidden, new = self._program.step(
+            _padded(tokens, rows), _padded(positions, rows), self._visible(nodes, rows), self._cache
+        )
+        at, back = np.unique(logits_at, return_inverse=True)  # at most as many as there are rows
+        logits = self._program.logits(hidden, at)
+        self._cache = self._program.write(self._cache, new, nodes)
+        return logits if np.array_equal(at, logits_at) else logits[back]
+
+    def _reserve(self) -> None:
+        """Grow the cache to hold the forest; attention reads as many slots as it has."""
+        slots = max(self._slots, min(SMALLEST_CACHE, self.capacity))
+        while slots < self._forest.used:
+            slots = min(2 * slots, self.capacity)
+        if slots > self._slots:
+            self._cache = self._program.cache(slots, self._cache)
+            self._slots = slots
+
+    def _visible(self, nodes: Int32[np.ndarray, " T"], rows: int) -> Bool[np.ndarray, "1 R K"]:
+        """Say which slots, then which rows of this call, each row attends to."""
+        visible = np.zeros((1, rows, self._slots + rows), bool)
+        seen = self._forest.visible(nodes, self._slots)
+        visible[0, : len(nodes), self._slots : self._slots + len(nodes)] = seen[:, nodes]
+        seen[:, nodes] = False  # their slots are not written yet
+        visible[0, : len(nodes), : self._slots] = seen
+        return visible
+
+
+def _padded(values: Int32[np.ndarray, " T"], rows: int) -> Int32[np.ndarray, "1 R"]:
+    return np.pad(values, (0, rows - len(values)))[None]
+
+
+def _program(model: Any, name: str) -> Program:
+    if name == "jax":
+        from cpm_lm.engines.keras_jax import JaxProgram
+
+        return JaxProgram(model)
+    from cpm_lm.engines.keras_tensorflow import TensorFlowProgram
+
+    return TensorFlowProgram(model)

@@ -1,0 +1,122 @@
+"""The Keras model as TensorFlow functions, with a cache that is written in place.
+
+On a CPU the graph runs as it is, traced once for all shapes: its matrix products (oneDNN) are
+faster than those that XLA makes there, and nothing is compiled or padded. On other devices XLA
+compiles it, once for each of a few shapes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from jaxtyping import Bool, Float32, Int32
+
+from cpm_lm.engines.keras import Program
+from cpm_lm.engines.shapes import bucket
+from cpm_lm.gpt.policy import on_cpu
+
+__all__ = ["TensorFlowProgram"]
+
+
+class TensorFlowProgram(Program):
+    """See `keras.Program`. The cache is a list of tensors [N * S, H]: keys, values, by block.
+
+    Args:
+        model: the Keras model.
+        xla: whether XLA compiles; by default everywhere but on a CPU.
+    """
+
+    def __init__(self, model: Any, *, xla: bool | None = None) -> None:
+        super().__init__()
+        self.model = model
+        self.xla = not on_cpu() if xla is None else xla
+        self.dtype = tf.as_dtype(model.compute_dtype)
+        tf.config.experimental.enable_tensor_float_32_execution(False)
+        # A product with the embedding transposed on the fly takes several times as long.
+        self.output = tf.transpose(tf.cast(model.wte.embeddings.value, self.dtype))
+        if self.xla:
+            self._network = tf.function(self._step, autograph=False, jit_compile=True)
+            self._product = tf.function(self._scores, autograph=False, jit_compile=True)
+        else:
+            self._network = tf.function(
+                self._step, autograph=False, input_signature=self._signature()
+            )
+            rows = tf.TensorSpec([None], tf.int32)
+            hidden = tf.TensorSpec([1, None, None], self.dtype)
+            self._product = tf.function(
+                self._scores, autograph=False, input_signature=[hidden, rows]
+            )
+
+    def rows(self, count: int) -> int:
+        """Return how many rows a call of `count` tokens is padded to."""
+        return bucket(count) if self.xla else count
+
+    def cache(self, slots: int, old: Any = None) -> list[tf.Tensor]:
+        """Return a cache with this many slots; the first ones are those of a smaller one."""
+        N, H = self.model.config.n_head, self.model.config.head_size
+        if old is None:  # filled, not tf.zeros: each must have memory of its own
+            empty = range(2 * self.model.config.n_layer)
+            return [tf.fill([N * slots, H], tf.cast(0, self.dtype)) for _ in empty]
+        by_head = [tf.reshape(kept, [N, -1, H]) for kept in old]
+        more = slots - by_head[0].shape[1]
+        return [tf.reshape(tf.pad(kept, [[0, 0], [0, more], [0, 0]]), [-1, H]) for kept in by_head]
+
+    def step(
+        self,
+        tokens: Int32[np.ndarray, "1 T"],
+        positions: Int32[np.ndarray, "1 T"],
+        visible: Bool[np.ndarray, "1 T K"],
+        cache: Any,
+    ) -> tuple[Any, Any]:
+        """Return the last hidden states [1, T, D], and keys and values [N * T, H]."""
+        inputs = [tf.constant(array) for array in (tokens, positions, visible)]
+        shape = visible.shape[1:] if self.xla else "any"
+        with self.compilations.timed(("step", shape)):
+            return self._network(*inputs, cache)
+
+    def write(self, cache: Any, new: Any, nodes: Int32[np.ndarray, " n"]) -> Any:
+        """Return the cache with the first n keys and values in these slots, written in place.
+
+        In place means in the tensor's own memory: the time does not depend on the cache's size,
+        as it would with variables, which TensorFlow copies at every read after a scattered write.
+        """
+        N = self.model.config.n_head
+        slots, T = len(cache[0]) // N, len(new[0]) // N
+        heads = np.arange(N, dtype=np.int32)[:, None]
+        places = tf.constant((heads * slots + nodes).ravel())
+        if len(nodes) < T:  # padded
+            kept = tf.constant((heads * T + np.arange(len(nodes), dtype=np.int32)).ravel())
+            new = [tf.gather(rows, kept) for rows in new]
+        for old, rows in zip(cache, new, strict=True):
+            tf.raw_ops.InplaceUpdate(x=old, i=places, v=rows)
+        return cache
+
+    def logits(self, hidden: Any, at: Int32[np.ndarray, " R"]) -> Float32[np.ndarray, "R V"]:
+        """Return the next-token scores of these rows."""
+        if not len(at):
+            return np.zeros((0, self.model.config.vocab_size), np.float32)
+        rows = np.pad(at, (0, bucket(len(at)) - len(at))) if self.xla else at
+        shape = (hidden.shape[1], len(rows)) if self.xla else "any"
+        with self.compilations.timed(("logits", shape)):
+            scores = self._product(hidden, tf.constant(rows)).numpy()
+        return scores[: len(at)]
+
+    def _signature(self) -> list[Any]:
+        ids = tf.TensorSpec([1, None], tf.int32)
+        kept = tf.TensorSpec([None, self.model.config.head_size], self.dtype)
+        visible = tf.TensorSpec([1, None, None], tf.bool)
+        return [ids, ids, visible, [kept] * (2 * self.model.config.n_layer)]
+
+    def _step(self, tokens: Any, positions: Any, visible: Any, cache: Any) -> tuple[Any, Any]:
+        self.compilations.traces += 1
+        N, H = self.model.config.n_head, self.model.config.head_size
+        flat = [tf.reshape(kept, [1, N, -1, H]) for kept in cache]
+        past = list(zip(flat[::2], flat[1::2], strict=True))
+        states, new = self.model.forward(tokens, positions, visible, past)
+        return states[-1], [tf.reshape(part, [-1, H]) for pair in new for part in pair]
+
+    def _scores(self, hidden: Any, rows: Any) -> Any:
+        self.compilations.traces += 1
+        return tf.cast(tf.matmul(tf.gather(hidden[0], rows), self.output), tf.float32)

@@ -1,0 +1,150 @@
+"""The network in plain numpy float32: the readable statement of the mathematics.
+
+Also the engine of last resort, which needs nothing beyond the base package. Knows arrays only.
+Source: the original's mpu/transformer.py and model/gpt2_modeling.py.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int32, Int64
+
+from cpm_lm.config import GPTConfig
+from cpm_lm.engines.base import Engine, Session
+
+__all__ = ["ReferenceEngine", "hidden_states"]
+
+Weights = Mapping[str, Float32[np.ndarray, "..."]]
+Activation = Float32[np.ndarray, "..."]
+
+
+def gelu_tanh(x: Activation) -> Activation:
+    """Return 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), the original's form."""
+    return 0.5 * x * (1 + np.tanh(0.7978845608 * x * (1 + 0.044715 * x * x)))
+
+
+def gelu_erf(x: Activation) -> Activation:
+    """Return 0.5 x (1 + erf(x / sqrt 2)), the form of other GPT families."""
+    erf = np.vectorize(math.erf, otypes=[np.float32])
+    return 0.5 * x * (1 + erf(x / np.float32(math.sqrt(2))))
+
+
+ACTIVATIONS = {"gelu_new": gelu_tanh, "gelu": gelu_erf}
+
+
+def layer_norm(x: Activation, w: Weights, name: str, epsilon: float) -> Activation:
+    """Return x with mean 0 and variance 1 along D, then scaled and shifted."""
+    centred = x - x.mean(axis=-1, keepdims=True)
+    variance = np.square(centred).mean(axis=-1, keepdims=True)
+    return centred / np.sqrt(variance + epsilon) * w[f"{name}.weight"] + w[f"{name}.bias"]
+
+
+def linear(x: Activation, w: Weights, name: str) -> Activation:
+    """Return x W + b; W lies [in, out]."""
+    return x @ w[f"{name}.weight"] + w[f"{name}.bias"]
+
+
+def attention(
+    q: Float32[np.ndarray, "T N H"],
+    k: Float32[np.ndarray, "S N H"],
+    v: Float32[np.ndarray, "S N H"],
+    visible: Bool[np.ndarray, "T S"],
+) -> Float32[np.ndarray, "T N H"]:
+    """Return softmax(q k^T / sqrt(H)) v over the visible slots of each row, head by head."""
+    q, k, v = (x.swapaxes(0, 1) for x in (q, k, v))
+    scores = q @ k.swapaxes(1, 2) / np.float32(math.sqrt(q.shape[-1]))
+    scores = np.where(visible, scores, np.float32(-np.inf))
+    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return ((weights / weights.sum(axis=-1, keepdims=True)) @ v).swapaxes(0, 1)
+
+
+def hidden_states(
+    w: Weights,
+    config: GPTConfig,
+    tokens: Int32[np.ndarray, " T"],
+    positions: Int32[np.ndarray, " T"],
+    visible: Bool[np.ndarray, "T S"],
+    cache: Float32[np.ndarray, "L 2 C N H"],
+    slots: Int32[np.ndarray, " T"],
+    seen: Int64[np.ndarray, " S"] | None = None,
+) -> Iterator[Float32[np.ndarray, "T D"]]:
+    """Yield the embedding sum, each block's output and the final norm's; fill the cache's slots.
+
+    Args:
+        w: the weights by name.
+        config: the model's shape.
+        tokens: the new tokens.
+        positions: where they stand.
+        visible: which of the slots in `seen` each of them attends to.
+        cache: keys and values by slot.
+        slots: where the tokens' own keys and values go.
+        seen: the slots that any of them attends to; by default those from 0.
+    """
+    epsilon, act = config.layer_norm_epsilon, ACTIVATIONS[config.activation_function]
+    past = slice(visible.shape[1]) if seen is None else seen
+    x = w["wte.weight"][tokens] + w["wpe.weight"][positions]
+    yield x
+    for layer in range(config.n_layer):
+        h = f"h.{layer}"
+        qkv = linear(layer_norm(x, w, f"{h}.ln_1", epsilon), w, f"{h}.attn.c_attn")
+        q, k, v = (part.reshape(len(x), config.n_head, -1) for part in np.split(qkv, 3, axis=-1))
+        cache[layer, 0, slots], cache[layer, 1, slots] = k, v
+        mixed = attention(q, cache[layer, 0, past], cache[layer, 1, past], visible)
+        x = x + linear(mixed.reshape(x.shape), w, f"{h}.attn.c_proj")
+        inner = act(linear(layer_norm(x, w, f"{h}.ln_2", epsilon), w, f"{h}.mlp.c_fc"))
+        x = x + linear(inner, w, f"{h}.mlp.c_proj")
+        yield x
+    yield layer_norm(x, w, "ln_f", epsilon)
+
+
+class ReferenceEngine(Engine):
+    """Plain numpy, float32.
+
+    Args:
+        config: the model's shape.
+        weights: float32 tensors by Hugging Face's GPT-2 names without the `transformer.` prefix.
+    """
+
+    name = "reference"
+
+    def __init__(self, config: GPTConfig, weights: Weights) -> None:
+        self.config = config
+        self.weights = weights
+
+    def session(self, capacity: int = 1024) -> ReferenceSession:
+        """Open an empty session; its memory grows with the nodes in use."""
+        return ReferenceSession(self, capacity)
+
+
+class ReferenceSession(Session):
+    """A cache of keys and values that doubles as the forest grows."""
+
+    def __init__(self, engine: ReferenceEngine, capacity: int) -> None:
+        super().__init__(engine.config, capacity)
+        self._weights = engine.weights
+        shape = (self.config.n_layer, 2, 0, self.config.n_head, self.config.head_size)
+        self._cache = np.zeros(shape, np.float32)
+
+    def _forward(self, tokens: Any, nodes: Any, logits_at: Any) -> Float32[np.ndarray, "R V"]:
+        used = self._forest.used
+        if (slots := self._cache.shape[2]) < used:
+            more = min(max(used, 2 * slots, 64), self.capacity) - slots
+            self._cache = np.pad(self._cache, ((0, 0), (0, 0), (0, more), (0, 0), (0, 0)))
+        positions, visible = self._forest.depths(nodes), self._forest.visible(nodes, used)
+        seen = np.flatnonzero(visible.any(axis=0))  # of a wide forest, a small part
+        for x in hidden_states(
+            self._weights,
+            self.config,
+            tokens,
+            positions,
+            visible[:, seen],
+            self._cache,
+            nodes,
+            seen,
+        ):
+            last = x
+        return last[logits_at] @ self._weights["wte.weight"].T

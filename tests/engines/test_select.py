@@ -1,0 +1,155 @@
+"""Engines by name, what `auto` takes, threads, and what a process cannot do twice."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from cpm_lm.checkpoints.convert import convert
+from cpm_lm.engines import select
+from cpm_lm.engines.select import open_engine
+from cpm_lm.errors import CheckpointError, EngineError
+from cpm_lm.gpt import backend
+
+
+@pytest.fixture(scope="module")
+def store(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("select") / "store"
+    convert(checkpoints / "tiny-mp1", target, heads=4)
+    return target
+
+
+def run(script: str, *arguments: object) -> list[str]:
+    """Run a script in a process of its own and return its lines; it must be silent beside."""
+    command = [sys.executable, "-W", "error", "-c", script, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
+def test_an_unknown_name_lists_the_known(store):
+    with pytest.raises(EngineError, match=r"'torch' is unknown.*auto, tensorflow, jax, reference"):
+        open_engine(store, engine="torch")
+
+
+@pytest.mark.parametrize(
+    ("gpu", "installed", "name"),
+    [
+        (True, {"jax", "tensorflow", "keras"}, "jax"),
+        (True, {"tensorflow", "keras"}, "tensorflow"),
+        (True, {"jax"}, "reference"),
+        (True, set(), "reference"),
+        (False, {"jax", "tensorflow", "keras"}, "reference"),
+    ],
+)
+def test_auto(monkeypatch, gpu, installed, name):
+    monkeypatch.setattr(select, "has_gpu", lambda: gpu)
+    monkeypatch.setattr(select, "find_spec", lambda package: package in installed or None)
+    assert select.automatic() == name
+
+
+@pytest.mark.parametrize(
+    ("answers", "devices", "usable"), [(0, 1, True), (0, 0, False), (100, 1, False)]
+)
+def test_the_driver_is_asked_for_a_gpu(monkeypatch, answers, devices, usable):
+    class Driver:
+        def cuInit(self, flags):  # noqa: N802 - the driver's own name
+            return answers
+
+        def cuDeviceGetCount(self, count):  # noqa: N802
+            count._obj.value = devices
+            return 0
+
+    monkeypatch.setattr(select.ctypes, "CDLL", lambda name: Driver())
+    assert select.has_gpu() is usable
+
+
+def test_no_driver_no_gpu(monkeypatch):
+    def missing(name):
+        raise OSError(name)
+
+    monkeypatch.setattr(select.ctypes, "CDLL", missing)
+    assert not select.has_gpu()
+
+
+def test_threads_of_the_reference_engine(store):
+    with threadpool_limits():  # puts back what was set
+        open_engine(store, engine="reference", threads=1)
+        assert {
+            pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"
+        } == {1}
+
+
+def test_threads_must_be_some(store):
+    with pytest.raises(EngineError, match="threads is 0"):
+        open_engine(store, engine="reference", threads=0)
+
+
+@pytest.mark.parametrize("engine", ["tensorflow", "jax", "reference"])
+def test_a_missing_store_is_one_clear_line(tmp_path, engine):
+    with pytest.raises(CheckpointError, match="is not a store"):
+        open_engine(tmp_path / "nothing", engine=engine)
+
+
+@pytest.mark.parametrize("missing", ["jax", "keras"])
+def test_a_missing_extra_gives_the_command(monkeypatch, store, missing):
+    monkeypatch.setattr(backend, "_running", lambda: None)
+    monkeypatch.setattr(backend, "find_spec", lambda name: None if name == missing else True)
+    with pytest.raises(
+        EngineError, match=rf"{missing} is not installed; pip install 'cpm-lm\[jax\]'"
+    ):
+        open_engine(store, engine="jax")
+
+
+def test_another_framework_named_in_the_environment(monkeypatch):
+    monkeypatch.setattr(backend, "_running", lambda: None)
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    with pytest.raises(EngineError, match="KERAS_BACKEND is 'torch'"):
+        backend.use_backend()
+
+
+def test_the_reference_engine_loads_no_framework(store):
+    script = """if True:
+        import sys
+        from cpm_lm.engines.select import open_engine
+        open_engine(sys.argv[1], threads=1).session(4).extend([1], [-1])
+        print(sorted({"keras", "tensorflow", "jax", "torch"} & set(sys.modules)))
+    """
+    assert run(script, store) == ["[]"]
+
+
+# One process for each backend, as starting TensorFlow takes seconds: silence, threads, and what
+# cannot be changed afterwards.
+PROCESS = """if True:
+    import sys
+    from cpm_lm.engines.select import open_engine
+    from cpm_lm.errors import EngineError
+    store, ours, other = sys.argv[1:]
+    engine = open_engine(store, engine=ours, threads=1)
+    engine.session(4).extend([1], [-1])
+    open_engine(store, engine=ours, threads=1)
+    if ours == "tensorflow":
+        import tensorflow
+        print(tensorflow.config.threading.get_intra_op_parallelism_threads())
+    else:
+        from pathlib import Path
+        names = [(task / "comm").read_text() for task in Path("/proc/self/task").iterdir()]
+        print(sum("XLAEigen" in name for name in names))
+    for engine, threads in (ours, 7), (other, None):
+        try:
+            open_engine(store, engine=engine, threads=threads)
+        except EngineError as error:
+            print(error)
+"""
+
+
+@pytest.mark.parametrize(("ours", "other"), [("tensorflow", "jax"), ("jax", "tensorflow")])
+def test_one_backend_and_one_number_of_threads_in_a_process(store, ours, other):
+    threads, changed, switched = run(PROCESS, store, ours, other)
+    assert threads == "1"
+    assert "already started with another number of threads than 7" in changed
+    assert f"Keras already runs on {ours} in this process, and {other} was asked for" in switched
