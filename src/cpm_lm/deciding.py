@@ -1,0 +1,281 @@
+"""One vote over the continuations of a prompt: texts drawn or enumerated, answers counted.
+
+Knows tokenizers, the algorithms and how answers are compared; does not know engines or sessions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from cpm_lm.config import GPTConfig
+from cpm_lm.continuing import Call
+from cpm_lm.decoding.draws import Independent, Stratified
+from cpm_lm.decoding.options import VotingOptions
+from cpm_lm.decoding.protocol import Algorithm
+from cpm_lm.decoding.rounds import sample_in_rounds
+from cpm_lm.decoding.sampling import Sampled, sample
+from cpm_lm.decoding.search import NO_ANSWER, Found, search
+from cpm_lm.decoding.stopping import StoppedText
+from cpm_lm.tokenizer import Tokenizer
+from cpm_lm.voting import Answers, Tallied, normalised, posterior_lead, tally
+
+__all__ = ["Election", "Vote"]
+
+LINE_END = "\n"
+"""What ends an answer in any case, besides an end token."""
+CUT_OFF = object()
+"""What stands for the answer of a text that the length limit cut off."""
+
+WILSON = "95% intervals (Wilson)"
+BOUNDS = "bounds of the exact probability"
+NO_INTERVALS = {
+    "stratified": "no intervals: stratified samples are not independent, and their shares are "
+    "less noisy than the formula for independent ones says",
+    "sample": "no intervals: the number of samples was not fixed but depended on the leader's "
+    "luck, so that its share tends to be too large",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vote:
+    """What the continuations of a prompt answer.
+
+    The shares of the tally, `no_answer`, `cut_off` and `unexplored` sum to one.
+    """
+
+    winner: str | None
+    """The most frequent answer, of equal ones the first drawn; None where there is no answer."""
+    tally: tuple[Tallied, ...]
+    """The answers, the winner first."""
+    certified: bool
+    """Whether it is proven that no other answer is as probable as the winner, for this model, this
+    distribution and this length limit; only an exact vote can prove it."""
+    cut_off: float
+    """The share of texts that the length limit cut off before their answer was known."""
+    no_answer: float
+    """The share of texts that ended without an answer, as the pattern knows it."""
+    unexplored: float
+    """The probability that an exact vote has not looked at; 0 where texts are drawn."""
+    reason: Literal["drawn", "confident", "proven", "explored", "budget"]
+    """Why it ended: all n were drawn; the leader's lead was likely enough; the winner is proven; so
+    little is unexplored that the rest cannot matter, but answers are too close; or the
+    budget of rows, or the memory, was spent."""
+    intervals: str
+    """What `low` and `high` of the tally are, or why there are none."""
+    drawn: int
+    """How many texts were drawn; 0 in an exact vote."""
+    rows: int
+    """Forward rows computed."""
+    rows_unmerged: int | None
+    """Forward rows that as many separate runs would have computed; None in an exact vote."""
+    seconds: float
+    """How long it took."""
+    seed: int | None
+    """Of the draws; None in an exact vote."""
+    method: str
+    """sample, stratified or exact."""
+    note: str
+    """What the caller may want to change; mostly empty."""
+
+
+class Election(Call):
+    """A call for a vote: everything checked, nothing computed yet.
+
+    Raises:
+        RequestError: an option or the prompt is wrong.
+        CapacityError: the memory allowed does not hold one text.
+    """
+
+    options: VotingOptions
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        config: GPTConfig,
+        prompt: str | Sequence[int],
+        options: VotingOptions,
+    ) -> None:
+        aliases = {normalised(form): name for form, name in options.aliases.items()}
+        self._answers = Answers(pattern=options.answer, aliases=aliases)
+        super().__init__(tokenizer, config, prompt, options, ending=(LINE_END,))
+        self._fed = [0] * options.n
+        self._decided: list[object | None] = [None] * options.n
+        self._found: Found | None = None
+
+    def ballots(self) -> Algorithm[Sampled] | Algorithm[Found]:
+        """Return the generator that draws or enumerates the texts."""
+        options = self.options
+        if options.method == "exact":
+            return search(
+                self.ids,
+                rules=options,
+                limits=self.limits,
+                answer_of=self._answer_of,
+                rows=self._budget(),
+                watch=self._look,
+            )
+        if options.confidence is not None:
+            return sample_in_rounds(
+                self.ids,
+                options.n,
+                rules=options,
+                seed=self.seed,
+                limits=self.limits,
+                enough=self._enough,
+                watch=self._watch,
+                finish=self._finish,
+            )
+        stratified = options.method == "stratified"
+        return sample(
+            self.ids,
+            options.n,
+            rules=options,
+            draws=Stratified(self.seed, options.n) if stratified else Independent(self.seed),
+            limits=self.limits,
+            watch=self._watch,
+            finish=self._finish,
+        )
+
+    def so_far(self) -> tuple[list[Tallied], float]:
+        """Return the tally of what is decided, without intervals, and which share that is."""
+        if self._found:
+            return _bounds(self._found), 1 - self._found.unexplored
+        decided = self._in_order()
+        return _counted(decided, independent=False), len(decided) / self.options.n
+
+    def vote(self, result: Sampled | Found, seconds: float) -> Vote:
+        """Return the vote that the generator's result makes."""
+        if isinstance(result, Found):
+            return self._exact_vote(result, seconds)
+        decided = self._in_order()
+        stopped = self.options.confidence is not None
+        independent = self.options.method == "sample" and not stopped
+        answers = _counted(decided, independent=independent)
+        cut_off, no_answer = (decided.count(sign) / len(decided) for sign in (CUT_OFF, NO_ANSWER))
+        return Vote(
+            winner=answers[0].answer if answers else None,
+            tally=tuple(answers),
+            certified=False,
+            cut_off=cut_off,
+            no_answer=no_answer,
+            unexplored=0.0,
+            reason="confident" if stopped and self._enough() else "drawn",
+            intervals=WILSON if independent else NO_INTERVALS[self.options.method],
+            drawn=len(decided),
+            rows=result.rows,
+            rows_unmerged=result.rows_unmerged,
+            seconds=seconds,
+            seed=self.seed,
+            method=self.options.method,
+            note=self._note(cut_off, no_answer),
+        )
+
+    def most_nodes(self) -> int:
+        """Return how many nodes the vote could use, if memory allowed it."""
+        if self.options.method == "exact":
+            return max(self._budget(), self.costs[-1])
+        return super().most_nodes()
+
+    def _exact_vote(self, found: Found, seconds: float) -> Vote:
+        answers = _bounds(found)
+        no_answer = found.masses.get(None, 0.0)
+        return Vote(
+            winner=answers[0].answer if answers else None,
+            tally=tuple(answers),
+            certified=found.reason == "proven",
+            cut_off=found.cut_off,
+            no_answer=no_answer,
+            unexplored=found.unexplored,
+            reason=cast("Literal['proven', 'explored', 'budget']", found.reason),
+            intervals=BOUNDS,
+            drawn=0,
+            rows=found.rows,
+            rows_unmerged=None,
+            seconds=seconds,
+            seed=None,
+            method="exact",
+            note=self._note(found.cut_off, no_answer),
+        )
+
+    def _budget(self) -> int:
+        """Return the most rows of an exact vote: by default, what n texts could need."""
+        given = self.options.budget
+        return len(self.ids) + self.options.n * self.options.max_tokens if given is None else given
+
+    def _decision(self, text: StoppedText, ended: bool) -> Hashable | None:
+        """Return a text's answer, or NO_ANSWER, or None while it may still change."""
+        over = ended or text.stopped
+        answer = self._answers.of(text.text, finished=over)
+        return NO_ANSWER if answer is None and over else answer
+
+    def _answer_of(self, ids: tuple[int, ...], ended: bool) -> Hashable | None:
+        text = self.new_text()
+        for token in ids:
+            text.feed(token)
+        if ended:
+            text.finish()
+        return self._decision(text, ended)
+
+    def _watch(self, i: int, token: int) -> bool:
+        """Take a sample's next token; say whether its answer is known."""
+        self._fed[i] += 1
+        self.texts[i].feed(token)
+        self._decided[i] = self._decision(self.texts[i], ended=False)
+        return self._decided[i] is not None
+
+    def _finish(self, i: int) -> None:
+        """Take note that no token will come for a sample."""
+        self.texts[i].finish()
+        if self._decided[i] is None:
+            # An end token is not fed: a sample that was fed all it may have did not draw one.
+            cut_off = self._fed[i] == len(self.costs)
+            self._decided[i] = CUT_OFF if cut_off else self._decision(self.texts[i], ended=True)
+
+    def _look(self, found: Found) -> None:
+        self._found = found
+
+    def _in_order(self) -> list[object]:
+        """Return what is decided, by the samples' numbers."""
+        return [decision for decision in self._decided if decision is not None]
+
+    def _enough(self) -> bool:
+        """Say whether the leader leads with the probability asked for."""
+        first, second = (*(t.count or 0 for t in _counted(self._in_order())[:2]), 0, 0)[:2]
+        return posterior_lead(first, second) > cast("float", self.options.confidence)
+
+    def _note(self, cut_off: float, no_answer: float) -> str:
+        """Return what to change, where there is something."""
+        notes = [self.note] if self.note else []
+        if cut_off > 0.5:
+            notes.append(
+                f"{cut_off:.0%} of the texts were cut off after {len(self.costs)} tokens, before "
+                "their answer was known: allow more tokens (max_tokens), or say where an answer "
+                "ends (stop) or what it is (answer)"
+            )
+        if no_answer > 0.5:
+            notes.append(
+                f"{no_answer:.0%} of the texts ended without anything that the answer's pattern "
+                f"{self.options.answer!r} finds: change the pattern or the prompt"
+            )
+        return "; ".join(notes)
+
+
+def _counted(decided: Sequence[object], *, independent: bool = False) -> list[Tallied]:
+    answers = [answer if isinstance(answer, str) else None for answer in decided]
+    return tally(answers, independent=independent)
+
+
+def _bounds(found: Found) -> list[Tallied]:
+    """Return the answers of a search with the bounds of their probabilities."""
+    return [
+        Tallied(
+            answer=answer,
+            share=mass,
+            low=mass,
+            high=min(1.0, mass + found.unexplored),
+        )
+        for answer, mass in found.masses.items()
+        if isinstance(answer, str)
+    ]

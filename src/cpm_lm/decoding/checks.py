@@ -1,0 +1,58 @@
+"""The checks that refuse bad option values, and where an option keeps its words.
+
+Knows numbers and words; does not know what the options mean.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import numbers
+from collections.abc import Sequence
+from typing import Any
+
+from cpm_lm.errors import RequestError
+
+__all__ = ["Number", "check_number", "check_one_of", "help_of"]
+
+Number = int | float
+"""Where 1 is as good as 1.0; unlike a type checker's, a run-time `float` does not include int."""
+
+
+def help_of(options: type, name: str) -> str:
+    """Return the help of one field of an options class."""
+    return str({field.name: field for field in dataclasses.fields(options)}[name].metadata["help"])
+
+
+def check_number(
+    name: str,
+    value: Any,
+    *,
+    low: Number,
+    high: Number = math.inf,
+    whole: bool = False,
+    above_low: bool = False,
+) -> None:
+    """Refuse what is not a finite number in its range.
+
+    Raises:
+        RequestError: says the name, the value and the range.
+    """
+    kind = numbers.Integral if whole else numbers.Real
+    good = isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)
+    if good and low <= value <= high and not (above_low and value == low):
+        return
+    noun = "a whole number" if whole else "a number"
+    start = f"above {low}" if above_low else f"of at least {low}"
+    end = f", at most {high}" if high < math.inf else ""
+    raise RequestError(f"{name} is {value!r}; expected {noun} {start}{end}")
+
+
+def check_one_of(name: str, value: Any, choices: Sequence[str]) -> None:
+    """Refuse what is not one of the choices.
+
+    Raises:
+        RequestError: says the name, the value and the choices.
+    """
+    if value not in choices:
+        raise RequestError(f"{name} is {value!r}; expected {' or '.join(map(repr, choices))}")

@@ -1,0 +1,114 @@
+"""Samples drawn in rounds, until there are enough.
+
+Sample i is the text that it is when all are drawn at once, and the prompt is computed once; what
+texts of different rounds have in common after it is computed in each of them. Knows token ids;
+does not know what makes enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from cpm_lm.decoding.draws import Independent
+from cpm_lm.decoding.protocol import Algorithm, Request
+from cpm_lm.decoding.rules import Rules
+from cpm_lm.decoding.sampling import Continuation, Finish, Limits, Sampled, Watch, sample
+from cpm_lm.errors import CapacityError, RequestError
+
+__all__ = ["sample_in_rounds"]
+
+FIRST = 16
+"""Samples of the first round; each of the others doubles what there is."""
+
+
+def sample_in_rounds(
+    prompt: Sequence[int],
+    n: int,
+    *,
+    rules: Rules,
+    seed: int,
+    limits: Limits,
+    enough: Callable[[], bool],
+    watch: Watch,
+    finish: Finish,
+) -> Algorithm[Sampled]:
+    """Draw up to n independent continuations of a prompt.
+
+    Args:
+        prompt: and the others: as for `sample`.
+        n: the most that are drawn.
+        rules: how logits become the distribution drawn from.
+        seed: of the draws.
+        limits: what bounds the samples; a context never slides here.
+        enough: asked after each round whether to end.
+        watch: told sample and token, says whether the sample has reached its end.
+        finish: told that no token will come for a sample.
+
+    Raises:
+        RequestError: `limits` asks for a sliding context.
+        CapacityError: the capacity does not hold one sample.
+    """
+    if limits.slide:
+        raise RequestError("overflow is 'slide'; samples drawn in rounds need 'stop'")
+    *above, last = prompt
+    if len(above) + 1 > limits.capacity:
+        raise CapacityError(f"the prompt needs {len(prompt)} nodes, of {limits.capacity} in all")
+    parent = -1
+    if above:
+        reply = yield Request(
+            tokens=np.array(above, np.int32),
+            parents=-1 - np.arange(len(above), dtype=np.int32),
+            logits_at=np.zeros(0, np.int32),
+        )
+        parent = int(reply.nodes[-1])
+    below = replace(
+        limits,
+        n_positions=limits.n_positions - len(above),
+        capacity=limits.capacity - len(above),
+    )
+    drawn: list[Continuation] = []
+    root: list[int] = []
+    rows, unmerged = len(above), 0
+    while len(drawn) < n and not (drawn and enough()):
+        start = len(drawn)
+        more = sample(
+            [last],
+            min(n - start, start or FIRST),
+            rules=rules,
+            draws=Independent(seed, first=start),
+            limits=below,
+            watch=lambda i, token, start=start: watch(start + i, token),  # type: ignore[misc]
+            finish=lambda i, start=start: finish(start + i),  # type: ignore[misc]
+        )
+        sampled, root = yield from _under(parent, more, root)
+        drawn += sampled.continuations
+        rows += sampled.rows
+        unmerged += sampled.rows_unmerged + len(above) * len(sampled.continuations)
+    return Sampled(drawn, rows, unmerged)
+
+
+def _under(
+    parent: int, algorithm: Algorithm[Sampled], release: Sequence[int]
+) -> Algorithm[tuple[Sampled, list[int]]]:
+    """Let an algorithm's one root hang below a node, in place of the nodes to release.
+
+    Returns:
+        the result and the root, which still lives.
+    """
+    request = replace(
+        next(algorithm),
+        parents=np.array([parent], np.int32),
+        release=np.array(release, np.int32),
+    )
+    root: list[int] = []
+    while True:
+        reply = yield request
+        root = root or reply.nodes.tolist()
+        try:
+            request = algorithm.send(reply)
+        except StopIteration as stop:
+            result: Sampled = stop.value
+            return result, root

@@ -1,0 +1,144 @@
+"""A model of a few lines: its next-token distribution depends on the tokens so far, exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, SupportsIndex
+
+import numpy as np
+
+from cpm_lm.config import GPTConfig
+from cpm_lm.engines.base import Engine, Session
+from cpm_lm.engines.reference import ReferenceEngine
+from cpm_lm.tokenizer import Tokenizer
+
+NextLogits = Callable[[tuple[int, ...]], Sequence[float]]
+
+
+class FakeEngine(Engine):
+    """Logits after a path are whatever `following(path)` says."""
+
+    name = "fake"
+
+    def __init__(self, following: NextLogits, vocab_size: int, n_positions: int = 64) -> None:
+        self.config = GPTConfig(
+            vocab_size=vocab_size, n_positions=n_positions, n_embd=2, n_layer=1, n_head=1
+        )
+        self.following = following
+        self.sessions: list[FakeSession] = []
+
+    def session(self, capacity: int = 1024) -> FakeSession:
+        self.sessions.append(FakeSession(self, capacity))
+        return self.sessions[-1]
+
+
+class FakeSession(Session):
+    def __init__(self, engine: FakeEngine, capacity: int) -> None:
+        super().__init__(engine.config, capacity)
+        self.following = engine.following
+        self.paths: dict[int, tuple[int, ...]] = {}
+        self.rows = 0
+        self.calls: list[int] = []
+        self.lives: list[int] = []
+
+    @property
+    def most_live(self) -> int:
+        return max(self.lives)
+
+    def _forward(self, tokens: Any, nodes: Any, logits_at: Any) -> Any:
+        for token, node in zip(tokens.tolist(), nodes.tolist(), strict=True):
+            parent = int(self._forest._parent[node])
+            self.paths[node] = (*(self.paths[parent] if parent >= 0 else ()), token)
+        self.rows += len(tokens)
+        self.calls.append(len(tokens))
+        self.lives.append(self.live)
+        rows = [self.following(self.paths[nodes[i]]) for i in logits_at.tolist()]
+        return np.array(rows, np.float32).reshape(len(rows), self.config.vocab_size)
+
+
+def log(*masses: float) -> list[float]:
+    """Logits of a distribution that is written out."""
+    return [float(np.log(m)) if m else -1e4 for m in masses]
+
+
+def hashed(vocab_size: int, spread: float = 2.0) -> NextLogits:
+    """A model that seems random, the same for the same path on every machine."""
+
+    def following(path: tuple[int, ...]) -> Sequence[float]:
+        key = 0
+        for token in path:
+            key = (key * 1000003 + token + 1) % 2**61
+        rng = np.random.Generator(np.random.Philox(key=key))
+        return (spread * rng.standard_normal(vocab_size)).tolist()
+
+    return following
+
+
+def random_engine(
+    vocab_size: int = 40, n_positions: int = 32, scale: float = 0.6
+) -> ReferenceEngine:
+    """The reference engine with random weights, so that logits come from real attention."""
+    config = GPTConfig(
+        vocab_size=vocab_size, n_positions=n_positions, n_embd=16, n_layer=2, n_head=2
+    )
+    rng = np.random.default_rng(0)
+    D = config.n_embd
+    shapes: dict[str, tuple[int, ...]] = {
+        "wte.weight": (vocab_size, D),
+        "wpe.weight": (n_positions, D),
+    }
+    for i in range(config.n_layer):
+        for name, inner, outer in (
+            ("attn.c_attn", D, 3 * D),
+            ("attn.c_proj", D, D),
+            ("mlp.c_fc", D, 4 * D),
+            ("mlp.c_proj", 4 * D, D),
+        ):
+            shapes |= {f"h.{i}.{name}.weight": (inner, outer), f"h.{i}.{name}.bias": (outer,)}
+        for name in ("ln_1", "ln_2"):
+            shapes |= {f"h.{i}.{name}.weight": (D,), f"h.{i}.{name}.bias": (D,)}
+    shapes |= {"ln_f.weight": (D,), "ln_f.bias": (D,)}
+    weights = {
+        name: (scale * rng.standard_normal(shape)).astype(np.float32)
+        for name, shape in shapes.items()
+    }
+    return ReferenceEngine(config, weights)
+
+
+class FakeDecoder:
+    def __init__(self, letters: str) -> None:
+        self.letters = letters
+
+    def feed(self, token: SupportsIndex) -> str:
+        return self.letters[token]
+
+    def flush(self) -> str:
+        return ""
+
+
+class FakeTokenizer(Tokenizer):
+    """One character per id; the first one is the end and has no text."""
+
+    def __init__(self, letters: str) -> None:
+        self.letters = letters
+        self.vocab_size = len(letters)
+        self.end_ids = frozenset({0})
+        self.prefix_ids: tuple[int, ...] = ()
+
+    def encode(self, text: str) -> list[int]:
+        return [self.letters.index(c, 1) for c in text if c in self.letters[1:]]
+
+    def decode(self, ids: Iterable[SupportsIndex]) -> str:
+        return "".join(self.letters[i] for i in ids)
+
+    def decoder(self) -> FakeDecoder:
+        return FakeDecoder(self.letters)
+
+    def piece(self, token: SupportsIndex) -> str:
+        return self.letters[token]
+
+    def unknown_count(self, ids: Iterable[SupportsIndex]) -> int:
+        return 0
+
+    def tears(self, prompt: str) -> bool:
+        return prompt[-1:].isalpha()

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from cpm_lm.errors import RequestError
+from cpm_lm.voting import Answers, normalised, posterior_lead, read_aliases, tally, wilson
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        (" 5 ", "5"),
+        ("５。", "5"),
+        ("北京！\n", "北京"),
+        ("3.5", "3.5"),
+        ("好吗？？", "好吗"),
+        ("。", ""),
+    ],
+)
+def test_answers_are_compared_without_form(text: str, plain: str) -> None:
+    assert normalised(text) == plain
+
+
+@pytest.mark.parametrize(
+    ("text", "so_far", "at_the_end"),
+    [
+        ("", None, None),
+        ("no", None, None),
+        ("5", None, "5"),
+        ("5,", "5", "5"),
+        ("5.", None, "5"),
+        ("5.3", None, "5.3"),
+        ("5. ", "5", "5"),
+        ("-7 or 8", "-7", "-7"),
+        ("约１２个", "12", "12"),
+    ],
+)
+def test_a_number_is_decided_once_it_is_certain(
+    text: str, so_far: str | None, at_the_end: str | None
+) -> None:
+    number = Answers(pattern="number")
+    assert number.of(text, finished=False) == so_far
+    assert number.of(text, finished=True) == at_the_end
+
+
+@pytest.mark.parametrize("whole", ["12.5,3", "a1b2", "-3.", "+4.4.4", "1 2", "..7..", "9.x"])
+def test_what_is_decided_early_is_what_the_end_says(whole: str) -> None:
+    number = Answers(pattern="number")
+    for end in range(len(whole) + 1):
+        early = number.of(whole[:end], finished=False)
+        assert early in (None, number.of(whole, finished=True))
+
+
+def test_other_patterns_wait_for_the_end() -> None:
+    rule = Answers(pattern=r"是(.+)的")
+    assert rule.of("是红的,是蓝的", finished=False) is None
+    assert rule.of("是红的,是蓝的", finished=True) == "红的,是蓝"
+    assert Answers(pattern=r"是(.+?)的").of("是红的,是蓝的", finished=True) == "红"
+    assert Answers(pattern="a(b)?").of("a", finished=True) == ""
+
+
+@pytest.mark.parametrize("pattern", ["(", "[", "*a", "(?P<x>a)(?P<x>b)"])
+def test_a_pattern_that_does_not_compile_is_refused(pattern: str) -> None:
+    with pytest.raises(RequestError, match="does not compile"):
+        Answers(pattern=pattern)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        r"(a+)+$",
+        r"(a|a)*$",
+        r"(a|aa)+$",
+        r"(.*)*x",
+        r"(?:a{1,50}){1,50}b",
+        r"a*a*a*a*a*b",
+        r"(a?){60}a{60}",
+        r"(?=(a+)+b)c",
+        r"(a{1,9}){1,9}b",
+        "a?" * 60 + "a" * 60,
+        "(ab|a)" * 60,
+    ],
+)
+def test_a_pattern_that_explodes_is_refused(pattern: str) -> None:
+    with pytest.raises(RequestError, match="could take very long"):
+        Answers(pattern=pattern)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [r"\d+", r"(\w+)\s*=\s*", r"答案是?(.{1,9})", r"a*a*a*x", "a|b", r"(ab)+", r"-?\d+(\.\d+)?"],
+)
+def test_plain_patterns_are_quick_on_long_texts(pattern: str) -> None:
+    rule = Answers(pattern=pattern)
+    start = time.process_time()
+    rule.of("a" * 100_000, finished=True)
+    assert time.process_time() - start < 5
+
+
+def test_aliases_count_as_one(tmp_path: Path) -> None:
+    path = tmp_path / "aliases.tsv"
+    path.write_text("# 城市\n北京\t北平\t京城\n\n上海\t沪\n", encoding="utf-8")
+    rule = Answers(aliases=read_aliases(path))
+    assert [rule.of(t, finished=True) for t in ("北平。", "沪", "天津")] == ["北京", "上海", "天津"]
+    path.write_text("北京\t京\n南京\t京\n", encoding="utf-8")
+    with pytest.raises(RequestError, match=r"'京' in line 2 .* already counts as '北京'"):
+        read_aliases(path)
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(RequestError, match="cannot be read"):
+        read_aliases(path)
+
+
+def test_a_tally_counts_the_winner_first_and_ties_by_the_draw() -> None:
+    found = tally(["b", "a", None, "a", "b", "c"], independent=False)
+    assert [(t.answer, t.count, t.low) for t in found] == [
+        ("b", 2, None),
+        ("a", 2, None),
+        ("c", 1, None),
+    ]
+    assert [t.share for t in found] == [2 / 6, 2 / 6, 1 / 6]
+    assert tally([None, None], independent=True) == []
+    [only] = tally(["x"] * 10, independent=True)
+    assert (only.low, only.high) == wilson(10, 10)
+
+
+@pytest.mark.parametrize(
+    ("count", "n", "low", "high"),
+    [(5, 10, 0.2366, 0.7634), (0, 10, 0, 0.2775), (10, 10, 0.7225, 1), (81, 263, 0.2553, 0.3662)],
+)
+def test_wilson_is_the_published_interval(count: int, n: int, low: float, high: float) -> None:
+    assert wilson(count, n) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_the_posterior_lead_is_the_beta_tail() -> None:
+    assert posterior_lead(0, 0) == 0.5
+    assert posterior_lead(7, 7) == 0.5
+    assert posterior_lead(1, 0) == 0.75  # the integral of 2x from 1/2 to 1
+    assert posterior_lead(3, 0) == 1 - 1 / 16
+    assert posterior_lead(2, 9) == pytest.approx(1 - posterior_lead(9, 2))
+    steps = 20_000  # by the midpoint rule
+    xs = [(i + 0.5) / steps for i in range(steps)]
+    beta = [x**6 * (1 - x) ** 4 for x in xs]
+    assert posterior_lead(6, 4) == pytest.approx(sum(beta[steps // 2 :]) / sum(beta), abs=1e-6)
