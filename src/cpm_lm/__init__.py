@@ -1,0 +1,51 @@
+"""Run and use CPM-LM, the 2.6-billion-parameter Chinese GPT, and its relatives.
+
+    import cpm_lm
+
+    model = cpm_lm.load()  # the small model in the package
+    for sample in model.sample("今天天气不错", n=3):
+        print(sample.text)
+
+Importing this loads neither TensorFlow, nor JAX, nor PyTorch.
+"""
+
+from cpm_lm.checkpoints.convert import convert
+from cpm_lm.checkpoints.manifest import Manifest
+from cpm_lm.config import GPTConfig
+from cpm_lm.engines.base import Engine, Session
+from cpm_lm.engines.select import open_engine
+from cpm_lm.errors import (
+    CapacityError,
+    CheckpointError,
+    ConfigError,
+    CpmError,
+    EngineError,
+    RequestError,
+    TokenizerError,
+)
+from cpm_lm.gpt.load import keras_model
+from cpm_lm.model import Model, NextToken, Sample, Vote, load
+from cpm_lm.tokenizer import Tokenizer
+
+__all__ = [
+    "CapacityError",
+    "CheckpointError",
+    "ConfigError",
+    "CpmError",
+    "Engine",
+    "EngineError",
+    "GPTConfig",
+    "Manifest",
+    "Model",
+    "NextToken",
+    "RequestError",
+    "Sample",
+    "Session",
+    "Tokenizer",
+    "TokenizerError",
+    "Vote",
+    "convert",
+    "keras_model",
+    "load",
+    "open_engine",
+]

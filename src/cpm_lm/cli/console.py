@@ -1,0 +1,94 @@
+"""What all verbs share with the terminal: encodings, error lines, prompts, progress."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import click
+
+from cpm_lm.errors import CpmError
+
+__all__ = ["Text", "print_json", "progress_bar", "read_prompt", "reporting_errors", "use_utf8"]
+
+
+def use_utf8() -> None:
+    """Write UTF-8 whatever the console's own encoding is; Chinese must not end as `?`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="replace")
+
+
+@contextlib.contextmanager
+def reporting_errors() -> Iterator[None]:
+    """Turn what a user, a file or the machine caused into one line and exit code 1."""
+    try:
+        yield
+    except CpmError as error:
+        fail(str(error))
+    except BrokenPipeError:  # the reader of our output went away, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        fail(str(error))
+    except MemoryError:
+        fail("out of memory; a smaller model, fewer samples or a smaller --max-tokens needs less")
+
+
+def fail(message: str) -> None:
+    """Print one line on stderr and leave with exit code 1."""
+    click.echo(f"cpm: {' '.join(message.split())}", err=True)
+    sys.exit(1)
+
+
+class Text(click.ParamType[str]):
+    """Text from the command line, read as UTF-8 also where the locale says otherwise."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:
+        """Undo the locale's decoding, then decode as UTF-8 where that is possible."""
+        if os.name == "nt":  # Windows hands over Unicode
+            return str(value)
+        try:
+            return os.fsencode(value).decode("utf-8")
+        except UnicodeError:
+            return str(value)
+
+
+def read_prompt(text: str) -> str:
+    """Return the prompt, from standard input when it is `-`, less its final newline."""
+    if text != "-":
+        return text
+    return sys.stdin.buffer.read().decode("utf-8-sig", errors="replace").removesuffix("\n")
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON document, Chinese as it is."""
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+@contextlib.contextmanager
+def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
+    """Give a function of (done, total) that draws on stderr, on a terminal, after one second."""
+    started = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        bar: Any = None
+
+        def update(done: int, total: int) -> None:
+            nonlocal bar
+            if bar is None:
+                if not sys.stderr.isatty() or time.monotonic() - started < 1:
+                    return
+                bar = stack.enter_context(
+                    click.progressbar(length=total, label=label, file=sys.stderr)
+                )
+            bar.update(done - bar.pos)
+
+        yield update

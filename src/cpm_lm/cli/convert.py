@@ -1,0 +1,81 @@
+"""`cpm convert`: from the original's files to a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cpm_lm.cli.console import print_json, progress_bar
+
+__all__ = ["command"]
+
+
+@click.command("convert", short_help="转换检查点。Convert a checkpoint.")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("target", type=click.Path(path_type=Path))
+@click.option(
+    "--weights",
+    type=click.Choice(["f32", "f16", "bf16"]),
+    default="f32",
+    show_default=True,
+    help="权重的存法：32 位或 16 位。How the weights are stored.",
+)
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="模型配置（JSON）。The model's configuration, where the checkpoint does not say it.",
+)
+@click.option(
+    "--heads",
+    type=click.IntRange(min=1),
+    help="注意力头数，文件里没有写；已知的 CPM 形状可省略。"
+    "Attention heads, which the files do not say; known CPM shapes need none.",
+)
+@click.option(
+    "--tokenizer",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="含 chinese_vocab.model 的目录。The directory of the vocabulary.",
+)
+@click.option("--overwrite", is_flag=True, help="替换已有的目标。Replace an existing target.")
+@click.option("--json", "as_json", is_flag=True, help="输出 JSON。Print JSON.")
+def command(
+    source: Path,
+    target: Path,
+    weights: str,
+    config: Path | None,
+    heads: int | None,
+    tokenizer: Path | None,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """把 SOURCE 处的检查点转换为 TARGET 目录。
+
+    Convert the checkpoint at SOURCE, of any number of ranks, into the directory TARGET.
+    """
+    from cpm_lm.checkpoints.convert import convert
+
+    with progress_bar("转换 Converting") as progress:
+        manifest = convert(
+            source,
+            target,
+            weights=weights,
+            config=config,
+            heads=heads,
+            tokenizer=tokenizer,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    if as_json:
+        print_json(manifest.to_json())
+        return
+    size = sum(file.bytes for file in manifest.files)
+    click.echo(
+        f"{target}: {manifest.parameters:,} 个参数 parameters, {manifest.weights}, "
+        f"{size:,} bytes, {manifest.ranks} rank(s) read"
+    )
+    if not any(file.name.endswith(".model") for file in manifest.files):
+        click.echo(
+            "没有词表，不能读写文字；用 --tokenizer 目录 再转换一次。"
+            "Without a vocabulary it cannot read or write text; convert again with --tokenizer."
+        )

@@ -1,0 +1,75 @@
+"""`cpm inspect`: what a checkpoint or a store is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cpm_lm.cli.console import print_json, progress_bar
+from cpm_lm.cli.options import json_option
+
+if TYPE_CHECKING:
+    from cpm_lm.checkpoints.inspect import Inspection
+
+__all__ = ["command"]
+
+
+@click.command("inspect", short_help="说明检查点是什么。Tell what a checkpoint is.")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option(
+    "--digests/--no-digests",
+    default=True,
+    show_default=True,
+    help="计算摘要，以辨认已发布的权重。Compute digests, which tell a known release.",
+)
+@json_option
+def command(path: Path, digests: bool, as_json: bool) -> None:
+    """说明 PATH 处的检查点或已转换的模型是什么。
+
+    Tell what the checkpoint or converted model at PATH is.
+    """
+    from cpm_lm.checkpoints.inspect import inspect
+
+    with progress_bar("读取 Reading") as progress:
+        found = inspect(path, digests=digests, progress=progress)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        _print(found, digests)
+
+
+def _print(found: Inspection, digests: bool) -> None:
+    """Print what was found, a line for each thing."""
+    lines = {
+        "格式 layout": f"{found.layout}, {found.ranks} rank(s)",
+        "步数 iteration": "?" if found.iteration is None else f"{found.iteration}",
+        "形状 shape": f"{found.n_layer} layers x {found.n_embd}, {found.n_head or '?'} heads, "
+        f"{found.n_positions} positions, {found.vocab_size} pieces",
+        "参数 parameters": f"{found.parameters:,}",
+        "精度 weights": found.weights,
+        "词表 tokenizer": "yes" if found.tokenizer else "no",
+        "发布 release": found.release or ("unknown" if digests else "not looked at"),
+    }
+    for label, value in lines.items():
+        click.echo(f"{label}: {value}")
+    for file in found.files:
+        sha1 = f"  sha1 {file.sha1}" if file.sha1 else ""
+        click.echo(f"文件 file: {file.name}  {file.bytes:,} bytes{sha1}")
+    for need in found.memory:
+        click.echo(
+            f"内存 memory: {need.engine:<10} {_size(need.total)} "
+            f"({_size(need.weights)} weights{', mapped' if need.mapped else ''}, "
+            f"{_size(need.context)} keys and values of a full context)"
+        )
+    for warning in found.warnings:
+        click.echo(f"注意 warning: {warning}")
+
+
+def _size(count: int) -> str:
+    """Return a number of bytes in the unit that suits it."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} B"

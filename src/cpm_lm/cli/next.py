@@ -1,0 +1,60 @@
+"""`cpm next`: the likeliest next pieces."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import click
+
+from cpm_lm.cli.bars import bars, visible
+from cpm_lm.cli.console import Text, print_json, read_prompt
+from cpm_lm.cli.options import json_option, model_options
+
+__all__ = ["command"]
+
+
+@click.command("next", short_help="列出最可能的下一个词。List the likeliest next pieces.")
+@click.argument("prompt", type=Text())
+@click.option(
+    "-k",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    help="列出几个。How many to list.",
+)
+@click.option(
+    "--also",
+    type=Text(),
+    multiple=True,
+    help="再列出这个词的概率。List this piece too, however unlikely.",
+)
+@model_options
+@json_option
+def command(
+    prompt: str,
+    k: int,
+    also: tuple[str, ...],
+    model: Path | None,
+    engine: str,
+    threads: int | None,
+    as_json: bool,
+) -> None:
+    """列出 PROMPT 之后最可能的词及其概率。
+
+    List the likeliest next pieces after PROMPT, with their probabilities.
+
+    \b
+    cpm next '今天的天空好' --also 黑
+    """
+    from cpm_lm.model import load
+
+    prompt = read_prompt(prompt)
+    opened = load(model, engine=engine, threads=threads)
+    tokens = opened.next_tokens(prompt, k, also=also)
+    if as_json:
+        print_json({"prompt": prompt, "next": [dataclasses.asdict(token) for token in tokens]})
+        return
+    rows = [(visible(t.text), t.probability, f"{100 * t.probability:.3g}%") for t in tokens]
+    for line in bars(rows):
+        click.echo(line)

@@ -1,0 +1,105 @@
+"""`cpm sample`: continuations of a prompt."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cpm_lm.cli.console import Text, print_json, read_prompt
+from cpm_lm.cli.options import json_option, model_options, sampling_options
+
+__all__ = ["command"]
+
+
+class InOrder:
+    """Prints several texts one below the other while all of them grow at once.
+
+    The first is printed as it is drawn; the others wait, and then catch up.
+    """
+
+    def __init__(self, n: int) -> None:
+        self.texts = [""] * n
+        self.ended = [False] * n
+        self.at = 0
+        self.labelled = n > 1
+        self._begin()
+
+    def feed(self, index: int, text: str, ended: bool) -> None:
+        """Take the next part of one text."""
+        self.ended[index] = ended
+        if index != self.at:
+            self.texts[index] += text
+            return
+        click.echo(text, nl=False)
+        while self.at < len(self.ended) and self.ended[self.at]:
+            click.echo()
+            self.at += 1
+            self._begin()
+
+    def _begin(self) -> None:
+        if self.at < len(self.texts):
+            label = f"[{self.at + 1}] " if self.labelled else ""
+            click.echo(label + self.texts[self.at], nl=False)
+
+
+@click.command("sample", short_help="续写。Continue a prompt.")
+@click.argument("prompt", type=Text())
+@sampling_options
+@model_options
+@json_option
+def command(
+    prompt: str,
+    model: Path | None,
+    engine: str,
+    threads: int | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """续写 PROMPT（“-”表示从标准输入读）。
+
+    Continue PROMPT (`-` reads it from standard input).
+
+    \b
+    cpm sample '今天天气不错' -n 3
+    """
+    from cpm_lm.model import load
+
+    prompt = read_prompt(prompt)
+    opened = load(model, engine=engine, threads=threads)
+    feed = None if as_json else InOrder(options["n"]).feed
+    started = time.perf_counter()
+    samples = opened.sample(prompt, **options, on_text=feed)
+    seconds = time.perf_counter() - started
+    first = samples[0]
+    if as_json:
+        print_json(
+            {
+                "prompt": prompt,
+                "engine": opened.engine.name,
+                "seed": first.seed,
+                "rows": first.rows,
+                "rows_unmerged": first.rows_unmerged,
+                "seconds": round(seconds, 3),
+                "note": first.note,
+                "samples": [
+                    {
+                        key: value
+                        for key, value in dataclasses.asdict(sample).items()
+                        if key not in ("seed", "rows", "rows_unmerged", "note")
+                    }
+                    for sample in samples
+                ],
+            }
+        )
+        return
+    click.echo(
+        f"# seed {first.seed}, {first.rows} rows ({first.rows_unmerged} unmerged), "
+        f"{seconds:.1f} s, {opened.engine.name}",
+        err=True,
+    )
+    if first.note:
+        click.echo(f"# {first.note}", err=True)

@@ -1,0 +1,355 @@
+"""Where text meets token ids: prompts in, continuations out.
+
+Knows tokenizers, engines and the decoding algorithms; does not know files of weights (but for
+`load`), nor how an engine computes.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from cpm_lm.continuing import MIN_CAPACITY, Call, Sample, prompt_ids
+from cpm_lm.deciding import Election, Vote
+from cpm_lm.decoding.checks import Number, check_number
+from cpm_lm.decoding.options import SamplingOptions, VotingOptions
+from cpm_lm.decoding.rules import log_partition
+from cpm_lm.decoding.scheduler import Job, Scheduler
+from cpm_lm.engines.base import Engine, Session
+from cpm_lm.errors import CheckpointError, RequestError, TokenizerError
+from cpm_lm.tokenizer import Tokenizer
+from cpm_lm.voting import Tallied
+
+__all__ = ["Model", "NextToken", "Sample", "SamplingOptions", "Vote", "VotingOptions", "load"]
+
+DEMO = Path(__file__).parent / "demo"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NextToken:
+    """One of the likeliest next pieces."""
+
+    token_id: int
+    text: str
+    """The piece as displayed; an end token by its name."""
+    probability: float
+    """Under the raw model: temperature 1, no filters."""
+
+
+class Model:
+    """A language model with its tokenizer.
+
+    May be used from several threads. A context manager: leaving it frees the memory of keys and
+    values that is kept from call to call.
+    """
+
+    def __init__(self, engine: Engine, tokenizer: Tokenizer) -> None:
+        if tokenizer.vocab_size != engine.config.vocab_size:
+            raise TokenizerError(
+                f"the tokenizer has {tokenizer.vocab_size} pieces and the model's embedding "
+                f"{engine.config.vocab_size} rows; use the vocabulary the model was trained with"
+            )
+        self.engine = engine
+        self.tokenizer = tokenizer
+        self._idle: Session | None = None
+        self._lock = threading.Lock()
+
+    def sample(
+        self,
+        prompt: str | Sequence[int],
+        *,
+        n: int = 1,
+        max_tokens: int = 64,
+        temperature: Number = 0.9,
+        top_p: Number = 0.9,
+        top_k: int = 0,
+        stop: str | Iterable[str] = (),
+        seed: int | None = None,
+        order: str = "standard",
+        overflow: str = "stop",
+        memory: int = 4 << 30,
+        on_text: Callable[[int, str, bool], None] | None = None,
+    ) -> list[Sample]:
+        """Draw n continuations of a prompt, computing what they share once.
+
+        Args:
+            prompt: text, or token ids that are taken as they are.
+            n: and the others: see `SamplingOptions`.
+            max_tokens: most tokens per continuation.
+            temperature: divides the logits; 0 takes the likeliest token.
+            top_p: smallest set of tokens with this mass; 1 is off.
+            top_k: this many likeliest tokens; 0 is off.
+            stop: text, or several, that ends a continuation.
+            seed: of all randomness; by default chosen and reported.
+            order: "standard" or "cpm".
+            overflow: "stop" or "slide".
+            memory: bytes for keys and values.
+            on_text: called while the texts grow with the number of a sample, the next part of its
+                text, and whether it has ended.
+
+        Raises:
+            RequestError: an option is out of range, or the prompt is empty or too long.
+            CapacityError: `memory` does not hold one continuation.
+        """
+        options = SamplingOptions(
+            n=n,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            top_p=top_p,
+            top_k=top_k,
+            stop=stop,
+            seed=seed,
+            order=order,
+            overflow=overflow,
+            memory=memory,
+        )
+        call = Call(self.tokenizer, self.engine.config, prompt, options)
+        with self._session(call.capacity) as session, Scheduler(session) as scheduler:
+            job = scheduler.add(call.algorithm())
+            while not job.done:
+                scheduler.step()
+                if on_text:
+                    call.tell(on_text)
+        return call.samples(job.result())
+
+    def stream(
+        self,
+        prompt: str | Sequence[int],
+        *,
+        n: int = 1,
+        max_tokens: int = 64,
+        temperature: Number = 0.9,
+        top_p: Number = 0.9,
+        top_k: int = 0,
+        stop: str | Iterable[str] = (),
+        seed: int | None = None,
+        order: str = "standard",
+        overflow: str = "stop",
+        memory: int = 4 << 30,
+    ) -> Iterator[str]:
+        """Yield the text of one continuation as it is drawn.
+
+        The parts joined are `sample(...)[0].text`; what may become a stop string is held back.
+        Options and errors are those of `sample`; n must be 1. Closing the iterator ends it.
+        """
+        options = SamplingOptions(
+            n=n,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            top_p=top_p,
+            top_k=top_k,
+            stop=stop,
+            seed=seed,
+            order=order,
+            overflow=overflow,
+            memory=memory,
+        )
+        if n != 1:
+            raise RequestError(f"n is {n}; a stream has one continuation: use sample for more")
+        return self._stream(Call(self.tokenizer, self.engine.config, prompt, options))
+
+    def vote(
+        self,
+        prompt: str | Sequence[int],
+        *,
+        n: int = 300,
+        method: str = "sample",
+        stop: str | Iterable[str] = (),
+        answer: str | None = None,
+        aliases: Mapping[str, str] | None = None,
+        max_tokens: int = 32,
+        temperature: Number = 1.0,
+        top_p: Number = 1.0,
+        top_k: int = 0,
+        seed: int | None = None,
+        confidence: Number | None = None,
+        budget: int | None = None,
+        order: str = "standard",
+        overflow: str = "stop",
+        memory: int = 4 << 30,
+        on_tally: Callable[[Sequence[Tallied], float], None] | None = None,
+    ) -> Vote:
+        """Let many continuations of a prompt vote for the answer.
+
+        Args:
+            prompt: text, or token ids that are taken as they are.
+            n: how many texts are drawn; and the others: see `VotingOptions`.
+            method: "sample", "stratified" or "exact".
+            stop: where an answer ends, besides at a line's end and an end token.
+            answer: "number", or a regular expression that finds the answer in a text.
+            aliases: forms of answers, and as what they count; see `voting.read_aliases`.
+            max_tokens: most tokens per text; what is cut off is no answer.
+            temperature: divides the logits; 1 and no filters: the model's own distribution.
+            top_p: smallest set of tokens with this mass; 1 is off.
+            top_k: this many likeliest tokens; 0 is off.
+            seed: of all randomness; by default chosen and reported.
+            confidence: end once the leader leads with this probability; method "sample" only.
+            budget: the most rows computed; method "exact" only.
+            order: "standard" or "cpm".
+            overflow: "stop" or "slide".
+            memory: bytes for keys and values.
+            on_tally: called while it runs with the answers so far and the share of samples, or of
+                probability, that is decided.
+
+        Raises:
+            RequestError: an option is out of range, or the prompt is empty or too long.
+            CapacityError: `memory` does not hold one continuation.
+        """
+        started = time.perf_counter()
+        options = VotingOptions(
+            n=n,
+            method=method,
+            stop=stop,
+            answer=answer,
+            aliases=aliases or {},
+            max_tokens=max_tokens,
+            temperature=temperature,
+            top_p=top_p,
+            top_k=top_k,
+            seed=seed,
+            confidence=confidence,
+            budget=budget,
+            order=order,
+            overflow=overflow,
+            memory=memory,
+        )
+        call = Election(self.tokenizer, self.engine.config, prompt, options)
+        with self._session(call.capacity) as session, Scheduler(session) as scheduler:
+            job: Job[Any] = scheduler.add(call.ballots())
+            while not job.done:
+                scheduler.step()
+                if on_tally:
+                    on_tally(*call.so_far())
+        return call.vote(job.result(), time.perf_counter() - started)
+
+    def next_tokens(
+        self, prompt: str | Sequence[int], k: int = 10, *, also: Iterable[str] = ()
+    ) -> list[NextToken]:
+        """Return the k likeliest next pieces, likeliest first, of equal ones the lower id.
+
+        Args:
+            prompt: text, or token ids that are taken as they are.
+            k: how many, 1 to the size of the vocabulary.
+            also: texts whose pieces are listed too, however unlikely; a text may be that of two
+                pieces, one within a word and one at its beginning.
+
+        Raises:
+            RequestError: k is out of range, the prompt is bad, or a text of `also` is no piece.
+        """
+        check_number("k", k, low=1, high=self.tokenizer.vocab_size, whole=True)
+        ids = self.prompt_ids(prompt)
+        parents = -1 - np.arange(len(ids), dtype=np.int32)
+        with self._session(max(MIN_CAPACITY, len(ids))) as session:
+            nodes, logits = session.extend(ids, parents)
+            session.release(nodes[:1])
+        masses = np.exp(logits[0] - log_partition(logits)[0])
+        ranked = np.argsort(-masses, kind="stable")
+        wanted = self._ids_of(also)
+        chosen = [i for rank, i in enumerate(ranked.tolist()) if rank < k or i in wanted]
+        return [
+            NextToken(token_id=i, text=self.tokenizer.piece(i), probability=float(masses[i]))
+            for i in chosen
+        ]
+
+    def prompt_ids(self, prompt: str | Sequence[int]) -> list[int]:
+        """Return a prompt's token ids, with what the tokenizer puts before every prompt.
+
+        Raises:
+            RequestError: the prompt is empty, fills the context, or holds an id out of range.
+        """
+        return prompt_ids(self.tokenizer, self.engine.config, prompt)
+
+    def _ids_of(self, texts: Iterable[str]) -> set[int]:
+        """Return the ids of all pieces whose text is one of these."""
+        wanted = set(texts)
+        found = {
+            i: piece
+            for i in range(self.tokenizer.vocab_size if wanted else 0)
+            if (piece := self.tokenizer.piece(i)) in wanted
+        }
+        if lacking := wanted.difference(found.values()):
+            raise RequestError(
+                f"{min(lacking)!r} is not one piece of the vocabulary, so it cannot be the next "
+                "one; ask for its beginning"
+            )
+        return set(found)
+
+    def close(self) -> None:
+        """Free the memory kept from call to call; the model can still be used."""
+        with self._lock:
+            self._idle = None
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _stream(self, call: Call) -> Iterator[str]:
+        with self._session(call.capacity) as session, Scheduler(session) as scheduler:
+            job = scheduler.add(call.algorithm())
+            while not job.done:
+                scheduler.step()
+                if text := call.texts[0].take():
+                    yield text
+        job.result()
+
+    @contextmanager
+    def _session(self, capacity: int) -> Iterator[Session]:
+        """Lend an empty session of at least this capacity; one is kept for the next call."""
+        with self._lock:
+            session, self._idle = self._idle, None
+        if session is None or session.capacity < capacity:
+            session = self.engine.session(capacity)
+        try:
+            yield session
+        finally:
+            if not session.live:
+                with self._lock:
+                    self._idle = session
+
+
+def load(
+    path: str | Path | None = None, *, engine: str = "auto", threads: int | None = None
+) -> Model:
+    """Open a converted model with its tokenizer.
+
+    Args:
+        path: a store, as `cpm convert` writes it; by default the small model in the package.
+        engine: native, tensorflow, jax, reference or auto.
+        threads: how many threads the engine uses; by default its own choice.
+
+    Raises:
+        CheckpointError: there is no store, or it is damaged.
+        TokenizerError: it has no tokenizer, or one that does not fit.
+        EngineError: the engine is unknown, not installed, or cannot run here.
+    """
+    from cpm_lm.checkpoints.store import Store
+    from cpm_lm.engines.select import open_engine
+
+    if path is None and not DEMO.is_dir():
+        raise CheckpointError(
+            "this installation carries no model of its own; "
+            "name one that `cpm convert` made: load(path), or --model PATH"
+        )
+    directory = DEMO if path is None else Path(path)
+    if not Store.open(directory).has_tokenizer:
+        raise TokenizerError(
+            f"{directory} holds a model without a tokenizer; copy its chinese_vocab.model and "
+            "vocab.json there, or convert it again with --tokenizer DIRECTORY"
+        )
+    tokenizer = Tokenizer.load(directory)
+    return Model(open_engine(directory, engine=engine, threads=threads), tokenizer)

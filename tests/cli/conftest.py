@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from make_shards import write_shards
+from running import Run
+from tiny_vocabulary import train
+
+from cpm_lm.cli import cpm
+from cpm_lm.tokenizer import Tokenizer
+
+
+@pytest.fixture(scope="session")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of two ranks with a tiny vocabulary beside it in `vocabulary`."""
+    folder = tmp_path_factory.mktemp("shards")
+    # Two ranks must divide the rows, so the size is set.
+    vocabulary = train(folder / "vocabulary", vocab_size=190, hard_vocab_limit=True)
+    size = Tokenizer.load(vocabulary).vocab_size
+    return write_shards(folder / "checkpoint", vocab=size, positions=64, width=16)
+
+
+@pytest.fixture(scope="session")
+def store(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, converted."""
+    target = tmp_path_factory.mktemp("stores") / "tiny"
+    vocabulary = shards.parent / "vocabulary"
+    words = ["convert", str(shards), str(target), "--heads", "4", "--tokenizer", str(vocabulary)]
+    result = CliRunner().invoke(cpm, words)
+    assert result.exit_code == 0, result.output
+    return target
+
+
+@pytest.fixture
+def run() -> Run:
+    """Run the command in this process and expect it to succeed, unless told otherwise."""
+
+    def run(*words: Any, code: int = 0, stdin: str | bytes | None = None) -> Result:
+        result = CliRunner().invoke(cpm, [str(word) for word in words], input=stdin)
+        assert result.exit_code == code, result.output
+        return result
+
+    return run

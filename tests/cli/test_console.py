@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from running import Run
+
+CPM = [sys.executable, "-m", "cpm_lm"]
+
+
+def test_help_is_quick_and_loads_no_framework() -> None:
+    code = (
+        "import sys; from click.testing import CliRunner; from cpm_lm.cli import cpm; "
+        "print(CliRunner().invoke(cpm, ['--help']).output); "
+        "heavy = {'tensorflow', 'jax', 'keras', 'torch', 'jieba'} & set(sys.modules); "
+        "assert not heavy, heavy"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    for verb in ("convert", "inspect", "next", "sample", "vote"):
+        assert verb in shown.stdout
+
+
+def test_every_verb_has_help_in_both_languages(run: Run) -> None:
+    for verb in ("convert", "inspect", "next", "sample", "vote"):
+        text = run(verb, "--help").stdout
+        assert any("\u4e00" <= c <= "\u9fff" for c in text)
+        assert f"cpm {verb}" in text
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "gbk", "ascii"])
+def test_output_is_utf8_on_any_console(store: Path, encoding: str) -> None:
+    env = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    words = ["next", "今天的天空很", "-m", str(store), "-k", "190"]
+    printed = subprocess.run([*CPM, *words], capture_output=True, env=env, check=True)
+    assert "云" in printed.stdout.decode("utf-8")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows hands over Unicode")
+def test_prompts_are_utf8_in_any_locale(store: Path) -> None:
+    env = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    words = ["sample", "今天", "-m", str(store), "--max-tokens", "2", "--json"]
+    printed = subprocess.run([*CPM, *words], capture_output=True, env=env, check=True)
+    assert '"prompt": "今天"' in printed.stdout.decode("utf-8")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes of POSIX")
+def test_a_reader_that_goes_away_is_no_traceback(store: Path) -> None:
+    words = ["next", "今天", "-m", str(store), "-k", "190"]
+    with subprocess.Popen(
+        [*CPM, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        assert b"Traceback" not in process.stderr.read()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_ctrl_c_is_no_traceback(store: Path) -> None:
+    import signal
+    import time
+
+    words = ["sample", "-", "-m", str(store)]
+    with subprocess.Popen(
+        [*CPM, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        time.sleep(2)  # it waits for its standard input
+        process.send_signal(signal.SIGINT)
+        assert process.stderr
+        errors = process.stderr.read()
+    assert process.returncode == 1
+    assert b"Traceback" not in errors

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from running import Run, parsed
+
+
+def test_convert_says_what_it_made(run: Run, shards: Path, tmp_path: Path) -> None:
+    result = run("convert", shards, tmp_path / "new", "--heads", 4, "--weights", "f16")
+    assert str(tmp_path / "new") in result.stdout
+    assert "f16" in result.stdout
+    assert "--tokenizer" in result.stdout  # it was given none, and says what that means
+    assert "%" not in result.stderr  # no bar where there is no terminal
+
+
+def test_convert_json_is_the_manifest(run: Run, shards: Path, tmp_path: Path) -> None:
+    manifest = parsed(run("convert", shards, tmp_path / "new", "--heads", 4, "--json"))
+    assert manifest["ranks"] == 2
+    assert manifest["iteration"] == 500
+    assert {file["name"] for file in manifest["files"]} == {"config.json", "model.safetensors"}
+
+
+def test_errors_are_one_line(run: Run, shards: Path, tmp_path: Path) -> None:
+    result = run("convert", shards, tmp_path / "new", code=1)
+    assert result.stderr.startswith("cpm: ")
+    assert result.stderr.count("\n") == 1
+    assert "--heads" in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_wrong_usage_exits_with_2(run: Run) -> None:
+    run("convert", code=2)
+    run("sample", "x", "--engine", "magic", code=2)
+    run("nonsense", code=2)
+
+
+def test_inspect_tells_a_checkpoint(run: Run, shards: Path) -> None:
+    text = run("inspect", shards).stdout
+    assert "deepspeed, 2 rank(s)" in text
+    assert "500" in text
+    assert "unknown" in text  # no published release
+    found = parsed(run("inspect", shards, "--json"))
+    assert found["ranks"] == 2
+    assert found["n_head"] is None
+    assert len(found["files"][0]["sha1"]) == 40
+    assert parsed(run("inspect", shards, "--json", "--no-digests"))["files"][0]["sha1"] is None
+
+
+def test_inspect_tells_a_store(run: Run, store: Path) -> None:
+    found = parsed(run("inspect", store, "--json"))
+    assert found["layout"] == "store"
+    assert found["n_head"] == 4
+    assert found["tokenizer"] is True
+    assert found["iteration"] == 500
+    assert {need["engine"] for need in found["memory"]} >= {"reference", "tensorflow", "jax"}
+
+
+def test_inspect_of_nothing(run: Run, tmp_path: Path) -> None:
+    result = run("inspect", tmp_path / "nothing", code=1)
+    assert result.stderr.count("\n") == 1

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from running import Run, parsed
+
+PROMPT = "今天的天空很"
+
+
+def test_sample_json_says_all(run: Run, store: Path) -> None:
+    words = ["sample", PROMPT, "-m", store, "-n", 3, "--max-tokens", 5, "--json"]
+    found = parsed(run(*words, "--seed", 7))
+    assert found["seed"] == 7
+    assert found["engine"] == "reference"
+    assert [sample["index"] for sample in found["samples"]] == [0, 1, 2]
+    assert 0 < found["rows"] <= found["rows_unmerged"]
+    assert parsed(run(*words, "--seed", 7))["samples"] == found["samples"]
+    assert parsed(run(*words))["seed"] != 7
+
+
+def test_sample_prints_every_text_once_in_order(run: Run, store: Path) -> None:
+    words = ["sample", PROMPT, "-m", store, "-n", 4, "--max-tokens", 8, "--seed", 3]
+    samples = parsed(run(*words, "--json"))["samples"]
+    assert len({sample["text"] for sample in samples}) > 1
+    printed = run(*words)
+    assert printed.stdout == "".join(f"[{s['index'] + 1}] {s['text']}\n" for s in samples)
+    assert "seed 3" in printed.stderr
+
+
+def test_one_sample_is_printed_bare(run: Run, store: Path) -> None:
+    words = ["sample", PROMPT, "-m", store, "--max-tokens", 8, "--seed", 3]
+    assert run(*words).stdout == parsed(run(*words, "--json"))["samples"][0]["text"] + "\n"
+
+
+def test_a_prompt_from_standard_input(run: Run, store: Path) -> None:
+    words = ["-m", store, "--max-tokens", 4, "--temperature", 0, "--json"]
+    text = f"{PROMPT}\n第二行"
+    read = parsed(run("sample", "-", *words, stdin=f"{text}\n".encode()))
+    assert read["prompt"] == text
+    assert read["samples"] == parsed(run("sample", text, *words))["samples"]
+
+
+def test_stop_strings_may_be_given_several_times(run: Run, store: Path) -> None:
+    words = ["sample", PROMPT, "-m", store, "--max-tokens", 30, "--seed", 1]
+    whole = run(*words).stdout[:-1]
+    cut = run(*words, "--stop", whole[4:6], "--stop", whole[8:10]).stdout[:-1]
+    assert cut == whole[: whole.index(whole[4:6])]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["sample", ""], "prompt"),
+        (["sample", "x", "-n", "0"], "n is 0"),
+        (["sample", "x", "--top-p", "2"], "top_p"),
+        (["sample", "x", "--stop", ""], "stop string"),
+        (["sample", "x", "--stop", "云😀"], "can never appear"),
+        (["sample", "好" * 200], "context"),
+        (["next", "x", "-k", "9999"], "k is 9999"),
+        (["next", "x", "--also", "不是一个词吧"], "not one piece"),
+        (["sample", "x", "--model", "nowhere"], "nowhere"),
+    ],
+)
+def test_bad_requests_are_one_line(run: Run, store: Path, words: list[str], said: str) -> None:
+    model = [] if "--model" in words else ["--model", store]
+    result = run(*words, *model, code=1)
+    assert said in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_next_lists_the_likeliest_first(run: Run, store: Path) -> None:
+    found = parsed(run("next", PROMPT, "-m", store, "-k", 5, "--json"))["next"]
+    masses = [token["probability"] for token in found]
+    assert len(found) == 5
+    assert masses == sorted(masses, reverse=True)
+    lines = run("next", PROMPT, "-m", store, "-k", 5).stdout.splitlines()
+    assert len(lines) == 5
+    assert f" {100 * masses[0]:.3g}%" in lines[0]
+
+
+def test_next_lists_other_pieces_on_request(run: Run, store: Path) -> None:
+    found = parsed(run("next", PROMPT, "-m", store, "-k", 1, "--also", "云", "--json"))["next"]
+    assert "云" in [token["text"] for token in found]
+
+
+def test_next_shows_what_cannot_be_seen(run: Run, store: Path) -> None:
+    text = run("next", PROMPT, "-m", store, "-k", 190).stdout
+    assert "\\n" in text
+    assert "<eod>" in text
+    assert len(text.splitlines()) == 190

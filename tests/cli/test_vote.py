@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from running import Run, parsed
+
+from cpm_lm.cli.bars import bars, columns, shortened
+from cpm_lm.cli.plotting import font_for
+from cpm_lm.cli.vote import Live
+from cpm_lm.errors import RequestError
+from cpm_lm.tokenizer import Tokenizer
+from cpm_lm.voting import Tallied
+
+PROMPT = "今天的天空很"
+
+
+@pytest.fixture
+def stops(store: Path) -> list[str]:
+    """Options that end answers often: a random model rarely ends a line."""
+    tokenizer = Tokenizer.load(store)
+    pieces = {tokenizer.piece(i) for i in range(tokenizer.vocab_size)}
+    ends = sorted(piece for piece in pieces if len(piece) == 1 and piece > "\u4e00")[:30]
+    return [word for end in ends for word in ("--stop", end)]
+
+
+def test_vote_json_says_all(run: Run, store: Path) -> None:
+    words = ["vote", PROMPT, "-m", store, "-n", 40, "--max-tokens", 6, "--seed", 7, "--json"]
+    found = parsed(run(*words))
+    again = parsed(run(*words))
+    assert found.pop("seconds") > 0 < again.pop("seconds")
+    assert found == again
+    assert (found["seed"], found["method"], found["drawn"]) == (7, "sample", 40)
+    assert found["engine"] == "reference"
+    assert 0 < found["rows"] < found["rows_unmerged"]
+    shares = sum(row["share"] for row in found["tally"])
+    assert shares + found["no_answer"] + found["cut_off"] == pytest.approx(1)
+    assert found["winner"] == (found["tally"][0]["answer"] if found["tally"] else None)
+
+
+def test_vote_draws_bars_and_says_the_rest(run: Run, store: Path, stops: list[str]) -> None:
+    words = ["vote", PROMPT, "-m", store, "-n", 80, "--max-tokens", 8, "--seed", 1, *stops]
+    found = parsed(run(*words, "--json"))
+    assert len(found["tally"]) > 2
+    printed = run(*words, "-k", 2)
+    lines = printed.stdout.splitlines()
+    assert f"{found['tally'][0]['count']}  " in lines[0]
+    assert lines[0].count("█") == 30
+    assert lines[2].startswith(f"另有 {len(found['tally']) - 2} 个答案")
+    assert lines[3] == f"截断 cut off: {found['cut_off']:.1%}"
+    assert "seed 1, 80 texts" in printed.stderr
+    assert "\x1b" not in printed.stderr  # no live tally where there is no terminal
+
+
+def test_an_exact_vote_prints_bounds(run: Run, store: Path) -> None:
+    words = ["vote", PROMPT, "-m", store, "--method", "exact", "--max-tokens", 1, "--temperature"]
+    printed = run(*words, 0.1, "--stop", "天")
+    assert "bounds" in printed.stderr
+    found = parsed(run(*words, 0.1, "--stop", "天", "--budget", 40, "--json"))
+    assert (found["seed"], found["rows_unmerged"]) == (None, None)
+    assert found["rows"] <= 40
+
+
+def test_aliases_come_from_a_file(run: Run, store: Path, stops: list[str], tmp_path: Path) -> None:
+    words = ["vote", PROMPT, "-m", store, "-n", 30, "--max-tokens", 9, "--seed", 1, "--answer", "."]
+    words += stops
+    found = parsed(run(*words, "--json"))
+    answers = [row["answer"] for row in found["tally"]]
+    assert len(answers) > 1
+    file = tmp_path / "aliases.tsv"
+    file.write_text("\t".join(["同", *answers]), encoding="utf-8")
+    one = parsed(run(*words, "--aliases", file, "--json"))
+    assert [row["answer"] for row in one["tally"]] == ["同"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["-n", "0"], "n is 0"),
+        (["--stop", ""], "stop string"),
+        (["--answer", "("], "does not compile"),
+        (["--answer", "(a*)*b"], "could take very long"),
+        (["--budget", "5"], "budget needs method 'exact'"),
+        (["--confidence", "2"], "confidence is 2"),
+        (["--memory", "1"], "memory is 1 bytes"),
+        (["--plot", "x.pdf"], "must end in .png or .svg"),
+    ],
+)
+def test_bad_requests_are_one_line(run: Run, store: Path, words: list[str], said: str) -> None:
+    result = run("vote", PROMPT, "-m", store, *words, code=1)
+    assert said in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["tally.png", "tally.svg"])
+def test_a_picture_is_drawn(
+    run: Run, store: Path, stops: list[str], tmp_path: Path, name: str
+) -> None:
+    # Everything counts as one answer, so that no font needs Chinese characters.
+    words = ["vote", "?", "-m", store, "-n", 20, "--max-tokens", 4, "--answer", "^()"]
+    run(*words, *stops, "--seed", 3, "--plot", tmp_path / name)
+    head = (tmp_path / name).read_bytes()[:200]
+    assert (
+        head.startswith(b"\x89PNG") if name.endswith("png") else b"<svg" in head or b"xml" in head
+    )
+
+
+def test_a_font_has_every_character_or_none_is_used() -> None:
+    assert font_for("answer 5 …") == "DejaVu Sans"
+    with pytest.raises(RequestError, match=r"'\\U0010fffd' among them; install a Chinese font"):
+        font_for("a\U0010fffd")
+
+
+def test_a_missing_extra_is_one_line(
+    run: Run, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    result = run("vote", PROMPT, "-m", store, "--plot", "x.png", code=1)
+    assert "pip install 'cpm-lm[plot]'" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_bars_stand_in_columns() -> None:
+    lines = bars([("北京", 0.5, "50%"), ("a", 0.25, "5%")])
+    assert lines == ["北京  50%  " + "█" * 30, "a      5%  " + "█" * 15]
+    assert columns("北京a") == 5
+    assert shortened("北京上海", 5) == "北京…"
+    assert shortened("北京", 4) == "北京"
+    assert bars([]) == []
+
+
+def test_a_live_tally_is_drawn_over_itself(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    live = Live()
+    tally = [Tallied(answer="五", count=2, share=0.5), Tallied(answer="6", count=1, share=0.25)]
+    live.show(tally, 0.75)
+    live.show(tally, 1.0)  # too soon
+    live.clear()
+    live.clear()
+    shown = capsys.readouterr().err
+    assert shown.startswith("75%\n五")
+    assert "100%" not in shown
+    assert shown.endswith("\x1b[3F\x1b[J")
+    assert shown.count("\x1b[3F") == 1

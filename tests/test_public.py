@@ -1,0 +1,37 @@
+"""What the package promises: its names, and what importing it does not load."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import cpm_lm
+
+NAMES = """
+CapacityError CheckpointError ConfigError CpmError Engine EngineError GPTConfig Manifest Model
+NextToken RequestError Sample Session Tokenizer TokenizerError Vote convert keras_model load
+open_engine
+""".split()
+
+
+def test_the_public_names_are_these() -> None:
+    assert cpm_lm.__all__ == NAMES
+    assert all(hasattr(cpm_lm, name) for name in NAMES)
+    assert sorted(NAMES) == NAMES
+
+
+def test_every_error_is_a_cpm_error() -> None:
+    from cpm_lm import errors
+
+    for name in errors.__all__:
+        assert issubclass(getattr(errors, name), cpm_lm.CpmError)
+        assert name in str(errors.__doc__)
+
+
+def test_importing_loads_no_framework() -> None:
+    code = (
+        "import sys, cpm_lm; "
+        "heavy = {'tensorflow', 'jax', 'keras', 'torch', 'jieba', 'click'} & set(sys.modules); "
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
