@@ -1,0 +1,1 @@
+"""The exact runs that made what this package carries."""

@@ -1,0 +1,55 @@
+"""From a trained Keras model to the store that the package carries."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save_file
+
+import cpm_lm
+from cpm_lm.checkpoints.convert import convert
+from cpm_lm.checkpoints.mapping import Dims, shapes
+from cpm_lm.checkpoints.store import CONFIG, MODEL
+from cpm_lm.gpt.load import variables
+from recipes.demo.settings import Settings
+
+__all__ = ["PACKAGED", "build", "save"]
+
+PACKAGED = Path(cpm_lm.__file__).parent / "demo"
+"""Where the package keeps its own model."""
+
+
+def save(model: Any, directory: Path) -> None:
+    """Write a Keras model's weights as a store without tokenizer; replaces the last one whole."""
+    directory.mkdir(exist_ok=True)
+    shape = shapes(Dims.of(model.config))
+    tensors = {
+        name: np.asarray(variable, np.float32).reshape(shape[name])
+        for name, variable in variables(model).items()
+    }
+    config = json.dumps(model.config.to_json(), indent=2)
+    (directory / CONFIG).write_text(config + "\n", "utf-8")
+    save_file(tensors, directory / "partial", metadata={"format": "pt"})
+    (directory / "partial").replace(directory / MODEL)
+
+
+def build(work: Path, settings: Settings) -> dict[str, Any]:
+    """Convert the trained model, and put it into the package beside its card."""
+    manifest = convert(
+        work / "trained",
+        work / "store",
+        weights=settings.stored_as,
+        tokenizer=work / "tokenizer",
+        overwrite=True,
+    )
+    PACKAGED.mkdir(exist_ok=True)
+    for file in (work / "store").iterdir():
+        shutil.copyfile(file, PACKAGED / file.name)
+    return {
+        "parameters": manifest.parameters,
+        "bytes": sum(file.stat().st_size for file in PACKAGED.iterdir()),
+    }

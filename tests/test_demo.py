@@ -1,0 +1,75 @@
+"""The model in the package: that it is whole, small, and does what README shows."""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import pytest
+from recipes.demo.card import table
+
+import cpm_lm
+from cpm_lm.model import DEMO
+
+RESULTS = Path(__file__).parent.parent / "recipes" / "demo" / "results"
+LIMIT = 15_000_000
+
+
+@pytest.fixture(scope="module")
+def model():
+    return cpm_lm.load(engine="reference")
+
+
+def test_the_package_carries_less_than_its_limit():
+    assert sum(file.stat().st_size for file in DEMO.rglob("*")) < LIMIT
+
+
+def test_the_files_are_those_of_the_manifest():
+    manifest = json.loads((DEMO / "manifest.json").read_text("utf-8"))
+    for record in manifest["files"]:
+        data = (DEMO / record["name"]).read_bytes()
+        assert hashlib.sha256(data).hexdigest() == record["sha256"]
+
+
+def test_its_shape_exercises_an_engine(model):
+    config = model.engine.config
+    assert config.vocab_size == 8_000
+    assert config.n_layer >= 4
+    assert config.head_size in (32, 64)
+
+
+def test_its_special_pieces_have_cpms_ids(model):
+    pieces = [model.tokenizer.piece(i) for i in range(8)]
+    assert pieces == ["<unk>", "<s>", "</s>", "\n", "<sep>", "<pad>", "<mask>", "<eod>"]
+    assert model.tokenizer.end_ids == {7}
+
+
+def test_numbers_are_spelt_digit_by_digit(model):
+    pieces = [model.tokenizer.piece(i) for i in range(8, model.tokenizer.vocab_size)]
+    assert not [piece for piece in pieces if re.search(r"\d.|.\d", piece)]
+    ids = model.tokenizer.encode("12+137=149")
+    assert [model.tokenizer.piece(i) for i in ids] == list("12+137=149")
+
+
+def test_a_poems_line_goes_on_in_three_ways(model):
+    samples = model.sample("床前明月光，", n=3, max_tokens=24, seed=1)
+    texts = {sample.text for sample in samples}
+    assert len(texts) == 3
+    for text in texts:
+        assert len(re.findall(r"[\u4e00-\u9fff]", text)) >= 4
+        assert "⁇" not in text
+
+
+def test_a_sum_by_example(model):
+    (sample,) = model.sample("1+1=2,1+2=3,1+3=4,1+4=", max_tokens=1, temperature=0)
+    assert sample.text == "5"
+
+
+def test_the_sky_is_blue(model):
+    likely = [token.text for token in model.next_tokens("今天的天空好", 5)]
+    assert "蓝" in likely
+
+
+def test_the_card_shows_the_figures_of_the_run():
+    results = json.loads((RESULTS / "evaluate.json").read_text("utf-8"))
+    assert table(results) in (DEMO / "README.md").read_text("utf-8")
