@@ -1,0 +1,192 @@
+"""One decoding step: our Keras engines beside the first port's program and KerasHub.
+
+    python benchmarks/keras_decode.py [--quick] [--layers 8] [--rounds 9] [--only tensorflow,port]
+
+Random weights of CPM's width, float32, the same for all; a prompt of 64 tokens; then one step of
+1 row and of 32 rows, the logits included; then 32 texts from that prompt, from nothing to their
+16th token, as a whole: here the shared prompt counts. Every contender is a process of its own
+with its weights loaded; they take turns, and in every turn the bandwidth of reading memory is
+measured as well. Their logits must agree. Needs 3.2 GB for each contender at 8 layers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+CONTENDERS = ("tensorflow", "jax", "port", "kerashub")
+ROWS = (1, 32)
+CAPACITIES = (1024, 4096, 16384)
+
+
+class Worker:
+    """A contender in its own process: a line of JSON asks, a line of JSON answers."""
+
+    def __init__(self, name: str, layers: int) -> None:
+        here = Path(__file__).parent / "keras_contenders.py"
+        self.name = name
+        self.log = tempfile.NamedTemporaryFile(suffix=f"_{name}.log", delete=False)  # noqa: SIM115
+        self.process = subprocess.Popen(
+            [sys.executable, str(here), name, str(layers)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            text=True,
+        )
+        self.about = self.answer()
+
+    def ask(self, **question: Any) -> Any:
+        assert self.process.stdin
+        print(json.dumps(question), file=self.process.stdin, flush=True)
+        return self.answer()
+
+    def answer(self) -> Any:
+        assert self.process.stdout
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self.name} stopped; see {self.log.name}")
+        return json.loads(line)
+
+    def close(self) -> None:
+        assert self.process.stdin
+        self.process.stdin.close()
+        self.process.wait()
+        self.log.close()
+
+
+def read_bandwidth(halves: list[np.ndarray]) -> float:
+    """The best of three sums over 2 GB, one thread for each part, in GB/s."""
+    best = 0.0
+    with ThreadPoolExecutor(len(halves)) as pool:
+        for _ in range(3):
+            start = time.perf_counter()
+            list(pool.map(np.sum, halves))
+            best = max(best, sum(h.nbytes for h in halves) / 1e9 / (time.perf_counter() - start))
+    return best
+
+
+def start(names: list[str], layers: int) -> list[Worker]:
+    workers = []
+    for name in names:
+        try:
+            workers.append(Worker(name, layers))
+            print(f"{name}: {workers[-1].about['versions']}", flush=True)
+        except RuntimeError as error:
+            print(f"left out: {error}")
+    return workers
+
+
+def agree(workers: list[Worker]) -> None:
+    """All contenders' logits after the prompt must be the same."""
+    scores = {worker.name: np.array(worker.ask(do="logits")) for worker in workers}
+    first = next(iter(scores.values()))
+    for name, values in scores.items():
+        if (error := np.abs(values - first).max()) > 1e-3:
+            raise SystemExit(f"{name} computes something else: logits differ by {error}")
+    print(f"logits agree within {max(np.abs(v - first).max() for v in scores.values()):.1e}")
+
+
+def measure(workers: list[Worker], rounds: int, steps: int) -> tuple[list[float], dict[Any, Any]]:
+    halves = list(np.ones((os.cpu_count() or 1, 2 * 10**9 // 4 // (os.cpu_count() or 1)), "f4"))
+    times: dict[Any, list[float]] = {}
+    bandwidth = []
+    for _ in range(rounds):
+        bandwidth.append(read_bandwidth(halves))
+        for worker in workers:
+            for rows in ROWS:
+                taken = worker.ask(do="step", rows=rows, steps=steps, capacity=1024)
+                times.setdefault((worker.name, rows), []).append(taken)
+    return bandwidth, times
+
+
+def by_capacity(worker: Worker, rounds: int, steps: int) -> dict[int, float]:
+    times: dict[int, list[float]] = {capacity: [] for capacity in CAPACITIES}
+    for _ in range(rounds):
+        for capacity in CAPACITIES:
+            times[capacity].append(worker.ask(do="step", rows=1, steps=steps, capacity=capacity))
+    return {capacity: statistics.median(taken) for capacity, taken in times.items()}
+
+
+def draw(workers: list[Worker], texts: int, tokens: int, rounds: int) -> None:
+    """Print how long the prompt and the first tokens of many texts take, in turns."""
+    taken: dict[str, list[float]] = {worker.name: [] for worker in workers}
+    for _ in range(rounds):
+        for worker in workers:
+            taken[worker.name].append(worker.ask(do="draw", texts=texts, tokens=tokens))
+    seconds = {name: statistics.median(values) for name, values in taken.items()}
+    for name, value in seconds.items():
+        ratio = f", {seconds['port'] / value:.1f} x first port" if "port" in seconds else ""
+        print(f"{name}, {texts} texts of {tokens} tokens with their prompt: {value:.1f} s{ratio}")
+
+
+def spread(values: list[float]) -> str:
+    low, _, high = statistics.quantiles(values, n=4) if len(values) > 1 else values * 3
+    return f"{low:.1f} to {high:.1f}"
+
+
+def report(gigabytes: float, bandwidth: list[float], times: dict[Any, list[float]]) -> None:
+    probe = statistics.median(bandwidth)
+    print(f"read bandwidth {probe:.1f} GB/s (quartiles {spread(bandwidth)}, numpy sums)")
+    port = {
+        rows: statistics.median(times["port", rows]) for rows in ROWS if ("port", rows) in times
+    }
+    print(
+        "| contender | rows | ms a step (quartiles) | rows/s | share of bandwidth | x first port |"
+    )
+    print("|---|---|---|---|---|---|")
+    for (name, rows), taken in times.items():
+        middle = statistics.median(taken)
+        share = [gigabytes / t / b for t, b in zip(taken, bandwidth, strict=True)]
+        ratio = f"{port[rows] / middle:.2f}" if rows in port else ""
+        print(
+            f"| {name} | {rows} | {1e3 * middle:.0f} ({spread([1e3 * t for t in taken])}) "
+            f"| {rows / middle:.1f} | {statistics.median(share):.0%} | {ratio} |"
+        )
+        if rows == 1 and statistics.median(share) > 1:
+            print("VOID: more than all of the bandwidth, so its probe was too slow")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="2 layers, 3 rounds")
+    parser.add_argument("--layers", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--steps", type=int, default=3, help="steps in a turn; their median counts")
+    parser.add_argument("--only", default=",".join(CONTENDERS))
+    args = parser.parse_args()
+    if args.quick:
+        args.layers, args.rounds = 2, 3
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, commit {commit}")
+    workers = start(args.only.split(","), args.layers)
+    agree(workers)
+    bandwidth, times = measure(workers, args.rounds, args.steps)
+    report(workers[0].about["gigabytes"], bandwidth, times)
+    draw(workers, max(ROWS), 16, max(1, args.rounds // 3))
+    for worker in workers:
+        if worker.name in ("tensorflow", "jax"):
+            found = by_capacity(worker, args.rounds, args.steps)
+            print(
+                f"{worker.name}, ms a step by capacity:",
+                {k: round(1e3 * v) for k, v in found.items()},
+            )
+            print(f"{worker.name}, compiled shapes and seconds:", worker.ask(do="compiled"))
+        worker.close()
+
+
+if __name__ == "__main__":
+    main()
