@@ -6,19 +6,19 @@ Knows the order of the work; the readers, the store and the table know the rest.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from cpm_lm.checkpoints.heads import known_heads
-from cpm_lm.checkpoints.manifest import MANIFEST, FileRecord, Manifest, digest, tool_version
+from cpm_lm.checkpoints.manifest import MANIFEST, Manifest, digest, tool_version
 from cpm_lm.checkpoints.mapping import Dims
 from cpm_lm.checkpoints.source import Source, open_source
 from cpm_lm.checkpoints.staging import staged
-from cpm_lm.checkpoints.store import CONFIG, MODEL, read_config, write_model
+from cpm_lm.checkpoints.store import read_config
 from cpm_lm.checkpoints.tensors import DTYPES, weights_dtype
+from cpm_lm.checkpoints.writers import Form, Work, form_called
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError, ConfigError, TokenizerError
 from cpm_lm.tokenizer import Tokenizer
@@ -32,6 +32,7 @@ def convert(
     source: str | Path,
     target: str | Path,
     *,
+    to: str = "store",
     weights: str = "f32",
     config: str | Path | GPTConfig | None = None,
     heads: int | None = None,
@@ -48,6 +49,7 @@ def convert(
         source: a store, or a Megatron checkpoint of any number of ranks: the directory with
             `latest_checkpointed_iteration.txt`, or that of one training step.
         target: the directory to make.
+        to: "store", or "huggingface", which is the same.
         weights: "f32", "f16" or "bf16", rounded to nearest even.
         config: the model's shape, or a JSON file with it, in Hugging Face's or the original's
             names; it must agree with the tensors.
@@ -69,7 +71,7 @@ def convert(
         ConfigError: the shape is unknown, or disagrees with the tensors.
         TokenizerError: the vocabulary is missing, damaged or does not fit the embedding.
     """
-    dtype = weights_dtype(weights)
+    form, dtype = form_called(to), weights_dtype(weights)
     opened = open_source(source)
     shape = _shape(opened, config, heads)
     vocabulary = opened.tokenizer if tokenizer is None else Path(tokenizer)
@@ -78,9 +80,10 @@ def convert(
     result_bytes = DTYPES[dtype].itemsize * shape.parameter_count
     total = sum(file.stat().st_size for file in opened.files) + result_bytes
     count = _Counter(total, progress)
-    with staged(Path(target), overwrite=overwrite, replaceable=_is_store) as work:
+    order = Work(source=opened, config=shape, weights=weights, tokenizer=vocabulary)
+    with staged(Path(target), overwrite=overwrite, replaceable=form.replaceable) as work:
         _check_space(work, result_bytes)
-        return _write(opened, shape, weights, vocabulary, work, count)
+        return _write(form, order, work, count)
 
 
 class _Counter:
@@ -95,44 +98,22 @@ class _Counter:
             self._progress(self._done, self._total)
 
 
-def _write(
-    source: Source,
-    config: GPTConfig,
-    weights: str,
-    vocabulary: Path | None,
-    work: Path,
-    count: _Counter,
-) -> Manifest:
-    """Fill the directory of a new store."""
-    sha, size = hashlib.sha256(), 0
-
-    def written(data: memoryview) -> None:
-        nonlocal size
-        sha.update(data)
-        size += data.nbytes
-        count.add(data.nbytes)
-
-    write_model(work, config, source.tensors, weights, written)
-    names = [CONFIG]
-    if vocabulary is not None:
-        for name in Tokenizer.files(vocabulary):
-            shutil.copyfile(vocabulary / name, work / name)
-            names.append(name)
+def _write(form: Form, order: Work, work: Path, count: _Counter) -> Manifest:
+    """Fill the new directory, its manifest last."""
+    source = order.source
+    files = form.write(work, order, count.add)
     manifest = Manifest(
         tool=tool_version(),
         layout=source.layout,
         ranks=source.ranks,
         iteration=source.iteration,
-        weights=weights,
-        parameters=config.parameter_count,
+        weights=order.weights,
+        parameters=order.config.parameter_count,
         sources=tuple(
             digest(file, file.relative_to(source.directory).as_posix(), count.add)
             for file in source.files
         ),
-        files=(
-            *(digest(work / name, name) for name in names),
-            FileRecord(name=MODEL, bytes=size, sha256=sha.hexdigest()),
-        ),
+        files=files,
     )
     text = json.dumps(manifest.to_json(), indent=2)
     (work / MANIFEST).write_text(text + "\n", "utf-8")
@@ -175,7 +156,3 @@ def _check_space(work: Path, needed: int) -> None:
             f"the disk of {work.parent} has {free:,} bytes free; "
             f"the store needs {needed:,}: make room, or choose a smaller number format"
         )
-
-
-def _is_store(directory: Path) -> bool:
-    return all((directory / name).is_file() for name in (CONFIG, MODEL, MANIFEST))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from cpm_lm.checkpoints.writers import FORMS
 from cpm_lm.cli.console import print_json, progress_bar
 
 __all__ = ["command"]
@@ -14,6 +15,14 @@ __all__ = ["command"]
 @click.command("convert", short_help="转换检查点。Convert a checkpoint.")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("target", type=click.Path(path_type=Path))
+@click.option(
+    "--to",
+    type=click.Choice(list(FORMS)),
+    default="store",
+    show_default=True,
+    help="写成哪种形式；store 的目录也就是 Hugging Face 的目录。"
+    "The form to write; a store is a Hugging Face directory as well.",
+)
 @click.option(
     "--weights",
     type=click.Choice(["f32", "f16", "bf16"]),
@@ -42,6 +51,7 @@ __all__ = ["command"]
 def command(
     source: Path,
     target: Path,
+    to: str,
     weights: str,
     config: Path | None,
     heads: int | None,
@@ -59,6 +69,7 @@ def command(
         manifest = convert(
             source,
             target,
+            to=to,
             weights=weights,
             config=config,
             heads=heads,
