@@ -1,4 +1,4 @@
-"""A directory that appears under its name complete, or not at all.
+"""A directory, or a file, that appears under its name complete, or not at all.
 
 Knows directories and locks; does not know what is written. The work is done in a hidden directory
 beside the target, locked by the process that writes, and renamed at the end. What a killed
@@ -20,7 +20,7 @@ try:
 except ImportError:  # Windows has no such locks: two writers to one target are not told apart
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["staged"]
+__all__ = ["staged", "staged_file"]
 
 
 @contextmanager
@@ -56,6 +56,40 @@ def staged(target: Path, *, overwrite: bool, replaceable: Callable[[Path], bool]
             except BaseException:  # also Ctrl-C
                 shutil.rmtree(work, ignore_errors=True)
                 raise
+    except OSError as error:
+        raise CheckpointError(
+            f"{target} could not be written: {error}; nothing was left there"
+        ) from error
+
+
+@contextmanager
+def staged_file(target: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Give a path to write a file to; when the block ends without an error it becomes `target`.
+
+    Raises:
+        CheckpointError: the target exists, is a directory, is being written by another process,
+            or the disk is full or not writable.
+    """
+    target = target.resolve()
+    work = target.with_name(f".{target.name}.partial")
+
+    def refuse() -> None:
+        if target.is_dir() or (target.exists() and not overwrite):
+            hint = "" if target.is_dir() else ", or overwrite it (--overwrite)"
+            raise CheckpointError(f"{target} exists already; choose another name{hint}")
+
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(work, target):
+            try:
+                refuse()
+                _clear(work)
+                yield work / target.name
+                _settle(work)
+                refuse()
+                (work / target.name).replace(target)
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
     except OSError as error:
         raise CheckpointError(
             f"{target} could not be written: {error}; nothing was left there"
@@ -108,9 +142,10 @@ def _clear(work: Path) -> None:
 
 def _settle(work: Path) -> None:
     """Wait until the files are on the disk, so that the new name never outlives their content."""
-    for entry in work.iterdir():
-        with entry.open("rb+") as file:
-            os.fsync(file.fileno())
+    for entry in work.rglob("*"):
+        if entry.is_file():
+            with entry.open("rb+") as file:
+                os.fsync(file.fileno())
 
 
 def _swap(work: Path, target: Path, old: Path) -> None:
