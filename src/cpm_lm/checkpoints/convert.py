@@ -10,11 +10,14 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from cpm_lm.checkpoints.heads import known_heads
 from cpm_lm.checkpoints.manifest import MANIFEST, Manifest, digest, tool_version
 from cpm_lm.checkpoints.mapping import Dims
+from cpm_lm.checkpoints.megatron_writer import LAYOUTS
 from cpm_lm.checkpoints.source import Source, open_source
+from cpm_lm.checkpoints.splitting import check_ranks
 from cpm_lm.checkpoints.staging import staged
 from cpm_lm.checkpoints.store import read_config
 from cpm_lm.checkpoints.tensors import DTYPES, weights_dtype
@@ -37,6 +40,8 @@ def convert(
     config: str | Path | GPTConfig | None = None,
     heads: int | None = None,
     tokenizer: str | Path | None = None,
+    ranks: int | None = None,
+    layout: str | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Manifest:
@@ -49,7 +54,7 @@ def convert(
         source: a store, or a Megatron checkpoint of any number of ranks: the directory with
             `latest_checkpointed_iteration.txt`, or that of one training step.
         target: the directory to make.
-        to: "store", or "huggingface", which is the same.
+        to: "store", or "huggingface", which is the same; "megatron", the original's shards.
         weights: "f32", "f16" or "bf16", rounded to nearest even.
         config: the model's shape, or a JSON file with it, in Hugging Face's or the original's
             names; it must agree with the tensors.
@@ -59,6 +64,8 @@ def convert(
             `vocab.json`. Default: the source's own, if it lies beside the weights; else the
             store has none. Its size must be that of the word embedding exactly: rows without a
             piece could be drawn and have no text.
+        ranks: how many shards "megatron" writes, default 1; must divide heads and pieces.
+        layout: how they lie: "deepspeed" (default), as CPM-LM was published, or "megatron".
         overwrite: replace an existing store, once the new one is complete.
         progress: called with the bytes done and the bytes in all.
 
@@ -68,7 +75,8 @@ def convert(
     Raises:
         CheckpointError: the source is incomplete or inconsistent, holds numbers that are not
             finite or too large for `weights`, or the target cannot be written.
-        ConfigError: the shape is unknown, or disagrees with the tensors.
+        ConfigError: the shape is unknown, disagrees with the tensors, or cannot be shared out
+            over so many ranks; or an option does not go with `to`.
         TokenizerError: the vocabulary is missing, damaged or does not fit the embedding.
     """
     form, dtype = form_called(to), weights_dtype(weights)
@@ -77,13 +85,27 @@ def convert(
     vocabulary = opened.tokenizer if tokenizer is None else Path(tokenizer)
     if vocabulary is not None:
         _check_vocabulary(vocabulary, shape)
+    shards = _shards(to, shape, ranks, layout)
     result_bytes = DTYPES[dtype].itemsize * shape.parameter_count
     total = sum(file.stat().st_size for file in opened.files) + result_bytes
     count = _Counter(total, progress)
-    order = Work(source=opened, config=shape, weights=weights, tokenizer=vocabulary)
+    order = Work(source=opened, config=shape, weights=weights, tokenizer=vocabulary, **shards)
     with staged(Path(target), overwrite=overwrite, replaceable=form.replaceable) as work:
         _check_space(work, result_bytes)
         return _write(form, order, work, count)
+
+
+def _shards(to: str, config: GPTConfig, ranks: int | None, layout: str | None) -> dict[str, Any]:
+    """Return the number and layout of the shards to write, which only one form has."""
+    if to != "megatron":
+        if (ranks, layout) != (None, None):
+            raise ConfigError(f"ranks and layout are of the form 'megatron', but to is {to!r}")
+        return {}
+    found: dict[str, Any] = {"ranks": 1 if ranks is None else ranks, "layout": layout or LAYOUTS[0]}
+    check_ranks(config, found["ranks"])
+    if found["layout"] not in LAYOUTS:
+        raise ConfigError(f"layout is {layout!r}; expected one of {', '.join(LAYOUTS)}")
+    return found
 
 
 class _Counter:

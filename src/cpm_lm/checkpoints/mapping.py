@@ -15,10 +15,11 @@ import numpy as np
 from cpm_lm.checkpoints.tensors import DTYPES, FLOATS, Array, Tensor
 from cpm_lm.config import GPTConfig
 
-__all__ = ["Dims", "Joined", "join", "shapes"]
+__all__ = ["ALL_RANKS", "UNTURNED", "Dims", "Joined", "Row", "join", "rows", "shapes"]
 
 BLOCK_BYTES = 1 << 22
 ALL_RANKS = "replicated"
+"""How a tensor is cut that is not cut: every rank holds all of it."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ class Joined:
 def shapes(dims: Dims) -> dict[str, tuple[int, ...]]:
     """Return the name and shape of every tensor of a model, in the order they are written."""
     return {
-        row.target: tuple(dims.size(letter) for letter in row.shape) for row in _rows(dims.n_layer)
+        row.target: tuple(dims.size(letter) for letter in row.shape) for row in rows(dims.n_layer)
     }
 
 
@@ -154,7 +155,7 @@ def join(shards: Sequence[Mapping[str, Tensor]], dims: Dims) -> tuple[dict[str, 
     """
     tensors, problems = {}, []
     unused = [set(shard) for shard in shards]
-    for row in _rows(dims.n_layer):
+    for row in rows(dims.n_layer):
         for names in unused:
             names.discard(row.source)
         parts = [shard.get(row.source) for shard in shards]
@@ -175,7 +176,7 @@ def layers_of(names: Iterator[str]) -> int:
     return 1 + max((int(match[1]) for match in found if match), default=-1)
 
 
-def _rows(layers: int) -> Iterator[Row]:
+def rows(layers: int) -> Iterator[Row]:
     """Yield the table in the order of the network, its middle once for each layer."""
     yield from FIRST
     for layer in range(layers):

@@ -27,7 +27,7 @@ from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError, ConfigError
 from cpm_lm.tokenizer import Tokenizer
 
-__all__ = ["CONFIG", "MODEL", "Store", "write_model"]
+__all__ = ["CONFIG", "MODEL", "Store", "encoded", "write_model"]
 
 CONFIG = "config.json"
 MODEL = "model.safetensors"
@@ -147,9 +147,7 @@ def write_model(
     dtype = weights_dtype(weights)
     expected = shapes(Dims.of(config))
     problems: list[str] = []
-    blocks = (
-        block for name in expected for block in _encoded(name, tensors[name], dtype, problems)
-    )
+    blocks = (block for name in expected for block in encoded(name, tensors[name], dtype, problems))
     entries = {name: (dtype, shape) for name, shape in expected.items()}
     write_safetensors(directory / MODEL, entries, blocks, on_bytes)
     if problems:
@@ -158,8 +156,16 @@ def write_model(
     (directory / CONFIG).write_text(text + "\n", "utf-8")
 
 
-def _encoded(name: str, tensor: Joined, dtype: str, problems: list[str]) -> Iterator[Array]:
-    """Yield a tensor's blocks in the wanted format; note what cannot be written."""
+def encoded(name: str, tensor: Joined, dtype: str, problems: list[str]) -> Iterator[Array]:
+    """Yield a tensor's blocks in another float format, checked on the way.
+
+    Args:
+        name: what to call the tensor in a problem.
+        tensor: in any float format.
+        dtype: the format to yield.
+        problems: gets a line, once the tensor is through, for numbers that are not finite and
+            for numbers that the format cannot hold.
+    """
     infinite = overflow = 0
     for block in tensor.blocks():
         unfit = count_infinite(block, tensor.dtype)

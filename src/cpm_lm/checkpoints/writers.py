@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cpm_lm.checkpoints.manifest import MANIFEST, FileRecord, digest
+from cpm_lm.checkpoints.megatron_writer import write_megatron
+from cpm_lm.checkpoints.shard_files import TRACKER
 from cpm_lm.checkpoints.source import Source
 from cpm_lm.checkpoints.store import CONFIG, MODEL, write_model
 from cpm_lm.config import GPTConfig
@@ -33,6 +35,10 @@ class Work:
     """The number format, a key of WEIGHTS."""
     tokenizer: Path | None
     """The directory of the tokenizer's files, if they are to be copied."""
+    ranks: int = 1
+    """How many shards to write, where the form has shards."""
+    layout: str = "deepspeed"
+    """How the shards lie, one of LAYOUTS."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,19 +62,40 @@ def _write_store(directory: Path, work: Work, on_bytes: Callable[[int], None]) -
         on_bytes(data.nbytes)
 
     write_model(directory, work.config, work.source.tensors, work.weights, written)
-    names = [CONFIG]
-    if work.tokenizer is not None:
-        for name in Tokenizer.files(work.tokenizer):
-            shutil.copyfile(work.tokenizer / name, directory / name)
-            names.append(name)
     return (
-        *(digest(directory / name, name) for name in names),
+        digest(directory / CONFIG, CONFIG),
+        *_copy_tokenizer(directory, work),
         FileRecord(name=MODEL, bytes=size, sha256=sha.hexdigest()),
     )
 
 
+def _write_megatron(directory: Path, work: Work, on_bytes: Callable[[int], None]) -> Records:
+    shards = write_megatron(
+        directory,
+        work.config,
+        work.source.tensors,
+        work.weights,
+        ranks=work.ranks,
+        layout=work.layout,
+        iteration=work.source.iteration,
+        on_bytes=on_bytes,
+    )
+    return (*_copy_tokenizer(directory, work), *shards)
+
+
+def _copy_tokenizer(directory: Path, work: Work) -> Records:
+    names = () if work.tokenizer is None else Tokenizer.files(work.tokenizer)
+    for name in names:
+        shutil.copyfile(Path(str(work.tokenizer), name), directory / name)
+    return tuple(digest(directory / name, name) for name in names)
+
+
 def _is_store(directory: Path) -> bool:
     return all((directory / name).is_file() for name in (CONFIG, MODEL, MANIFEST))
+
+
+def _is_megatron(directory: Path) -> bool:
+    return all((directory / name).is_file() for name in (CONFIG, TRACKER, MANIFEST))
 
 
 _STORE = Form(write=_write_store, replaceable=_is_store)
@@ -77,6 +104,7 @@ FORMS = {
     "store": _STORE,
     # A store of floats has Hugging Face's names, layout and configuration: nothing is added.
     "huggingface": _STORE,
+    "megatron": Form(write=_write_megatron, replaceable=_is_megatron),
 }
 """By what a user calls them."""
 

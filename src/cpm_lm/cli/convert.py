@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from cpm_lm.checkpoints.megatron_writer import LAYOUTS
 from cpm_lm.checkpoints.writers import FORMS
 from cpm_lm.cli.console import print_json, progress_bar
 
@@ -46,6 +47,18 @@ __all__ = ["command"]
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="含 chinese_vocab.model 的目录。The directory of the vocabulary.",
 )
+@click.option(
+    "--ranks",
+    type=click.IntRange(min=1),
+    help="megatron 写成几份，默认 1；须整除头数和词表。"
+    "How many shards megatron writes, default 1; must divide heads and pieces.",
+)
+@click.option(
+    "--layout",
+    type=click.Choice(LAYOUTS),
+    help="megatron 的目录布局，默认 deepspeed，即 CPM-LM 发布时的布局。"
+    "How these shards lie; default deepspeed, as CPM-LM was published.",
+)
 @click.option("--overwrite", is_flag=True, help="替换已有的目标。Replace an existing target.")
 @click.option("--json", "as_json", is_flag=True, help="输出 JSON。Print JSON.")
 def command(
@@ -56,6 +69,8 @@ def command(
     config: Path | None,
     heads: int | None,
     tokenizer: Path | None,
+    ranks: int | None,
+    layout: str | None,
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -74,6 +89,8 @@ def command(
             config=config,
             heads=heads,
             tokenizer=tokenizer,
+            ranks=ranks,
+            layout=layout,
             overwrite=overwrite,
             progress=progress,
         )
