@@ -120,6 +120,8 @@ class Session(abc.ABC):
         nodes: Int32[np.ndarray, " T"],
         logits_at: Int32[np.ndarray, " R"],
     ) -> Float32[np.ndarray, "R V"]:
+        if len(tokens) <= self.slice_tokens:
+            return self._forward(tokens, nodes, logits_at)
         logits = np.empty((len(logits_at), self.config.vocab_size), np.float32)
         for start in range(0, len(tokens), self.slice_tokens):
             stop = start + self.slice_tokens

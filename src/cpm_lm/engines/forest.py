@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 
 import numpy as np
-from jaxtyping import Bool, Int32, UInt8
+from jaxtyping import Bool, Int32
 
 from cpm_lm.errors import CapacityError, RequestError
 
@@ -21,7 +21,8 @@ class Forest:
     """Live nodes in numbered slots; a node is one token at one position.
 
     The lowest free slot is taken first, so that `used` stays near the number of live nodes.
-    The ancestors of a node, itself included, are one row of packed bits.
+    Of a node only its parent is kept: paths to the root are found by doubling the length of the
+    jumps, so that memory grows with the nodes and not with their square.
 
     Args:
         capacity: the most nodes that may live at once.
@@ -42,19 +43,27 @@ class Forest:
         self._parent = np.zeros(0, np.int32)
         self._children = np.zeros(0, np.int32)
         self._depth = np.zeros(0, np.int32)
-        self._reach: UInt8[np.ndarray, "S bytes"] = np.zeros((0, 0), np.uint8)
+
+    @property
+    def parents(self) -> Int32[np.ndarray, " used"]:
+        """The parent of the node in each slot, -1 for a root; of free slots, anything."""
+        return self._parent[: self.used]
 
     def depths(self, nodes: Int32[np.ndarray, " T"]) -> Int32[np.ndarray, " T"]:
         """Return the position of each node, 0 for a root."""
         return self._depth[nodes]
 
     def visible(self, nodes: Int32[np.ndarray, " T"], width: int) -> Bool[np.ndarray, "T S"]:
-        """Say which of the first `width` slots each node attends to: ancestors and itself."""
-        bits = np.unpackbits(self._reach[nodes], axis=1, bitorder="little")
-        seen = np.zeros((len(nodes), width), bool)
-        shared = min(width, bits.shape[1])
-        seen[:, :shared] = bits[:, :shared]
-        return seen
+        """Say which of the first `width` slots each node attends to: ancestors and itself.
+
+        `width` is at least `used`.
+        """
+        path, jump = nodes[:, None], self._jumps()
+        while path.shape[1] <= self._depth[nodes].max(initial=0):
+            path, jump = np.concatenate([path, jump[path]], axis=1), jump[jump]
+        seen = np.zeros((len(nodes), width + 1), bool)  # the last column is what no root has
+        seen[np.arange(len(nodes))[:, None], path] = True
+        return seen[:, :width]
 
     def grow(self, parents: Int32[np.ndarray, " T"]) -> Int32[np.ndarray, " T"]:
         """Add one node below each parent, or none at all if one of them cannot be added.
@@ -85,7 +94,6 @@ class Forest:
         absolute = np.where(inner, nodes[np.where(inner, -2 - parents, 0)], parents)
         self._parent[nodes] = absolute
         np.add.at(self._children, absolute[absolute >= 0], 1)
-        self._link(nodes, absolute, chained=bool(inner.any()))
         return nodes
 
     def release(self, nodes: Int32[np.ndarray, " K"]) -> None:
@@ -145,7 +153,7 @@ class Forest:
         return np.array([*recycled, *fresh], np.int32)
 
     def _reserve(self, slots: int) -> None:
-        """Double the tables until they hold `slots`; a node's reach needs one bit per slot."""
+        """Double the tables until they hold `slots`."""
         size = max(64, len(self._alive))
         while size < slots:
             size *= 2
@@ -154,24 +162,16 @@ class Forest:
         self._parent = np.pad(self._parent, (0, more))
         self._children = np.pad(self._children, (0, more))
         self._depth = np.pad(self._depth, (0, more))
-        self._reach = np.pad(self._reach, ((0, more), (0, size // 8 - self._reach.shape[1])))
 
-    def _link(
-        self, nodes: Int32[np.ndarray, " T"], parents: Int32[np.ndarray, " T"], *, chained: bool
-    ) -> None:
-        own = np.left_shift(1, nodes & 7).astype(np.uint8)
-        if chained:  # one after the other: a row may copy a row made in this call
-            for node, parent, bit in zip(nodes.tolist(), parents.tolist(), own, strict=True):
-                self._reach[node] = self._reach[parent] if parent >= 0 else 0
-                self._reach[node, node >> 3] |= bit
-            return
-        self._reach[nodes] = np.where(parents[:, None] >= 0, self._reach[parents], 0)
-        self._reach[nodes, nodes >> 3] |= own
+    def _jumps(self) -> Int32[np.ndarray, " J"]:
+        """Return the parents, and -1 behind them, so that the parent of none (-1) is none."""
+        return np.append(self.parents, np.int32(ROOT))
 
     def _descendants(self, nodes: Int32[np.ndarray, " K"]) -> Int32[np.ndarray, " M"]:
-        wanted = np.zeros(self._reach.shape[1], np.uint8)
-        np.bitwise_or.at(wanted, nodes >> 3, np.left_shift(1, nodes & 7).astype(np.uint8))
-        columns = np.flatnonzero(wanted)
-        live = np.flatnonzero(self._alive)
-        below = (self._reach[np.ix_(live, columns)] & wanted[columns]).any(axis=1)
-        return live[below].astype(np.int32)
+        jump, length = self._jumps(), 1
+        doomed = np.zeros(len(jump), bool)
+        doomed[nodes] = True
+        while length < min(self.n_positions, len(jump)):
+            doomed |= doomed[jump]
+            jump, length = jump[jump], 2 * length
+        return np.flatnonzero(doomed[:-1] & self._alive[: self.used]).astype(np.int32)
