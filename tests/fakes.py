@@ -124,6 +124,7 @@ class FakeTokenizer(Tokenizer):
         self.vocab_size = len(letters)
         self.end_ids = frozenset({0})
         self.prefix_ids: tuple[int, ...] = ()
+        self.pad_id = None
 
     def encode(self, text: str) -> list[int]:
         return [self.letters.index(c, 1) for c in text if c in self.letters[1:]]
@@ -131,7 +132,7 @@ class FakeTokenizer(Tokenizer):
     def decode(self, ids: Iterable[SupportsIndex]) -> str:
         return "".join(self.letters[i] for i in ids)
 
-    def decoder(self) -> FakeDecoder:
+    def decoder(self, after: Iterable[SupportsIndex] = ()) -> FakeDecoder:
         return FakeDecoder(self.letters)
 
     def piece(self, token: SupportsIndex) -> str:

@@ -17,7 +17,8 @@ from tiny_vocabulary import SENTENCES, train
 from cpm_lm import segmentation
 from cpm_lm.errors import RequestError
 from cpm_lm.segmentation import words
-from cpm_lm.tokenizer import WORDS_AT_ONCE, CPMTokenizer, Tokenizer
+from cpm_lm.tokenizer import Tokenizer
+from cpm_lm.tokenizer.cpm import WORDS_AT_ONCE, CPMTokenizer
 
 SPECIAL = "<unk> <s> </s> <cls> <sep> <pad> <mask> <eod>".split()
 

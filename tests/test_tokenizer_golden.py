@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cpm_lm.segmentation import words
-from cpm_lm.tokenizer import CPMTokenizer, Tokenizer
+from cpm_lm.tokenizer import Tokenizer
+from cpm_lm.tokenizer.cpm import CPMTokenizer
 
 pytestmark = pytest.mark.data
 

@@ -24,7 +24,7 @@ __all__ = ["Call", "Sample", "prompt_ids"]
 MIN_CAPACITY = 1024
 """Nodes that a session holds at least, where memory allows it, so that it serves the next call."""
 TORN = (
-    "the prompt ends where a word could go on; its continuation begins a new word: "
+    "the prompt ends where a word could go on, but its last word is taken for a whole one: "
     "end the prompt with punctuation or a newline, or with a whole word"
 )
 
@@ -61,21 +61,20 @@ def prompt_ids(tokenizer: Tokenizer, config: GPTConfig, prompt: str | Sequence[i
         RequestError: the prompt is empty, fills the context, or holds an id out of range.
     """
     if isinstance(prompt, str):
-        ids = tokenizer.encode(prompt)
-        before = list(tokenizer.prefix_ids)
+        ids = [*tokenizer.prefix_ids, *tokenizer.encode(prompt)]
     else:
-        ids, before = [int(i) for i in prompt], []
+        ids = [int(i) for i in prompt]
     if not ids:
         raise RequestError(f"the prompt is {prompt!r}, without any token; at least one is needed")
     size, room = tokenizer.vocab_size, config.n_positions
     if bad := [i for i in ids if not 0 <= i < size]:
         raise RequestError(f"token id {bad[0]} in the prompt; expected 0 to {size - 1}")
-    if len(ids) + len(before) >= room:
+    if len(ids) >= room:
         raise RequestError(
-            f"the prompt has {len(ids) + len(before)} tokens; the model's context of {room} "
+            f"the prompt has {len(ids)} tokens; the model's context of {room} "
             f"leaves room for at most {room - 1}: shorten it"
         )
-    return before + ids
+    return ids
 
 
 def _as_drawn(tokenizer: Tokenizer, text: str) -> str:
@@ -105,6 +104,9 @@ class Call:
         self.options = options
         stops = normalised_stops(options.stop, lambda text: _as_drawn(tokenizer, text))
         self._tokenizer, self._stops = tokenizer, (*stops, *ending)
+        # A space that ends the prompt is there already.
+        spaced = isinstance(prompt, str) and prompt[-1:].isspace()
+        self._after = () if spaced else tuple(self.ids)
         self.texts = [self.new_text() for _ in range(options.n)]
         self._growing = list(range(options.n))
         # 48 bits survive every JSON reader.
@@ -136,7 +138,7 @@ class Call:
 
     def new_text(self) -> StoppedText:
         """Return the empty text of a continuation."""
-        return StoppedText(self._tokenizer.decoder(), self._stops)
+        return StoppedText(self._tokenizer.decoder(self._after), self._stops)
 
     def tell(self, on_text: Callable[[int, str, bool], None]) -> None:
         """Pass on what has become certain of each text since the last time."""

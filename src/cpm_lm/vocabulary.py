@@ -12,18 +12,33 @@ from typing import Any
 
 from cpm_lm.errors import TokenizerError
 
-__all__ = ["read_vocabulary", "text_of"]
+__all__ = ["model_file", "read_vocabulary", "text_of", "vocabulary_files"]
 
 MODEL_FILE = "chinese_vocab.model"
+MODEL_FILES = (MODEL_FILE, "spiece.model")
+"""The second is what the same file is called in copies for Hugging Face's library."""
 VOCAB_FILE = "vocab.json"
 
 MARK = "▁"  # U+2581: a word begins here
 SPACE = "▂"  # U+2582
 NEWLINE = "▃"  # U+2583
 UNKNOWN = "<unk>"
+PAD = "<pad>"
 END = "<eod>"
-CONTROLS = frozenset(["<s>", "</s>", "<cls>", "<sep>", "<pad>", "<mask>", END])
+CONTROLS = frozenset(["<s>", "</s>", "<cls>", "<sep>", PAD, "<mask>", END])
 """Pieces that stand for no text. Some models declare them as such, others as ordinary pieces."""
+
+
+def model_file(directory: Path) -> str | None:
+    """Return the name of the sentencepiece model in a directory, if one is there."""
+    return next((name for name in MODEL_FILES if (directory / name).is_file()), None)
+
+
+def vocabulary_files(directory: Path) -> tuple[str, ...]:
+    """Return the names of the files of such a vocabulary; empty: none is there."""
+    if (model := model_file(directory)) is None:
+        return ()
+    return (model, VOCAB_FILE) if (directory / VOCAB_FILE).is_file() else (model,)
 
 
 def read_vocabulary(directory: Path) -> tuple[Any, dict[str, int]]:
@@ -34,8 +49,9 @@ def read_vocabulary(directory: Path) -> tuple[Any, dict[str, int]]:
     Raises:
         TokenizerError: files are missing, damaged, or do not fit together.
     """
-    model = _read_model(directory / MODEL_FILE)
-    vocab = _model_vocab(model, directory / MODEL_FILE)
+    file = directory / (model_file(directory) or MODEL_FILE)
+    model = _read_model(file)
+    vocab = _model_vocab(model, file)
     if (path := directory / VOCAB_FILE).is_file():
         vocab = _read_vocab(path, vocab)
     for piece in (UNKNOWN, NEWLINE, END):

@@ -1,12 +1,10 @@
-"""Text to token ids and back, exactly as the model was trained.
+"""CPM's own family: words by jieba, each word to pieces by SentencePiece.
 
-Knows pieces and ids; does not know models, prompts or sampling. What marks a word, a space or a
-line end inside a vocabulary stays in here: callers see text and ids.
+Knows how a text is cut; the vocabulary's files and the words have their own modules.
 """
 
 from __future__ import annotations
 
-import abc
 import operator
 import re
 from collections.abc import Iterable
@@ -14,21 +12,20 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, SupportsIndex
 
-from cpm_lm.errors import RequestError
 from cpm_lm.segmentation import words
+from cpm_lm.tokenizer.base import NOTHING, Decoder, Tokenizer
 from cpm_lm.vocabulary import (
     CONTROLS,
     END,
-    MODEL_FILE,
     NEWLINE,
+    PAD,
     SPACE,
     UNKNOWN,
-    VOCAB_FILE,
     read_vocabulary,
     text_of,
 )
 
-__all__ = ["CPMTokenizer", "Decoder", "Tokenizer"]
+__all__ = ["CPMTokenizer"]
 
 NEVER = "\uffff"
 """Not a character, hence in no vocabulary: what stands for it becomes the unknown piece."""
@@ -42,86 +39,6 @@ WORDS_AT_ONCE = 100
 
 JOINABLE = re.compile("[0-9A-Za-z\u4e00-\u9fd5]")
 """The characters that jieba may join to their neighbours to make a word."""
-
-
-class Decoder(abc.ABC):
-    """Ids to text, one at a time; the parts joined are `Tokenizer.decode` of the ids."""
-
-    @abc.abstractmethod
-    def feed(self, token: SupportsIndex) -> str:
-        """Return the text that is settled now that this id has come; it may be empty."""
-
-    @abc.abstractmethod
-    def flush(self) -> str:
-        """Return what was held back, at the end of the ids."""
-
-
-class Tokenizer(abc.ABC):
-    """What every family of vocabularies offers."""
-
-    vocab_size: int
-    """The number of ids, 0 to vocab_size - 1."""
-    end_ids: frozenset[int]
-    """The ids that end a text."""
-    prefix_ids: tuple[int, ...]
-    """What goes before the ids of every prompt."""
-
-    @staticmethod
-    def load(directory: str | Path) -> Tokenizer:
-        """Read the vocabulary files in a directory.
-
-        Raises:
-            TokenizerError: files are missing, damaged, or do not fit together.
-        """
-        return CPMTokenizer.read(Path(directory))
-
-    @staticmethod
-    def files(directory: str | Path) -> tuple[str, ...]:
-        """Return the names of the files that `load` reads there; empty: no tokenizer there."""
-        directory = Path(directory)
-        if not (directory / MODEL_FILE).is_file():
-            return ()
-        return (MODEL_FILE, VOCAB_FILE) if (directory / VOCAB_FILE).is_file() else (MODEL_FILE,)
-
-    @abc.abstractmethod
-    def encode(self, text: str) -> list[int]:
-        """Return the ids of a text; none of them is a special token, whatever the text says."""
-
-    @abc.abstractmethod
-    def decode(self, ids: Iterable[SupportsIndex]) -> str:
-        """Return the text of ids.
-
-        Encoding is lossy: full-width punctuation becomes half-width, tabs and ideographic spaces
-        vanish, what is not in the vocabulary becomes `⁇`. So never cut a prompt off a result by
-        its length; decode the new ids only.
-
-        Raises:
-            RequestError: an id is not in the vocabulary.
-        """
-
-    @abc.abstractmethod
-    def decoder(self) -> Decoder:
-        """Return a new incremental decoder."""
-
-    @abc.abstractmethod
-    def piece(self, token: SupportsIndex) -> str:
-        """Return one id's text, or its name if it stands for no text (`<eod>`), for display.
-
-        Raises:
-            RequestError: the id is not in the vocabulary.
-        """
-
-    @abc.abstractmethod
-    def unknown_count(self, ids: Iterable[SupportsIndex]) -> int:
-        """Return how many of the ids stand for what is not in the vocabulary."""
-
-    @abc.abstractmethod
-    def tears(self, prompt: str) -> bool:
-        """Say whether a prompt ends where a word could go on, which its ids then cannot."""
-
-    def normalise(self, text: str) -> str:
-        """Return a text as it would come back from `decode`, e.g. a stop string."""
-        return self.decode(self.encode(text))
 
 
 class CPMTokenizer(Tokenizer):
@@ -149,6 +66,7 @@ class CPMTokenizer(Tokenizer):
         self._ids = {p: i for p, i in vocab.items() if p != UNKNOWN and p not in controls}
         self.vocab_size = len(vocab)
         self.end_ids = frozenset([vocab[END]])
+        self.pad_id = vocab.get(PAD)
 
     @classmethod
     def read(cls, directory: Path) -> CPMTokenizer:
@@ -180,8 +98,8 @@ class CPMTokenizer(Tokenizer):
         """Return the text of ids: the texts of their pieces, joined. See `Tokenizer.decode`."""
         return "".join([self._texts[self._index(token)] for token in ids])
 
-    def decoder(self) -> Decoder:
-        """Return an incremental decoder, which here never holds anything back."""
+    def decoder(self, after: Iterable[SupportsIndex] = NOTHING) -> Decoder:  # noqa: ARG002
+        """Return an incremental decoder; pieces know their own spaces, whatever came before."""
         return _Concatenation(self)
 
     def piece(self, token: SupportsIndex) -> str:
@@ -201,14 +119,6 @@ class CPMTokenizer(Tokenizer):
         is forced between them.
         """
         return JOINABLE.match(prompt[-1:]) is not None
-
-    def _index(self, token: SupportsIndex) -> int:
-        index = operator.index(token)
-        if not 0 <= index < self.vocab_size:
-            raise RequestError(
-                f"token id {index} is not in the vocabulary; expected 0 to {self.vocab_size - 1}"
-            )
-        return index
 
 
 class _Concatenation(Decoder):
