@@ -14,6 +14,7 @@ from cpm_lm.checkpoints.mapping import Dims, Joined
 from cpm_lm.checkpoints.megatron import Shards, read_shards
 from cpm_lm.checkpoints.store import CONFIG, MODEL, Store
 from cpm_lm.checkpoints.tensors import WEIGHTS, Tensor
+from cpm_lm.checkpoints.tf_variables import EXTRA, Variables, find_variables, read_variables
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError
 from cpm_lm.tokenizer import Tokenizer
@@ -26,7 +27,7 @@ class Source:
     """A checkpoint whose tensors are checked and joined, and still lie in their files."""
 
     layout: str
-    """deepspeed, megatron or store."""
+    """deepspeed, megatron, tensorflow or store."""
     directory: Path
     """The directory that `files` are named below."""
     files: tuple[Path, ...]
@@ -51,7 +52,7 @@ class Source:
 
 
 def open_source(path: str | Path) -> Source:
-    """Open a checkpoint: a store, or Megatron's shards in either of their layouts.
+    """Open a checkpoint: a store, a TensorFlow SavedModel, or Megatron's shards in either layout.
 
     Raises:
         CheckpointError: nothing readable is there, or it is incomplete or inconsistent.
@@ -62,6 +63,8 @@ def open_source(path: str | Path) -> Source:
     try:
         if (path / MODEL).is_file() and (path / CONFIG).is_file():
             return _from_store(Store.open(path))
+        if saved_model := find_variables(path):
+            return _from_variables(read_variables(saved_model))
         return _from_shards(path, read_shards(path))
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
@@ -79,6 +82,21 @@ def _from_store(store: Store) -> Source:
         config=store.config,
         tensors={name: Joined((Tensor(store.tensor(name), dtype),)) for name in store.names},
         tokenizer=store.directory if store.has_tokenizer else None,
+    )
+
+
+def _from_variables(variables: Variables) -> Source:
+    beside = (variables.directory, variables.directory / EXTRA)
+    return Source(
+        layout="tensorflow",
+        directory=variables.directory,
+        files=variables.files,
+        ranks=1,
+        iteration=None,
+        dims=variables.dims,
+        config=variables.config,
+        tensors=variables.tensors,
+        tokenizer=next((place for place in beside if Tokenizer.files(place)), None),
     )
 
 

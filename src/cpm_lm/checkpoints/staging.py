@@ -71,6 +71,8 @@ def staged_file(target: Path, *, overwrite: bool) -> Iterator[Path]:
             or the disk is full or not writable.
     """
     target = target.resolve()
+    if not target.name:
+        raise CheckpointError(f"{target} is a directory; name a new file below it")
     work = target.with_name(f".{target.name}.partial")
 
     def refuse() -> None:

@@ -1,0 +1,208 @@
+"""TensorFlow's variables on disk, a "tensor bundle": an index, and files of bare numbers.
+
+Knows both formats; does not know models, and needs no TensorFlow. The index is a sorted table of
+LevelDB's kind whose values are protocol buffers. Sources: TensorFlow's tensor_bundle.proto and
+tensor_bundle.cc, LevelDB's doc/table_format.md.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cpm_lm.checkpoints.lines import one_line
+from cpm_lm.checkpoints.protobuf import fields, varint
+from cpm_lm.checkpoints.tensors import DTYPES, Tensor
+from cpm_lm.errors import CheckpointError
+
+__all__ = ["Bundle", "Entry"]
+
+MAGIC = 0xDB4775248B80FB57.to_bytes(8, "little")
+FOOTER = 48
+TRAILER = 5
+"""Bytes after each block: how it is compressed, and a checksum."""
+LONGEST = 16
+"""How many times the index's own size all its keys together may have: they are stored by what
+differs from the one before, so that a hostile file could name gigabytes."""
+STRING = "STRING"
+NAMES = {
+    1: "F32", 2: "F64", 3: "I32", 4: "U8", 5: "I16", 6: "I8", 7: STRING, 9: "I64", 10: "BOOL",
+    14: "BF16", 19: "F16",
+}  # fmt: skip
+"""Formats by TensorFlow's numbers (types.proto)."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a tensor lies."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    shard: int
+    offset: int
+    size: int
+
+
+class Bundle:
+    """An index and its files of numbers, opened; tensors are mapped, not loaded.
+
+    Attributes:
+        files: the index and all files of numbers.
+        entries: every tensor by its key.
+    """
+
+    def __init__(self, index: Path) -> None:
+        """Open a bundle by its index, a file `NAME.index` beside `NAME.data-00000-of-00001`.
+
+        Raises:
+            CheckpointError: a file is missing, truncated or damaged.
+        """
+        self._index = index
+        try:
+            table = dict(_table(index.read_bytes()))
+            header = fields(table.pop(b""))
+            shards = _number(header.get(1, [0])[-1])
+            if _number(header.get(2, [0])[-1]):
+                raise ValueError("its numbers are big-endian; expected little-endian")
+            self.entries = {key.decode(): _entry(value) for key, value in table.items()}
+        except (OSError, ValueError, KeyError) as error:
+            raise CheckpointError(
+                f"{index} is damaged or not an index of TensorFlow variables: {one_line(error)}"
+            ) from None
+        used = {entry.shard for entry in self.entries.values()}
+        if used and max(used) >= shards:
+            raise CheckpointError(f"{index} names file {max(used)} of {shards}; it is damaged")
+        names = {at: f"{index.stem}.data-{at:05d}-of-{shards:05d}" for at in sorted(used)}
+        self._data = {at: _mapped(index.with_name(name)) for at, name in names.items()}
+        self.files = (index, *(index.with_name(name) for name in names.values()))
+        self._check_sizes(names)
+
+    def tensor(self, key: str) -> Tensor:
+        """Return a read-only mapped view of a tensor of numbers; bf16 as uint16 bits."""
+        entry = self.entries[key]
+        dtype = DTYPES[entry.dtype]
+        array = np.ndarray(entry.shape, dtype, self._data[entry.shard], entry.offset)
+        return Tensor(array, entry.dtype)
+
+    def string(self, key: str) -> bytes:
+        """Return a single string: its length, a checksum of that, and its bytes.
+
+        Raises:
+            CheckpointError: the length is not that of what follows.
+        """
+        entry = self.entries[key]
+        data = self._data[entry.shard][entry.offset : entry.offset + entry.size]
+        try:
+            length, at = varint(data, 0)
+        except ValueError:
+            length, at = -1, 0
+        if entry.dtype != STRING or entry.shape or length != len(data) - at - 4:
+            raise CheckpointError(f"{self._index} is damaged: {one_line(key)} is no single string")
+        return data[at + 4 :]
+
+    def _check_sizes(self, names: dict[int, str]) -> None:
+        for key, entry in self.entries.items():
+            size = len(self._data[entry.shard])
+            if entry.offset + entry.size > size:
+                raise CheckpointError(
+                    f"{self._index.with_name(names[entry.shard])} is truncated: it has {size:,} "
+                    f"bytes, and {one_line(key)} ends at {entry.offset + entry.size:,}; "
+                    "download it again"
+                )
+
+
+def _table(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the keys and values of a sorted table."""
+    footer = data[-FOOTER:]
+    if len(footer) < FOOTER or footer[-8:] != MAGIC:
+        raise ValueError("it does not end as such an index does")
+    _, at = varint(footer, 0)  # the block of statistics, which is empty
+    _, at = varint(footer, at)
+    allowed, end, last = LONGEST * len(data), 0, None
+    for _, handle in _entries(_block(data, *_handle(footer, at)), allowed):
+        offset, size = _handle(handle, 0)
+        if offset < end:
+            raise ValueError("its blocks overlap")
+        end = offset + size
+        for key, value in _entries(_block(data, offset, size), allowed):
+            allowed -= len(key)
+            if last is not None and key <= last:
+                raise ValueError("its keys are not in order")
+            last = key
+            yield key, value
+
+
+def _handle(data: bytes, at: int) -> tuple[int, int]:
+    offset, at = varint(data, at)
+    size, _ = varint(data, at)
+    return offset, size
+
+
+def _block(data: bytes, offset: int, size: int) -> bytes:
+    if offset + size + TRAILER > len(data):
+        raise ValueError("it is truncated")
+    if data[offset + size]:
+        raise ValueError("it is compressed, which TensorFlow itself does not do")
+    return data[offset : offset + size]
+
+
+def _entries(block: bytes, allowed: int) -> Iterator[tuple[bytes, bytes]]:
+    """Yield a block's keys and values; a key is stored without the beginning it shares."""
+    restarts = int.from_bytes(block[-4:], "little")
+    end = len(block) - 4 - 4 * restarts
+    if len(block) < 4 or end < 0:
+        raise ValueError("a block is damaged")
+    key, at = b"", 0
+    while at < end:
+        shared, at = varint(block, at)
+        fresh, at = varint(block, at)
+        size, at = varint(block, at)
+        if shared > len(key) or at + fresh + size > end:
+            raise ValueError("a block is damaged")
+        key = key[:shared] + block[at : at + fresh]
+        allowed -= len(key)
+        if allowed < 0:
+            raise ValueError("its keys are too long")
+        yield key, block[at + fresh : at + fresh + size]
+        at += fresh + size
+
+
+def _entry(value: bytes) -> Entry:
+    """Read a BundleEntryProto: 1 dtype, 2 shape, 3 file, 4 offset, 5 size, 7 slices."""
+    found = fields(value)
+    if 7 in found:
+        raise ValueError("a tensor is stored in slices, which is not supported")
+    code, shard, offset, size = (_number(found.get(n, [0])[-1]) for n in (1, 3, 4, 5))
+    dims = fields(_bytes(found.get(2, [b""])[-1])).get(2, [])
+    shape = tuple(_number(fields(_bytes(dim)).get(1, [0])[-1]) for dim in dims)
+    dtype = NAMES.get(code, f"TensorFlow's type {code}")
+    if len(shape) > 8:
+        raise ValueError(f"a tensor has {len(shape)} axes")
+    if dtype in DTYPES and size != DTYPES[dtype].itemsize * math.prod(shape):
+        raise ValueError(f"a tensor of {dtype} {shape} has {size} bytes")
+    return Entry(dtype, shape, shard, offset, size)
+
+
+def _number(value: int | bytes) -> int:
+    if isinstance(value, bytes):
+        raise ValueError("a number was expected")
+    return value
+
+
+def _bytes(value: int | bytes) -> bytes:
+    if isinstance(value, int):
+        raise ValueError("a message was expected")
+    return value
+
+
+def _mapped(path: Path) -> mmap.mmap:
+    try:
+        with path.open("rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from None
