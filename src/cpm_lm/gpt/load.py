@@ -17,7 +17,7 @@ from cpm_lm.gpt.backend import use_backend
 if TYPE_CHECKING:
     from cpm_lm.gpt.gpt import GPT
 
-__all__ = ["keras_model", "variables"]
+__all__ = ["fill", "keras_model", "variables"]
 
 DTYPES = ("float32", "float16", "bfloat16", "mixed_float16", "mixed_bfloat16")
 
@@ -62,11 +62,16 @@ def keras_model(directory: str | Path, *, dtype: str = "float32") -> GPT:
     from cpm_lm.gpt.policy import policy
 
     model = GPT(store.config, initial="zeros", dtype=policy(dtype))
+    fill(model, store)
+    return model
+
+
+def fill(model: GPT, store: Store) -> None:
+    """Give a model of the same shape a store's weights."""
     targets = variables(model)
     assert targets.keys() == set(store.names)
     for name, variable in targets.items():
         variable.assign(store.float32(name).reshape(variable.shape))
-    return model
 
 
 def variables(model: GPT) -> dict[str, Any]:

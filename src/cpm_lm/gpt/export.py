@@ -1,0 +1,171 @@
+"""A store as what other programs run: a TensorFlow SavedModel, or a Keras file.
+
+Knows which files are written; `generating` knows the SavedModel's program. Imports no framework
+before it is called.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from cpm_lm.checkpoints.staging import staged, staged_file
+from cpm_lm.checkpoints.store import CONFIG, Store
+from cpm_lm.checkpoints.tensors import DTYPES, WEIGHTS, count_infinite, narrow, weights_dtype
+from cpm_lm.checkpoints.tf_variables import EXTRA
+from cpm_lm.errors import CheckpointError, ConfigError
+from cpm_lm.gpt.backend import use_backend
+from cpm_lm.gpt.load import fill, keras_model
+from cpm_lm.tokenizer import Tokenizer
+
+__all__ = ["FORMATS", "Exported", "export"]
+
+FORMATS = ("keras", "saved-model")
+STORED = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
+EOD = 7
+"""The id that ends a text in CPM's vocabulary."""
+PROGRAM = "saved_model.pb"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """What was written."""
+
+    format: str
+    weights: str
+    parameters: int
+    bytes: int
+    """Of all files."""
+
+
+def export(
+    source: str | Path,
+    target: str | Path,
+    *,
+    format: str,  # noqa: A002
+    weights: str = "f32",
+    compat: bool = False,
+    short: bool = False,
+    end: int | None = None,
+    overwrite: bool = False,
+) -> Exported:
+    """Write a store as a SavedModel or a Keras file.
+
+    The target appears complete or not at all. A SavedModel is loaded by `tf.saved_model.load`
+    without this package; its signatures are those of `generating.generator`, and in its
+    `assets.extra` lie the configuration and the tokenizer's files. A Keras file is loaded by
+    `keras.saving.load_model` where this package is installed.
+
+    Args:
+        source: a store made by `cpm convert`.
+        target: the directory, or the file ending in `.keras`, to make.
+        format: "saved-model" or "keras".
+        weights: "f32", "f16" or "bf16": how numbers are stored; 16-bit ones are widened for
+            computing.
+        compat: a SavedModel that draws one token more than asked for, as the first TensorFlow
+            port's does.
+        short: a SavedModel whose `serving_default` has only the arguments `inp` and `length`, as
+            that of the first port's float16 model.
+        end: the id that ends a text; by default the tokenizer's, or CPM's 7 if the store has none.
+        overwrite: replace an existing target of the same format, once the new one is complete.
+
+    Raises:
+        CheckpointError: there is no store, it is damaged, has numbers too large for `weights`, or
+            the target cannot be written.
+        ConfigError: an option is unknown or does not go with the others.
+        EngineError: TensorFlow is not installed, or Keras already runs on something else.
+    """
+    target = Path(target)
+    if format not in FORMATS:
+        raise ConfigError(f"format is {format!r}; expected one of {', '.join(FORMATS)}")
+    dtype = weights_dtype(weights)
+    store = Store.open(source)
+    _check_range(store, dtype)
+    if format == "keras":
+        if compat or short or end is not None:
+            raise ConfigError("compat, short and end belong to the format saved-model")
+        _write_keras(store, target, weights, overwrite)
+    else:
+        ends = _ends(store, end)
+        with staged(target, overwrite=overwrite, replaceable=_is_saved_model) as work:
+            _check_space(work.parent, store, dtype)
+            _write_saved_model(store, work, weights, ends, int(compat), short)
+    files = [target] if target.is_file() else [f for f in target.rglob("*") if f.is_file()]
+    return Exported(
+        format=format,
+        weights=weights,
+        parameters=store.config.parameter_count,
+        bytes=sum(file.stat().st_size for file in files),
+    )
+
+
+def _write_keras(store: Store, target: Path, weights: str, overwrite: bool) -> None:
+    if target.suffix != ".keras":
+        raise ConfigError(f"{target} does not end in .keras, which Keras expects of its files")
+    with staged_file(target, overwrite=overwrite) as work:
+        _check_space(work.parent, store, WEIGHTS[weights])
+        keras_model(store.directory, dtype=STORED[weights]).save(work)
+
+
+def _write_saved_model(
+    store: Store, work: Path, weights: str, ends: tuple[int, ...], extra: int, short: bool
+) -> None:
+    use_backend("tensorflow")
+    import tensorflow as tf
+
+    from cpm_lm.gpt.generating import generator
+    from cpm_lm.gpt.gpt import GPT
+    from cpm_lm.gpt.policy import StoredPolicy
+
+    # Not this machine's policy: the file may be loaded on any.
+    policy = STORED[weights] if weights == "f32" else StoredPolicy(f"stored_{STORED[weights]}")
+    model = GPT(store.config, initial="zeros", dtype=policy, name="gpt")
+    fill(model, store)
+    module, signatures = generator(model, ends, extra=extra, short=short)
+    tf.get_logger().setLevel("ERROR")  # it tells where assets are, of which there are none
+    tf.saved_model.save(module, str(work), signatures=signatures)
+    (work / EXTRA).mkdir()
+    names = (CONFIG, *(Tokenizer.files(store.directory) if store.has_tokenizer else ()))
+    for name in names:
+        shutil.copyfile(store.directory / name, work / EXTRA / name)
+
+
+def _ends(store: Store, end: int | None) -> tuple[int, ...]:
+    """Return the ids that end a text; the first also fills rows that have ended."""
+    ends: tuple[int, ...] = (EOD if end is None else end,)
+    if end is None and store.has_tokenizer:
+        ends = tuple(sorted(Tokenizer.load(store.directory).end_ids))
+    if wrong := [one for one in ends if not 0 <= one < store.config.vocab_size]:
+        raise ConfigError(
+            f"the id {wrong[0]} cannot end a text: the model has {store.config.vocab_size} ids; "
+            "give the one that does (--end)"
+        )
+    return ends
+
+
+def _check_range(store: Store, dtype: str) -> None:
+    """Refuse numbers that the wanted format cannot hold; Keras would write them as infinite."""
+    if WEIGHTS[store.weights] == dtype or dtype == "F32":
+        return
+    large = [
+        name for name in store.names if count_infinite(narrow(store.float32(name), dtype), dtype)
+    ]
+    if large:
+        raise CheckpointError(
+            f"numbers too large for {dtype} in {', '.join(large)}; choose weights 'f32'"
+        )
+
+
+def _check_space(directory: Path, store: Store, dtype: str) -> None:
+    free = shutil.disk_usage(directory).free
+    needed = store.config.parameter_count * DTYPES[dtype].itemsize
+    if free < needed:
+        raise CheckpointError(
+            f"the disk of {directory} has {free:,} bytes free; the export needs {needed:,}: "
+            "make room, or choose a smaller number format"
+        )
+
+
+def _is_saved_model(directory: Path) -> bool:
+    return (directory / PROGRAM).is_file()
