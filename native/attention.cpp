@@ -1,0 +1,110 @@
+// Attention of each new row along its path of slots, head by head.
+//
+// The new keys and values are stored first. For one row and head: scores in the path's order,
+// softmax, and the mix of the values, each sum in the path's order with lanes along the head, so
+// that nothing depends on the other rows. A head's slots lie side by side within a chunk, so the
+// rows of a call find the keys they share in the cache.
+#include "kernels.hpp"
+#include "simd.hpp"
+
+namespace cpm::CPM_ISA {
+namespace {
+
+constexpr int64_t SLOTS = CacheView::CHUNK_SLOTS;
+
+template <class E>
+CPM_INLINE typename E::type* locate(const CacheView& cache, int64_t part, int64_t head,
+                                    int64_t slot) {
+    auto* const chunk = static_cast<typename E::type*>(cache.chunks[slot / SLOTS]);
+    const int64_t line = (part * cache.heads + head) * SLOTS + slot % SLOTS;
+    return chunk + cache.layer_offset + line * cache.padded;
+}
+
+CPM_INLINE void put(float* at, f32x8 x) { store(at, x); }
+CPM_INLINE void put(uint16_t* at, f32x8 x) { store_f16(at, x); }
+
+template <class E>
+void keep(const float* from, const CacheView& cache, int64_t part, int64_t head, int64_t slot) {
+    auto* const to = locate<E>(cache, part, head, slot);
+    for (int64_t h = 0; h < cache.padded; h += LANES) {
+        const int64_t room = cache.head_size - h;
+        put(to + h, room >= LANES ? load(from + h) : load_first<F32>(from + h, room));
+    }
+}
+
+template <class E>
+void keep_all(const float* qkv, const CacheView& cache, const PathsView& paths, int64_t head) {
+    const int64_t width = cache.heads * cache.head_size;
+    for (int64_t t = 0; t < paths.rows; ++t) {
+        const float* const row = qkv + 3 * t * width + head * cache.head_size;
+        const int64_t slot = paths.slots[paths.offsets[t + 1] - 1];
+        keep<E>(row + width, cache, 0, head, slot);
+        keep<E>(row + 2 * width, cache, 1, head, slot);
+    }
+}
+
+// Turn scores into weights in place and return their sum; `count` is a multiple of LANES.
+float soften(float* scores, int64_t count) {
+    f32x8 most = load(scores), total = zero();
+    for (int64_t s = LANES; s < count; s += LANES) most = largest(most, load(scores + s));
+    const f32x8 top = splat(largest(most));
+    for (int64_t s = 0; s < count; s += LANES) {
+        const f32x8 weight = exponential(load(scores + s) - top);
+        store(scores + s, weight);
+        total += weight;
+    }
+    return sum(total);
+}
+
+template <class E>
+void attend(const float* query, const CacheView& cache, int64_t head, const int32_t* slots,
+            int64_t count, float scale, float* out, float* scratch) {
+    const int64_t padded = cache.padded;
+    float *const q = scratch, *const mix = q + padded, *const scores = mix + padded;
+    std::memset(q, 0, sizeof(float) * static_cast<size_t>(2 * padded));
+    std::memcpy(q, query, sizeof(float) * static_cast<size_t>(cache.head_size));
+    for (int64_t s = 0; s < count; ++s) {
+        const auto* const key = locate<E>(cache, 0, head, slots[s]);
+        f32x8 dot = zero();
+        for (int64_t h = 0; h < padded; h += LANES) dot = fma(load(q + h), E::load(key + h), dot);
+        scores[s] = sum(dot) * scale;
+    }
+    int64_t whole = count;
+    for (; whole % LANES; ++whole) scores[whole] = -__builtin_inff();
+    const float total = soften(scores, whole);
+    for (int64_t s = 0; s < count; ++s) {
+        const auto* const value = locate<E>(cache, 1, head, slots[s]);
+        const f32x8 weight = splat(scores[s]);
+        for (int64_t h = 0; h < padded; h += LANES)
+            store(mix + h, fma(weight, E::load(value + h), load(mix + h)));
+    }
+    for (int64_t h = 0; h < cache.head_size; ++h) out[h] = mix[h] / total;
+}
+
+template <class E>
+void attend_all(Pool& pool, const float* qkv, const CacheView& cache, const PathsView& paths,
+                float scale, float* out) {
+    const int64_t width = cache.heads * cache.head_size;
+    parallel(pool, cache.heads, 2 * cache.padded + paths.longest + LANES,
+             [&](int64_t head, float* scratch) {
+        keep_all<E>(qkv, cache, paths, head);
+        for (int64_t t = 0; t < paths.rows; ++t) {
+            const int64_t first = paths.offsets[t];
+            attend<E>(qkv + 3 * t * width + head * cache.head_size, cache, head,
+                      paths.slots + first, paths.offsets[t + 1] - first, scale,
+                      out + t * width + head * cache.head_size, scratch);
+        }
+    });
+}
+
+}  // namespace
+
+void attention(Pool& pool, const float* qkv, const CacheView& cache, const PathsView& paths,
+               float scale, float* out) {
+    if (cache.element == Element::f32)
+        attend_all<F32>(pool, qkv, cache, paths, scale, out);
+    else
+        attend_all<F16>(pool, qkv, cache, paths, scale, out);
+}
+
+}  // namespace cpm::CPM_ISA

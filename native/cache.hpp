@@ -1,0 +1,41 @@
+// Memory for keys and values: chunks that are added and never move.
+#pragma once
+
+#include <atomic>
+#include <cstdlib>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "views.hpp"
+
+namespace cpm {
+
+class Cache {
+public:
+    Cache(int64_t layers, int64_t heads, int64_t head_size, Element element);
+
+    int64_t layers() const { return layers_; }
+    int64_t width() const { return heads_ * head_size_; }
+    int64_t slots() const { return slots_; }
+    int64_t slot_bytes() const;
+
+    // Make room for at least `slots`; throws std::bad_alloc and changes nothing if there is none.
+    void reserve(int64_t slots);
+
+    // What a kernel needs; valid while `busy` is held.
+    CacheView layer(int64_t layer) const;
+    std::mutex busy;
+
+private:
+    struct Free {
+        void operator()(void* chunk) const { std::free(chunk); }
+    };
+    const int64_t layers_, heads_, head_size_, padded_;
+    const Element element_;
+    std::atomic<int64_t> slots_{0};
+    std::vector<std::unique_ptr<void, Free>> owned_;
+    std::vector<void*> chunks_;
+};
+
+}  // namespace cpm

@@ -1,0 +1,33 @@
+// The kernels of one instruction set, as a table chosen at run time.
+#pragma once
+
+#include "pool.hpp"
+#include "views.hpp"
+
+namespace cpm {
+
+struct Kernels {
+    const char* name;
+
+    // out[R, O] = x[R, K] W + bias, or out += if `add`.
+    void (*linear)(Pool&, const float* x, int64_t rows, const Weights&, float* out, bool add);
+    void (*layer_norm)(Pool&, const float* x, int64_t rows, int64_t width, const float* weight,
+                       const float* bias, float epsilon, float* out);
+    void (*gelu)(Pool&, float* x, int64_t count, Gelu kind);
+    // qkv[T, 3 N H]; stores the new keys and values, then writes out[T, N H].
+    void (*attention)(Pool&, const float* qkv, const CacheView&, const PathsView&, float scale,
+                      float* out);
+    void (*embedding)(Pool&, const int32_t* tokens, const int32_t* positions, int64_t rows,
+                      const Weights& wte, const Weights& wpe, float* out);
+    // Read all of `data` once; the result depends on every word.
+    float (*read_all)(Pool&, const float* data, int64_t count);
+    // Return the number of floating-point operations done; `sink` makes them needed.
+    double (*multiply_add)(Pool&, float* sink);
+};
+
+const Kernels& portable_kernels();
+#if defined(CPM_HAS_AVX2)
+const Kernels& avx2_kernels();
+#endif
+
+}  // namespace cpm

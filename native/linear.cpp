@@ -1,0 +1,185 @@
+// out = x W + bias for weights [K, O], as Hugging Face's Conv1D keeps them.
+//
+// Lanes are outputs. Whatever the rows, slices and threads, an output is bias (plus what `out`
+// held), and to that in order the sums of blocks of BLOCK inputs, each summed from zero by
+// one FMA after the other. Both ways below compute exactly this:
+//   stream  few rows: W is read once, several of its rows at a time, along stripes of outputs
+//   blocks  many rows: a part of W is widened to float32 once and used by tiles in registers
+#include "linear.hpp"
+
+namespace cpm::CPM_ISA {
+namespace {
+
+constexpr int64_t BLOCK = 256;
+
+// Start `out` with what is added last: nothing else touches these numbers in between.
+void begin(const Weights& w, float* out, int64_t first, int64_t count, bool add) {
+    for (int64_t o = 0; o < count; ++o) {
+        const float bias = w.bias ? w.bias[first + o] : 0.0f;
+        out[o] = add ? out[o] + bias : bias;
+    }
+}
+
+// ---- few rows ----
+
+constexpr int64_t STRIPE = 2048;  // sums of a row's stripe and of its block: 16 kB
+
+// sums[r] += x[r][k .. k+DEPTH] W[k .. k+DEPTH] along `count` outputs.
+template <class E, int R, int DEPTH>
+CPM_INLINE void pass(const float* const* x, const typename E::type* w, int64_t stride,
+                     int64_t count, float* sums) {
+    f32x8 factor[R][DEPTH];
+    for (int r = 0; r < R; ++r)
+        for (int d = 0; d < DEPTH; ++d) factor[r][d] = splat(x[r][d]);
+    int64_t o = 0;
+    for (; o + LANES <= count; o += LANES)
+        for (int r = 0; r < R; ++r) {
+            f32x8 total = load(sums + r * STRIPE + o);
+            for (int d = 0; d < DEPTH; ++d)
+                total = fma(factor[r][d], E::load(w + d * stride + o), total);
+            store(sums + r * STRIPE + o, total);
+        }
+    if (o < count)
+        for (int r = 0; r < R; ++r) {
+            f32x8 total = load(sums + r * STRIPE + o);
+            for (int d = 0; d < DEPTH; ++d)
+                total = fma(factor[r][d], load_first<E>(w + d * stride + o, count - o), total);
+            store(sums + r * STRIPE + o, total);
+        }
+}
+
+template <class E, int R>
+void stripe(const float* x, const Weights& w, int64_t first, int64_t count, float* out, bool add,
+            float* sums) {
+    constexpr int DEPTH = R == 1 ? 8 : 4;
+    const auto* values = static_cast<const typename E::type*>(w.values) + first;
+    for (int r = 0; r < R; ++r) begin(w, out + r * w.outputs + first, first, count, add);
+    for (int64_t start = 0; start < w.inputs; start += BLOCK) {
+        const int64_t stop = start + BLOCK < w.inputs ? start + BLOCK : w.inputs;
+        std::memset(sums, 0, sizeof(float) * R * STRIPE);
+        int64_t k = start;
+        const float* at[R];
+        for (; k + DEPTH <= stop; k += DEPTH) {
+            for (int r = 0; r < R; ++r) at[r] = x + r * w.inputs + k;
+            pass<E, R, DEPTH>(at, values + k * w.outputs, w.outputs, count, sums);
+        }
+        for (; k < stop; ++k) {
+            for (int r = 0; r < R; ++r) at[r] = x + r * w.inputs + k;
+            pass<E, R, 1>(at, values + k * w.outputs, w.outputs, count, sums);
+        }
+        for (int r = 0; r < R; ++r) {
+            float* row = out + r * w.outputs + first;
+            for (int64_t o = 0; o < count; ++o) row[o] += sums[r * STRIPE + o];
+        }
+    }
+}
+
+template <class E, int R>
+void stream(Pool& pool, const float* x, const Weights& w, float* out, bool add) {
+    const int64_t width = split(w.outputs, pool.threads(), STRIPE);
+    parallel(pool, ceiling(w.outputs, width), R * STRIPE, [&](int64_t task, float* sums) {
+        const int64_t first = task * width;
+        const int64_t count = first + width < w.outputs ? width : w.outputs - first;
+        stripe<E, R>(x, w, first, count, out, add, sums);
+    });
+}
+
+// ---- many rows ----
+
+constexpr int64_t PANEL = 2 * LANES;  // outputs of a tile in registers
+constexpr int64_t PANELS = 4;         // of one task: 64 kB of widened weights
+
+// Widen W[k][first .. first+PANEL] for `depth` inputs; zeros beyond the last output.
+template <class E>
+void pack(const typename E::type* w, int64_t stride, int64_t depth, int64_t count, float* to) {
+    if (count >= PANEL)
+        for (int64_t k = 0; k < depth; ++k, w += stride, to += PANEL) {
+            store(to, E::load(w));
+            store(to + LANES, E::load(w + LANES));
+        }
+    else
+        for (int64_t k = 0; k < depth; ++k, w += stride, to += PANEL) {
+            const int64_t low = count < LANES ? count : LANES;
+            store(to, load_first<E>(w, low));
+            store(to + LANES, load_first<E>(w + low, count - low));
+        }
+}
+
+// out[R][PANEL] += x[R][depth] panel[depth][PANEL], of which `count` outputs exist.
+template <int R>
+void tile(const float* x, int64_t inputs, int64_t depth, const float* panel, float* out,
+          int64_t outputs, int64_t count) {
+    f32x8 sums[R][2];
+    for (int r = 0; r < R; ++r) sums[r][0] = sums[r][1] = zero();
+    for (int64_t k = 0; k < depth; ++k, panel += PANEL) {
+        const f32x8 left = load(panel), right = load(panel + LANES);
+        for (int r = 0; r < R; ++r) {
+            const f32x8 factor = splat(x[r * inputs + k]);
+            sums[r][0] = fma(factor, left, sums[r][0]);
+            sums[r][1] = fma(factor, right, sums[r][1]);
+        }
+    }
+    for (int r = 0; r < R; ++r, out += outputs)
+        for (int half = 0; half < 2; ++half) {
+            const int64_t room = count - half * LANES;
+            float* const at = out + half * LANES;
+            if (room >= LANES)
+                store(at, load(at) + sums[r][half]);
+            else if (room > 0)
+                store_first(at, load_first<F32>(at, room) + sums[r][half], room);
+        }
+}
+
+template <int R>
+void tiles(const float* x, int64_t rows, int64_t inputs, int64_t depth, const float* panel,
+           float* out, int64_t outputs, int64_t count) {
+    for (; rows >= R; rows -= R, x += R * inputs, out += R * outputs)
+        tile<R>(x, inputs, depth, panel, out, outputs, count);
+    if constexpr (R > 1)
+        if (rows) tiles<R - 1>(x, rows, inputs, depth, panel, out, outputs, count);
+}
+
+template <class E>
+void blocks(Pool& pool, const float* x, int64_t rows, const Weights& w, float* out, bool add) {
+    const int64_t width = split(w.outputs, pool.threads(), PANELS * PANEL);
+    const auto* values = static_cast<const typename E::type*>(w.values);
+    parallel(pool, ceiling(w.outputs, width), BLOCK * PANELS * PANEL,
+             [&](int64_t task, float* packed) {
+        const int64_t first = task * width;
+        const int64_t last = first + width < w.outputs ? first + width : w.outputs;
+        for (int64_t r = 0; r < rows; ++r)
+            begin(w, out + r * w.outputs + first, first, last - first, add);
+        for (int64_t start = 0; start < w.inputs; start += BLOCK) {
+            const int64_t depth = start + BLOCK < w.inputs ? BLOCK : w.inputs - start;
+            for (int64_t o = first; o < last; o += PANEL)
+                pack<E>(values + start * w.outputs + o, w.outputs, depth, last - o,
+                        packed + (o - first) * BLOCK);
+            for (int64_t o = first; o < last; o += PANEL)
+                tiles<TILE_ROWS>(x + start, rows, w.inputs, depth, packed + (o - first) * BLOCK,
+                                 out + o, w.outputs, last - o);
+        }
+    });
+}
+
+template <class E>
+void choose(Pool& pool, const float* x, int64_t rows, const Weights& w, float* out, bool add) {
+    switch (rows) {
+        case 1: return stream<E, 1>(pool, x, w, out, add);
+        case 2: return stream<E, 2>(pool, x, w, out, add);
+        case 3: return stream<E, 3>(pool, x, w, out, add);
+        default: return blocks<E>(pool, x, rows, w, out, add);
+    }
+}
+
+}  // namespace
+
+void linear(Pool& pool, const float* x, int64_t rows, const Weights& w, float* out, bool add) {
+    if (w.transposed) return linear_transposed(pool, x, rows, w, out, add);
+    switch (w.element) {
+        case Element::f32: return choose<F32>(pool, x, rows, w, out, add);
+        case Element::f16: return choose<F16>(pool, x, rows, w, out, add);
+        case Element::bf16: return choose<BF16>(pool, x, rows, w, out, add);
+    }
+}
+
+}  // namespace cpm::CPM_ISA

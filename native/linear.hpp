@@ -1,0 +1,26 @@
+// What the linear kernels share: how outputs are cut into tasks, and the size of a tile.
+#pragma once
+
+#include "kernels.hpp"
+#include "simd.hpp"
+
+namespace cpm::CPM_ISA {
+
+#if defined(__AVX2__) || defined(__aarch64__)
+constexpr int TILE_ROWS = 6;  // 6 x 2 sums, two weights and a factor: 15 of 16 registers
+#else
+constexpr int TILE_ROWS = 2;  // a vector takes two registers
+#endif
+
+CPM_INLINE int64_t ceiling(int64_t count, int64_t size) { return (count + size - 1) / size; }
+
+// Return a width, a multiple of 16 and at most `most`, that gives every thread the same number of
+// tasks of nearly equal size, a few if there is work enough, so that a delayed thread is helped.
+CPM_INLINE int64_t split(int64_t outputs, int64_t threads, int64_t most) {
+    const int64_t turns = ceiling(outputs, most * threads);
+    return ceiling(ceiling(outputs, turns * threads), 16) * 16;
+}
+
+void linear_transposed(Pool&, const float* x, int64_t rows, const Weights&, float* out, bool add);
+
+}  // namespace cpm::CPM_ISA

@@ -1,0 +1,104 @@
+// out = x W^T + bias for weights [O, K], as an embedding lies in memory.
+//
+// Lanes are inputs: lane l of an output sums inputs l, l + 8, l + 16 ... of a block of BLOCK
+// inputs, one FMA after the other; the eight are added in a fixed tree, and the blocks in order to
+// the bias (plus what `out` held). Few rows read the weights as they are; for many, a few outputs
+// are widened to float32 first. An output's sum is the same either way.
+#include "linear.hpp"
+
+namespace cpm::CPM_ISA {
+namespace {
+
+constexpr int64_t BLOCK = 1024;  // four outputs of it, widened, are 16 kB
+constexpr int OUTPUTS = 4;       // of a tile
+constexpr int ROWS = TILE_ROWS / 2;
+
+// out[r][o] += x[r] . w[o] over `depth` inputs.
+template <class E, int R, int O>
+void tile(const float* x, int64_t inputs, const typename E::type* w, int64_t stride,
+          int64_t depth, float* out, int64_t outputs) {
+    f32x8 sums[R][O];
+    for (int r = 0; r < R; ++r)
+        for (int o = 0; o < O; ++o) sums[r][o] = zero();
+    int64_t k = 0;
+    for (; k + LANES <= depth; k += LANES) {
+        f32x8 factor[R];
+        for (int r = 0; r < R; ++r) factor[r] = load(x + r * inputs + k);
+        for (int o = 0; o < O; ++o) {
+            const f32x8 weight = E::load(w + o * stride + k);
+            for (int r = 0; r < R; ++r) sums[r][o] = fma(factor[r], weight, sums[r][o]);
+        }
+    }
+    if (k < depth)
+        for (int o = 0; o < O; ++o) {
+            const f32x8 weight = load_first<E>(w + o * stride + k, depth - k);
+            for (int r = 0; r < R; ++r) {
+                const f32x8 factor = load_first<F32>(x + r * inputs + k, depth - k);
+                sums[r][o] = fma(factor, weight, sums[r][o]);
+            }
+        }
+    for (int r = 0; r < R; ++r)
+        for (int o = 0; o < O; ++o) out[r * outputs + o] += sum(sums[r][o]);
+}
+
+template <class E, int R, int O>
+void tiles(const float* x, int64_t rows, int64_t inputs, const typename E::type* w,
+           int64_t stride, int64_t depth, float* out, int64_t outputs) {
+    for (; rows >= R; rows -= R, x += R * inputs, out += R * outputs)
+        tile<E, R, O>(x, inputs, w, stride, depth, out, outputs);
+    if constexpr (R > 1)
+        if (rows) tiles<E, R - 1, O>(x, rows, inputs, w, stride, depth, out, outputs);
+}
+
+template <class E, int O>
+void some(const float* x, int64_t rows, const Weights& w, int64_t first, int64_t start,
+          int64_t depth, float* out, float* packed) {
+    const auto* values = static_cast<const typename E::type*>(w.values) + first * w.inputs + start;
+    if (rows <= ROWS)
+        return tiles<E, ROWS, O>(x + start, rows, w.inputs, values, w.inputs, depth, out + first,
+                                 w.outputs);
+    for (int o = 0; o < O; ++o) {
+        const auto* from = values + o * w.inputs;
+        float* to = packed + o * BLOCK;
+        int64_t k = 0;
+        for (; k + LANES <= depth; k += LANES) store(to + k, E::load(from + k));
+        store_first(to + k, load_first<E>(from + k, depth - k), depth - k);
+    }
+    tiles<F32, ROWS, O>(x + start, rows, w.inputs, packed, BLOCK, depth, out + first, w.outputs);
+}
+
+template <class E>
+void dots(Pool& pool, const float* x, int64_t rows, const Weights& w, float* out, bool add) {
+    constexpr int64_t MOST = 256;  // outputs of a task
+    const int64_t width = split(w.outputs, pool.threads(), MOST);
+    parallel(pool, ceiling(w.outputs, width), OUTPUTS * BLOCK, [&](int64_t task, float* packed) {
+        const int64_t first = task * width;
+        const int64_t last = first + width < w.outputs ? first + width : w.outputs;
+        for (int64_t r = 0; r < rows; ++r)
+            for (int64_t o = first; o < last; ++o) {
+                float* const at = out + r * w.outputs + o;
+                const float bias = w.bias ? w.bias[o] : 0.0f;
+                *at = add ? *at + bias : bias;
+            }
+        for (int64_t start = 0; start < w.inputs; start += BLOCK) {
+            const int64_t depth = start + BLOCK < w.inputs ? BLOCK : w.inputs - start;
+            int64_t o = first;
+            for (; o + OUTPUTS <= last; o += OUTPUTS)
+                some<E, OUTPUTS>(x, rows, w, o, start, depth, out, packed);
+            for (; o < last; ++o) some<E, 1>(x, rows, w, o, start, depth, out, packed);
+        }
+    });
+}
+
+}  // namespace
+
+void linear_transposed(Pool& pool, const float* x, int64_t rows, const Weights& w, float* out,
+                       bool add) {
+    switch (w.element) {
+        case Element::f32: return dots<F32>(pool, x, rows, w, out, add);
+        case Element::f16: return dots<F16>(pool, x, rows, w, out, add);
+        case Element::bf16: return dots<BF16>(pool, x, rows, w, out, add);
+    }
+}
+
+}  // namespace cpm::CPM_ISA

@@ -1,0 +1,327 @@
+// The Python module cpm_lm._native: the only file that knows Python objects, with arrays.cpp.
+//
+// Checks everything a kernel relies on, then lets go of the GIL. Documented in _native.pyi.
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/unique_ptr.h>
+#include <nanobind/stl/vector.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdlib>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "arrays.hpp"
+#include "cache.hpp"
+#include "kernels.hpp"
+#include "processor.hpp"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace cpm {
+namespace {
+
+using Access = Array::Access;
+constexpr int64_t MOST_THREADS = 1024;
+
+[[noreturn]] void refuse(const std::string& why) { throw std::invalid_argument(why); }
+
+void need(bool holds, const std::string& why) {
+    if (!holds) refuse(why);
+}
+
+Element element_named(const std::string& name) {
+    if (name == "f32") return Element::f32;
+    if (name == "f16") return Element::f16;
+    if (name == "bf16") return Element::bf16;
+    refuse("element is '" + name + "'; f32, f16 or bf16 was expected");
+}
+
+const char* name_of(Element element) {
+    return element == Element::f32 ? "f32" : element == Element::f16 ? "f16" : "bf16";
+}
+
+const char* type_of(Element element) {
+    return element == Element::f32 ? "float32" : element == Element::f16 ? "float16" : "uint16";
+}
+
+// ---- instruction sets ----
+
+std::vector<std::string> instruction_sets() {
+    std::vector<std::string> names;
+    for (const auto* kernels : usable_kernels()) names.emplace_back(kernels->name);
+    return names;
+}
+
+const Kernels& kernels_named(const std::string& name) {
+    std::string known;
+    for (const auto* kernels : usable_kernels()) {
+        if (name == kernels->name) return *kernels;
+        known += (known.empty() ? "" : ", ") + std::string(kernels->name);
+    }
+    refuse("instruction set '" + name + "' is unknown or cannot run here; expected one of " + known);
+}
+
+std::string instruction_set() {
+    const char* const wanted = std::getenv("CPM_ISA");
+    return wanted && *wanted ? kernels_named(wanted).name : usable_kernels().front()->name;
+}
+
+std::unique_ptr<Pool> make_pool(int64_t threads, std::optional<std::string> isa) {
+    need(1 <= threads && threads <= MOST_THREADS,
+         "threads is " + std::to_string(threads) + "; 1 to 1024 was expected");
+    const Kernels& kernels = kernels_named(isa ? *isa : instruction_set());
+    return std::make_unique<Pool>(static_cast<int>(threads), kernels);
+}
+
+// ---- what the kernels work on ----
+
+class Matrix {
+public:
+    Matrix(nb::handle values, const std::string& element, bool transposed, nb::handle bias)
+        : values_(values.ptr(), "values", type_of(element_named(element)), 2) {
+        const int64_t rows = values_.size(0), columns = values_.size(1);
+        need(rows > 0 && columns > 0, "values has no elements");
+        view_ = {values_.data<const void>(), element_named(element),      transposed,
+                 transposed ? columns : rows, transposed ? rows : columns, nullptr};
+        if (bias.is_none()) return;
+        bias_.emplace(bias.ptr(), "bias", "float32", 1);
+        bias_->expect({view_.outputs});
+        view_.bias = bias_->data<const float>();
+    }
+    const Weights& view() const { return view_; }
+
+private:
+    Array values_;
+    std::optional<Array> bias_;
+    Weights view_;
+};
+
+class Paths {
+public:
+    Paths(nb::handle offsets, nb::handle slots) {
+        const Array from(offsets.ptr(), "offsets", "int64", 1);
+        const Array seen(slots.ptr(), "slots", "int32", 1);
+        need(from.size(0) >= 1, "offsets is empty; a leading 0 was expected");
+        const auto *o = from.data<const int64_t>(), *end = o + from.size(0);
+        const auto* s = seen.data<const int32_t>();
+        need(o[0] == 0 && end[-1] == seen.size(0),
+             "offsets runs from " + std::to_string(o[0]) + " to " + std::to_string(end[-1]) +
+                 "; 0 to " + std::to_string(seen.size(0)) + ", the length of slots, was expected");
+        for (int64_t i = 0; o + i + 1 < end; ++i)
+            need(o[i] < o[i + 1], "offsets does not increase after entry " + std::to_string(i));
+        offsets_.assign(o, end);
+        slots_.assign(s, s + seen.size(0));
+        check_slots();
+    }
+    int64_t rows() const { return static_cast<int64_t>(offsets_.size()) - 1; }
+    int32_t highest() const { return highest_; }
+    PathsView view() const { return {rows(), offsets_.data(), slots_.data(), longest_}; }
+
+private:
+    void check_slots() {
+        for (const int32_t slot : slots_) {
+            need(slot >= 0, "slots holds " + std::to_string(slot) + "; slots begin at 0");
+            highest_ = std::max(highest_, slot);
+        }
+        std::vector<int32_t> own;
+        for (int64_t i = 0; i < rows(); ++i) {
+            const auto stop = offsets_[static_cast<size_t>(i) + 1];
+            own.push_back(slots_[static_cast<size_t>(stop) - 1]);
+            longest_ = std::max(longest_, stop - offsets_[static_cast<size_t>(i)]);
+        }
+        std::sort(own.begin(), own.end());
+        const auto twice = std::adjacent_find(own.begin(), own.end());
+        if (twice != own.end()) refuse("two paths end in slot " + std::to_string(*twice));
+    }
+
+    std::vector<int64_t> offsets_;
+    std::vector<int32_t> slots_;
+    int32_t highest_ = -1;
+    int64_t longest_ = 0;
+};
+
+std::unique_ptr<Cache> make_cache(int64_t layers, int64_t heads, int64_t head_size,
+                                  const std::string& element) {
+    constexpr int64_t MOST = 1 << 16;
+    for (const int64_t size : {layers, heads, head_size})
+        need(1 <= size && size <= MOST, "layers, heads and head_size must lie in 1 to 65536");
+    const Element kind = element_named(element);
+    need(kind != Element::bf16, "element is 'bf16'; keys and values are kept as f32 or f16");
+    return std::make_unique<Cache>(layers, heads, head_size, kind);
+}
+
+void reserve(Cache& cache, int64_t slots) {
+    constexpr int64_t MOST = int64_t{1} << 31;
+    need(0 <= slots && slots < MOST, "slots is " + std::to_string(slots) + "; 0 to 2^31-1 expected");
+    const nb::gil_scoped_release release;
+    cache.reserve(slots);
+}
+
+// ---- the kernels ----
+
+void linear(Pool& pool, nb::handle x_, const Matrix& matrix, nb::handle out_, bool add) {
+    const Array x(x_.ptr(), "x", "float32", 2);
+    const Array out(out_.ptr(), "out", "float32", 2, Access::write);
+    const Weights& w = matrix.view();
+    x.expect({x.size(0), w.inputs});
+    out.expect({x.size(0), w.outputs});
+    need(!x.overlaps(out), "x and out overlap");
+    const nb::gil_scoped_release release;
+    pool.kernels().linear(pool, x.data<float>(), x.size(0), w, out.data<float>(), add);
+}
+
+void layer_norm(Pool& pool, nb::handle x_, nb::handle weight_, nb::handle bias_, float epsilon,
+                nb::handle out_) {
+    const Array x(x_.ptr(), "x", "float32", 2);
+    const Array weight(weight_.ptr(), "weight", "float32", 1);
+    const Array bias(bias_.ptr(), "bias", "float32", 1);
+    const Array out(out_.ptr(), "out", "float32", 2, Access::write);
+    const int64_t rows = x.size(0), width = x.size(1);
+    need(width > 0, "x has no columns");
+    weight.expect({width});
+    bias.expect({width});
+    out.expect({rows, width});
+    need(x.data<float>() == out.data<float>() || !x.overlaps(out), "x and out overlap in part");
+    const nb::gil_scoped_release release;
+    pool.kernels().layer_norm(pool, x.data<float>(), rows, width, weight.data<float>(),
+                              bias.data<float>(), epsilon, out.data<float>());
+}
+
+void gelu(Pool& pool, nb::handle x_, const std::string& kind) {
+    const Array x(x_.ptr(), "x", "float32", 2, Access::write);
+    need(kind == "tanh" || kind == "erf", "kind is '" + kind + "'; tanh or erf was expected");
+    const nb::gil_scoped_release release;
+    pool.kernels().gelu(pool, x.data<float>(), x.size(0) * x.size(1),
+                        kind == "tanh" ? Gelu::tanh : Gelu::erf);
+}
+
+void attention(Pool& pool, nb::handle qkv_, Cache& cache, int64_t layer, const Paths& paths,
+               float scale, nb::handle out_) {
+    const Array qkv(qkv_.ptr(), "qkv", "float32", 2);
+    const Array out(out_.ptr(), "out", "float32", 2, Access::write);
+    qkv.expect({paths.rows(), 3 * cache.width()});
+    out.expect({paths.rows(), cache.width()});
+    need(!qkv.overlaps(out), "qkv and out overlap");
+    need(0 <= layer && layer < cache.layers(),
+         "layer is " + std::to_string(layer) + "; the cache has " + std::to_string(cache.layers()));
+    need(paths.highest() < cache.slots(), "the paths name slot " + std::to_string(paths.highest()) +
+                                              "; the cache has " + std::to_string(cache.slots()));
+    const nb::gil_scoped_release release;
+    const std::lock_guard lock(cache.busy);
+    pool.kernels().attention(pool, qkv.data<float>(), cache.layer(layer), paths.view(), scale,
+                             out.data<float>());
+}
+
+void check_rows(const Array& rows, const char* name, const Weights& w) {
+    for (int64_t i = 0; i < rows.size(0); ++i)
+        if (const auto row = rows.data<int32_t>()[i]; row < 0 || row >= w.outputs)
+            refuse(std::string(name) + "[" + std::to_string(i) + "] is " + std::to_string(row) +
+                   "; expected 0 to " + std::to_string(w.outputs - 1));
+}
+
+void embedding(Pool& pool, nb::handle tokens_, nb::handle positions_, const Matrix& wte,
+               const Matrix& wpe, nb::handle out_) {
+    const Array tokens(tokens_.ptr(), "tokens", "int32", 1);
+    const Array positions(positions_.ptr(), "positions", "int32", 1);
+    const Array out(out_.ptr(), "out", "float32", 2, Access::write);
+    need(wte.view().transposed && wpe.view().transposed, "wte and wpe must be given as transposed");
+    need(wte.view().inputs == wpe.view().inputs, "wte and wpe have rows of different length");
+    positions.expect({tokens.size(0)});
+    out.expect({tokens.size(0), wte.view().inputs});
+    check_rows(tokens, "tokens", wte.view());
+    check_rows(positions, "positions", wpe.view());
+    const nb::gil_scoped_release release;
+    pool.kernels().embedding(pool, tokens.data<int32_t>(), positions.data<int32_t>(),
+                             tokens.size(0), wte.view(), wpe.view(), out.data<float>());
+}
+
+// ---- probes ----
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+double read_bandwidth(Pool& pool, int64_t size, int64_t rounds) {
+    constexpr int64_t UNIT = int64_t{1} << 20;
+    need(size >= UNIT && rounds >= 1, "size must be at least 1048576, rounds at least 1");
+    const nb::gil_scoped_release release;
+    const int64_t bytes = size / UNIT * UNIT, count = bytes / 4;
+    const std::vector<float> data(static_cast<size_t>(count), 1.0f);
+    double best = 0;
+    for (int64_t i = 0; i < rounds; ++i) {
+        const auto start = std::chrono::steady_clock::now();
+        if (pool.kernels().read_all(pool, data.data(), count) == 0.0f)
+            throw std::runtime_error("the memory does not hold what was written");
+        best = std::max(best, static_cast<double>(bytes) / seconds_since(start));
+    }
+    return best;
+}
+
+double fma_peak(Pool& pool, int64_t rounds) {
+    need(rounds >= 1, "rounds must be at least 1");
+    const nb::gil_scoped_release release;
+    std::vector<float> sink(static_cast<size_t>(pool.threads()));
+    double best = 0;
+    for (int64_t i = 0; i < rounds; ++i) {
+        const auto start = std::chrono::steady_clock::now();
+        const double operations = pool.kernels().multiply_add(pool, sink.data());
+        best = std::max(best, operations / seconds_since(start));
+    }
+    return best;
+}
+
+}  // namespace
+
+}  // namespace cpm
+
+using namespace cpm;
+
+NB_MODULE(_native, m) {
+    m.def("instruction_sets", instruction_sets);
+    m.def("instruction_set", instruction_set);
+
+    nb::class_<Pool>(m, "Pool", nb::is_final())
+        .def(nb::new_([](int64_t threads, nb::handle isa) {
+                 return make_pool(threads, isa.is_none() ? std::nullopt
+                                                         : std::optional(nb::cast<std::string>(isa)));
+             }),
+             "threads"_a, "instruction_set"_a.none() = nb::none())
+        .def_prop_ro("threads", &Pool::threads)
+        .def_prop_ro("instruction_set", [](const Pool& p) { return p.kernels().name; });
+
+    nb::class_<Matrix>(m, "Matrix", nb::is_final())
+        .def(nb::init<nb::handle, const std::string&, bool, nb::handle>(), "values"_a, "element"_a,
+             nb::kw_only(), "transposed"_a = false, "bias"_a.none() = nb::none())
+        .def_prop_ro("inputs", [](const Matrix& x) { return x.view().inputs; })
+        .def_prop_ro("outputs", [](const Matrix& x) { return x.view().outputs; })
+        .def_prop_ro("element", [](const Matrix& x) { return name_of(x.view().element); });
+
+    nb::class_<Paths>(m, "Paths", nb::is_final())
+        .def(nb::init<nb::handle, nb::handle>(), "offsets"_a, "slots"_a)
+        .def("__len__", &Paths::rows);
+
+    nb::class_<Cache>(m, "KeyValueCache", nb::is_final())
+        .def(nb::new_(&make_cache), "layers"_a, "heads"_a, "head_size"_a, "element"_a)
+        .def_prop_ro("slots", &Cache::slots)
+        .def_prop_ro("slot_bytes", &Cache::slot_bytes)
+        .def_prop_ro("chunk_slots", [](const Cache&) { return CacheView::CHUNK_SLOTS; })
+        .def("reserve", reserve, "slots"_a);
+
+    m.def("linear", linear, "pool"_a, "x"_a, "matrix"_a, "out"_a, "add"_a = false);
+    m.def("layer_norm", layer_norm, "pool"_a, "x"_a, "weight"_a, "bias"_a, "epsilon"_a, "out"_a);
+    m.def("gelu", gelu, "pool"_a, "x"_a, "kind"_a);
+    m.def("attention", attention, "pool"_a, "qkv"_a, "cache"_a, "layer"_a, "paths"_a, "scale"_a,
+          "out"_a);
+    m.def("embedding", embedding, "pool"_a, "tokens"_a, "positions"_a, "wte"_a, "wpe"_a, "out"_a);
+    m.def("read_bandwidth", read_bandwidth, "pool"_a, "size"_a, "rounds"_a);
+    m.def("fma_peak", fma_peak, "pool"_a, "rounds"_a);
+}
+
+

@@ -1,0 +1,52 @@
+// Threads that share the tasks of one job at a time.
+//
+// Knows tasks and scratch memory; does not know what is computed. Jobs of several callers take
+// turns. A worker that comes late finds the job closed and is not waited for, so that a busy
+// machine delays a job by the tasks it runs, not by the threads it has not woken yet.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+namespace cpm {
+
+struct Kernels;
+
+class Pool {
+public:
+    using Body = void (*)(void* context, int64_t task, float* scratch);
+
+    Pool(int threads, const Kernels& kernels);
+    ~Pool();
+    Pool(const Pool&) = delete;
+    Pool& operator=(const Pool&) = delete;
+
+    int threads() const { return threads_; }
+    const Kernels& kernels() const { return kernels_; }
+
+    // Call body(context, 0 .. tasks-1, scratch) once each, on any thread and in any order.
+    // Each thread's scratch has room for `scratch_floats`, aligned to 64 bytes.
+    void run(int64_t tasks, Body body, void* context, int64_t scratch_floats);
+
+private:
+    struct Crew;
+    Crew& crew();
+
+    const int threads_;
+    const Kernels& kernels_;
+    std::atomic<Crew*> crew_;
+};
+
+// Call work(task, scratch) for every task.
+template <class Work>
+void parallel(Pool& pool, int64_t tasks, int64_t scratch_floats, Work work) {
+    pool.run(
+        tasks,
+        [](void* context, int64_t task, float* scratch) {
+            (*static_cast<Work*>(context))(task, scratch);
+        },
+        &work, scratch_floats);
+}
+
+}  // namespace cpm

@@ -1,0 +1,41 @@
+// What the machine can do at best: reading memory, and multiplying and adding.
+#include "kernels.hpp"
+#include "simd.hpp"
+
+namespace cpm::CPM_ISA {
+
+float read_all(Pool& pool, const float* data, int64_t count) {
+    constexpr int64_t TASK = int64_t{1} << 18;  // a megabyte
+    constexpr int STREAMS = 8;
+    float total = 0.0f;
+    parallel(pool, count / TASK, 0, [&](int64_t task, float*) {
+        const float* const from = data + task * TASK;
+        f32x8 sums[STREAMS];
+        for (auto& s : sums) s = zero();
+        for (int64_t i = 0; i < TASK; i += STREAMS * LANES)
+            for (int s = 0; s < STREAMS; ++s) sums[s] += load(from + i + s * LANES);
+        for (int s = 1; s < STREAMS; ++s) sums[0] += sums[s];
+        const float part = sum(sums[0]);
+        if (part != 0.0f) __atomic_store(&total, &part, __ATOMIC_RELAXED);
+    });
+    return total;
+}
+
+double multiply_add(Pool& pool, float* sink) {
+    constexpr int64_t STEPS = 1 << 20;
+    constexpr int CHAINS = 12;  // more than latency times the number of units
+    parallel(pool, pool.threads(), 0, [&](int64_t task, float*) {
+        f32x8 sums[CHAINS];
+        for (int c = 0; c < CHAINS; ++c) sums[c] = splat(static_cast<float>(c));
+        f32x8 a = splat(0.999999f), b = splat(1e-6f);
+        for (int64_t i = 0; i < STEPS; ++i) {
+            asm volatile("" ::: "memory");  // every step is done
+            for (int c = 0; c < CHAINS; ++c) sums[c] = fma(sums[c], a, b);
+        }
+        for (int c = 1; c < CHAINS; ++c) sums[0] += sums[c];
+        sink[task] = sum(sums[0]);
+    });
+    return 2.0 * LANES * CHAINS * static_cast<double>(STEPS) * pool.threads();
+}
+
+}  // namespace cpm::CPM_ISA
