@@ -181,8 +181,8 @@ def _entry(value: bytes) -> Entry:
     dims = fields(_bytes(found.get(2, [b""])[-1])).get(2, [])
     shape = tuple(_number(fields(_bytes(dim)).get(1, [0])[-1]) for dim in dims)
     dtype = NAMES.get(code, f"TensorFlow's type {code}")
-    if len(shape) > 8:
-        raise ValueError(f"a tensor has {len(shape)} axes")
+    if len(shape) > 8 or any(size >= 1 << 48 for size in shape):
+        raise ValueError(f"a tensor has the shape {str(shape)[:80]}")
     if dtype in DTYPES and size != DTYPES[dtype].itemsize * math.prod(shape):
         raise ValueError(f"a tensor of {dtype} {shape} has {size} bytes")
     return Entry(dtype, shape, shard, offset, size)
