@@ -85,14 +85,18 @@ def test_digests_can_be_left_out(checkpoints: Path) -> None:
 def test_the_digests_are_those_of_the_publishers(shared_data: Path) -> None:
     published = json.loads((shared_data / "golden" / "metrics.json").read_text())["checksums"]
     shards = [entry for entry in published.values() if "sha1" in entry]
-    assert len(shards) == len(RELEASES) == 2
-    for entry, release in zip(shards, RELEASES, strict=True):
+    ports = list(published["TF2 SavedModel md5 (qhduan README)"].values())
+    assert len(shards + ports) == len(RELEASES)
+    for entry, release in zip(shards, RELEASES, strict=False):
         assert tuple(entry["sha1"].values()) == release.sha1
         assert tuple(entry["md5"].values()) == release.md5
+    for port, release in zip(ports, RELEASES[2:], strict=True):
+        files = ("variables.index", "variables.data-00000-of-00001")
+        assert tuple(port[f"variables/{file}"] for file in files) == release.md5
 
 
 def test_a_release_is_known_by_all_its_digests() -> None:
-    new, old = ([*zip(r.sha1, r.md5, strict=True)] for r in RELEASES)
+    new, old = ([*zip(r.sha1, r.md5, strict=True)] for r in RELEASES[:2])
     assert known_release(new) == (RELEASES[0].name, [])
     assert known_release(old) == (RELEASES[1].name, [])
     assert known_release([("0", "0"), ("1", "1")]) == (None, [])
@@ -101,6 +105,15 @@ def test_a_release_is_known_by_all_its_digests() -> None:
     assert "only rank 0" in warnings[0]
     assert len(known_release([new[0], old[1]])[1]) == 2
     assert known_release(new[::-1])[0] is None
+
+
+def test_the_first_ports_files_are_known_by_the_digests_it_gave() -> None:
+    port = RELEASES[2]
+    files = [("whatever", md5) for md5 in port.md5]
+    assert known_release(files) == (port.name, [])
+    name, warnings = known_release([files[0], ("1", "1")])
+    assert name is None
+    assert port.name in warnings[0]
 
 
 def test_a_wrong_parameter_count_is_told(tmp_path: Path) -> None:

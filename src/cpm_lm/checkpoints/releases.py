@@ -1,7 +1,8 @@
 """The digests of the published weights, as their publishers gave them.
 
 Knows digests only. Sources: the READMEs of TsinghuaAI/CPM-1-Generate, today's and that of
-November 2020, whose files the first TensorFlow port was made of.
+November 2020, whose files the first TensorFlow port was made of; that port's README, for its
+own two (MD5 only).
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ __all__ = ["RELEASES", "Release", "known_release"]
 
 @dataclass(frozen=True)
 class Release:
-    """The digests of one published checkpoint, rank by rank."""
+    """The digests of one published checkpoint, file by file in the order of the ranks."""
 
     name: str
     sha1: tuple[str, ...]
+    """Empty where the publisher gave none."""
     md5: tuple[str, ...]
 
 
@@ -31,6 +33,16 @@ RELEASES = (
         "CPM-LM 2.6B, first upload (November 2020)",
         ("7a8461098dae374a836f55bf2002bf21cba05964", "6ab97bd06979c1707080b33cfddff4f08c9af675"),
         ("ffb39d8e477aedf9f8714cc467f34eae", "8af02c1aa85e76a430d45f3ad073edc5"),
+    ),
+    Release(
+        "CPM-LM 2.6B, first TensorFlow port (cpm-lm-tf2_v2)",
+        (),
+        ("86b97441fad0a3f2a616bf55f22d866a", "0b7c8b55e1061a0561a5242005015295"),
+    ),
+    Release(
+        "CPM-LM 2.6B, first TensorFlow port in float16 (cpm-lm-tf2-fp16)",
+        (),
+        ("462fc087aa454887158f353fa0316801", "19bb9afa028a05ea03d4fe52e47d3c48"),
     ),
 )
 
@@ -47,10 +59,11 @@ def known_release(digests: Sequence[tuple[str, str]]) -> tuple[str | None, list[
     """
     warnings = []
     for release in RELEASES:
-        published = tuple(zip(release.sha1, release.md5, strict=True))
-        if tuple(digests) == published:
+        published = list(zip(release.sha1 or ("",) * len(release.md5), release.md5, strict=True))
+        found = [(sha1 if release.sha1 else "", md5) for sha1, md5 in digests]
+        if found == published:
             return release.name, []
-        if same := [rank for rank, pair in enumerate(digests) if pair in published]:
+        if same := [rank for rank, pair in enumerate(found) if pair in published]:
             warnings.append(
                 f"{release.name} consists of {len(published)} files; of those found only rank "
                 f"{', '.join(map(str, same))} is one of them: the others are damaged or of "
