@@ -108,7 +108,9 @@ def _place(mapped: mmap.mmap, start: int, begin: int, entry: dict[str, Any]) -> 
         raise ValueError(f"shape {str(shape)[:80]}")
     dtype = DTYPES[name]
     end = begin + dtype.itemsize * math.prod(shape)
-    if offsets != [begin, end] or start + end > len(mapped):
+    if start + end > len(mapped):
+        raise ValueError(f"the file ends at {len(mapped):,} bytes, {start + end:,} are needed")
+    if offsets != [begin, end]:
         raise ValueError(f"offsets {str(offsets)[:80]}, expected {[begin, end]}")
     return Tensor(np.ndarray(shape, dtype, mapped, start + begin), name), end
 

@@ -61,9 +61,9 @@ def write_torch_file(
             size = math.prod(tensor.shape) * DTYPES[tensor.dtype].itemsize
             with _entry(archive, f"{folder}/data/{key}", size) as entry:
                 for block in tensor.blocks():
-                    data = block.reshape(-1).view(np.uint8).data
-                    entry.write(data)
-                    on_bytes(data)
+                    numbers = block.reshape(-1).view(np.uint8).data
+                    entry.write(numbers)
+                    on_bytes(numbers)
 
 
 def _entry(archive: zipfile.ZipFile, name: str, size: int) -> Any:

@@ -13,7 +13,7 @@ from cpm_lm.cli.console import Text
 from cpm_lm.decoding.options import METHODS, SamplingOptions, VotingOptions
 from cpm_lm.engines.select import OPEN
 
-__all__ = ["json_option", "model_options", "sampling_options", "voting_options"]
+__all__ = ["engine_options", "json_option", "model_options", "sampling_options", "voting_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,8 +34,8 @@ SHORT = {"n": ["-n"]}
 json_option = click.option("--json", "as_json", is_flag=True, help="输出 JSON。Print JSON.")
 
 
-def model_options(command: F) -> F:
-    """Add --model, --engine and --threads."""
+def engine_options(command: F) -> F:
+    """Add --engine and --threads."""
     for option in (
         click.option(
             "--threads", type=click.IntRange(min=1), help="线程数。Threads the engine uses."
@@ -47,16 +47,20 @@ def model_options(command: F) -> F:
             show_default=True,
             help="用什么计算。What computes.",
         ),
-        click.option(
-            "--model",
-            "-m",
-            type=click.Path(path_type=Path),
-            help="cpm convert 得到的目录；省略时用自带的小模型。"
-            "A directory that `cpm convert` made; default: the small model in the package.",
-        ),
     ):
         command = option(command)
     return command
+
+
+def model_options(command: F) -> F:
+    """Add --model, --engine and --threads."""
+    return click.option(
+        "--model",
+        "-m",
+        type=click.Path(path_type=Path),
+        help="cpm convert 得到的目录；省略时用自带的小模型。"
+        "A directory that `cpm convert` made; default: the small model in the package.",
+    )(engine_options(command))
 
 
 def options_of(options: type) -> Callable[[F], F]:

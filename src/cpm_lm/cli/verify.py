@@ -1,0 +1,115 @@
+"""`cpm verify`: whether a model is what it should be."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cpm_lm.cli.console import print_json, progress_bar
+from cpm_lm.cli.options import engine_options, json_option
+
+if TYPE_CHECKING:
+    from cpm_lm.verifying.verify import Verification
+
+__all__ = ["command", "print_verification"]
+
+
+@click.command("verify", short_help="检查模型是否完好。Check that a model is sound.")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path),
+    help="与另一个模型（任何能读的形式）比较 logits。"
+    "Another model, in any readable form, to compare the logits with.",
+)
+@click.option(
+    "--tolerance",
+    type=float,
+    help="logits 最多可差多少；默认同精度 1e-4，f16 1e-2，bf16 8e-2。"
+    "How far the logits may be apart; default 1e-4 in the same number format, else 1e-2 for f16, "
+    "8e-2 for bf16.",
+)
+@click.option(
+    "--digests/--no-digests",
+    default=True,
+    show_default=True,
+    help="核对文件摘要。Compare the files' digests with the manifest.",
+)
+@click.option(
+    "--loss/--no-loss",
+    default=True,
+    show_default=True,
+    help="在一段中文上计算损失。Measure the loss on a Chinese text.",
+)
+@click.option(
+    "--heads",
+    type=click.IntRange(min=1),
+    help="注意力头数，若文件里没有写。Attention heads, where the files do not say.",
+)
+@engine_options
+@json_option
+def command(
+    path: Path,
+    against: Path | None,
+    tolerance: float | None,
+    digests: bool,
+    loss: bool,
+    heads: int | None,
+    engine: str,
+    threads: int | None,
+    as_json: bool,
+) -> None:
+    """检查 PATH 处的模型：文件、形状、数值、在一段中文上的损失；有问题时退出码为 1。
+
+    Check the model at PATH: its files, shapes and numbers, and its loss on a Chinese text. The exit
+    status is 1 where something is wrong.
+    """
+    from cpm_lm.verifying.verify import verify
+
+    with progress_bar("核对 Checking") as progress:
+        found = verify(
+            path,
+            against=against,
+            tolerance=tolerance,
+            digests=digests,
+            loss=loss,
+            heads=heads,
+            engine=engine,
+            threads=threads,
+            progress=progress,
+        )
+    if as_json:
+        print_json(found.to_json())
+    else:
+        print_verification(found)
+    if found.problems:
+        sys.exit(1)
+
+
+def print_verification(found: Verification) -> None:
+    """Print what was found, a line for each thing."""
+    if found.parameters is not None:
+        click.echo(f"参数 parameters: {found.parameters:,}, {found.weights}, {found.layout}")
+    if found.files is not None:
+        good = sum(file.problem is None for file in found.files)
+        click.echo(f"文件 files: {good} / {len(found.files)} 与写入时相同 as they were written")
+    if (text := found.sanity) is not None:
+        click.echo(
+            f"损失 loss: {text.loss:.2f} nats/token（{text.tokens} 个词 tokens），"
+            f"打乱后 shuffled {text.shuffled:.2f}，ln V = {text.uniform:.2f}"
+        )
+    if (apart := found.difference) is not None:
+        click.echo(
+            f"比较 against: {apart.largest:.3g}（至多 allowed {apart.tolerance:.3g}），"
+            f"text {apart.row}, token {apart.position}, id {apart.token_id}; "
+            f"首选相同 same first choice {apart.same_top:.1%}"
+        )
+    for note in found.notes:
+        click.echo(f"注意 note: {note}")
+    for problem in found.problems:
+        click.echo(f"问题 problem: {' '.join(problem.split())}")
+    if not found.problems:
+        click.echo("完好。Sound.")

@@ -1,0 +1,68 @@
+"""Any readable checkpoint in an engine: a store as it is, anything else converted for the while.
+
+Knows the converter and the engines; does not know what is measured.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cpm_lm.checkpoints.convert import convert
+from cpm_lm.checkpoints.source import Source
+from cpm_lm.checkpoints.tensors import WEIGHTS
+from cpm_lm.config import GPTConfig
+from cpm_lm.engines.base import Engine
+from cpm_lm.engines.select import open_engine
+
+__all__ = ["How", "own_weights", "running"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class How:
+    """What computes, and what the files do not say."""
+
+    engine: str = "auto"
+    threads: int | None = None
+    heads: int | None = None
+    """Of checkpoints that do not say; others say it themselves."""
+    config: GPTConfig | None = None
+    """The whole shape, of checkpoints that do not say."""
+
+
+def own_weights(source: Source) -> str:
+    """Return the number format that keeps a checkpoint's weights as they are: f32, f16 or bf16."""
+    dtypes = {tensor.dtype for tensor in source.tensors.values()}
+    names = [name for name, dtype in WEIGHTS.items() if dtype in dtypes]
+    return names[0] if len(names) == len(dtypes) == 1 else "f32"
+
+
+@contextmanager
+def running(path: Path, source: Source, how: How) -> Iterator[Engine]:
+    """Give an engine with a checkpoint's weights.
+
+    What is not a store is converted, in its own number format, into a temporary directory that
+    is deleted afterwards; the environment variable TMPDIR says on which disk.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged, or the disk is full.
+        ConfigError: the number of heads is not known.
+        EngineError: the engine is unknown, not installed, or cannot run in this process.
+    """
+    if source.layout == "store":
+        yield open_engine(source.directory, engine=how.engine, threads=how.threads)
+        return
+    unsaid = source.config is None
+    with tempfile.TemporaryDirectory(prefix="cpm-verify-", ignore_cleanup_errors=True) as scratch:
+        store = Path(scratch) / "store"
+        convert(
+            path,
+            store,
+            weights=own_weights(source),
+            config=how.config if unsaid else None,
+            heads=how.heads if unsaid else None,
+        )
+        yield open_engine(store, engine=how.engine, threads=how.threads)
