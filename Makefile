@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help install demo test check docs bench clean
+.PHONY: help install demo test check docs bench bench-decode clean
 
 help:
 	@echo "make demo     安装并试用自带的小模型 / install, and try the model in the package"
@@ -11,6 +11,7 @@ help:
 	@echo "make check    格式、类型、导入方向 / format, types, direction of imports"
 	@echo "make docs     文档中的图和例子 / pictures and examples of the documentation"
 	@echo "make bench    与其他实现比速度 / speed beside other implementations"
+	@echo "make bench-decode  原生引擎与同类库比速度 / the native engine beside its peers"
 
 install: .venv/base
 
@@ -58,5 +59,43 @@ bench: .venv/bench
 	$(PIP) install --group bench
 	touch $@
 
+# Peers live in an environment of their own. llama.cpp comes from the source package of its Python
+# binding, built for this processor, but without tile instructions (AMX): some virtual machines
+# announce them and fault. With them: make bench-decode LLAMA_FLAGS=
+LLAMA := 0.3.36
+LLAMA_FLAGS := -mno-amx-tile -mno-amx-int8 -mno-amx-bf16
+PEERS := $(CURDIR)/.venv-bench
+PEERS_PIP = $(PEERS)/bin/python -m pip --disable-pip-version-check --quiet
+LLAMA_BUILD := $(PEERS)/llama.cpp
+
+bench-decode: .venv-bench/package .venv-bench/llama
+	LLAMA_CPP_LIB_PATH=$(LLAMA_BUILD)/bin $(PEERS)/bin/python -m benchmarks.decode $(ARGS)
+
+.venv-bench/peers: pyproject.toml
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS_PIP) install "pip>=25.1"
+	$(PEERS_PIP) install --group bench-peers
+	touch $@
+
+# The package as users get it, with its kernels.
+.venv-bench/package: .venv-bench/peers $(shell find src native CMakeLists.txt -type f -not -name '*.pyc')
+	$(PEERS_PIP) install .
+	touch $@
+
+.venv-bench/llama: .venv-bench/peers
+	$(PEERS_PIP) download --no-deps --no-binary llama-cpp-python --dest $(PEERS) \
+		llama-cpp-python==$(LLAMA)
+	tar -xzf $(PEERS)/llama_cpp_python-$(LLAMA).tar.gz -C $(PEERS)
+	$(PEERS)/bin/cmake -S $(PEERS)/llama_cpp_python-$(LLAMA)/vendor/llama.cpp -B $(LLAMA_BUILD) \
+		-G Ninja -DCMAKE_MAKE_PROGRAM=$(PEERS)/bin/ninja -DCMAKE_BUILD_TYPE=Release \
+		-DBUILD_SHARED_LIBS=ON -DGGML_NATIVE=ON -DLLAMA_CURL=OFF -DLLAMA_BUILD_TESTS=OFF \
+		-DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_SERVER=OFF -DLLAMA_BUILD_APP=OFF \
+		-DLLAMA_BUILD_UI=OFF -DLLAMA_BUILD_TOOLS=ON \
+		-DCMAKE_C_FLAGS="$(LLAMA_FLAGS)" -DCMAKE_CXX_FLAGS="$(LLAMA_FLAGS)"
+	$(PEERS)/bin/cmake --build $(LLAMA_BUILD) --target llama llama-bench
+	CMAKE_ARGS="-DLLAMA_BUILD=OFF -DLLAVA_BUILD=OFF" $(PEERS_PIP) install \
+		$(PEERS)/llama_cpp_python-$(LLAMA).tar.gz
+	touch $@
+
 clean:
-	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-bench .bench-models dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -7,6 +7,7 @@ import os
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
@@ -86,81 +87,108 @@ class Port:
     Three products for queries, keys and values; the past of all layers is one tensor that each
     step appends to; every row has its own past; the output product transposes the embedding; no
     XLA. GELU is the tanh form here, so that the outputs can be compared.
+
+    Args:
+        c: the model's shape.
+        weights: a tensor by its name and shape.
+        dtype: float32, or float16 throughout.
     """
 
-    def __init__(self, layers: int) -> None:
+    def __init__(
+        self,
+        c: GPTConfig,
+        weights: Callable[[str, tuple[int, ...]], np.ndarray],
+        dtype: str = "float32",
+    ) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         import tensorflow as tf
 
-        self.tf, self.layers, weights = tf, layers, Weights()
+        self.tf, self.config, self.dtype = tf, c, tf.as_dtype(dtype)
         self.versions = f"first port's structure on tensorflow {version('tensorflow')}"
-        c = config(layers)
         D = c.n_embd
 
         def variable(name: str, *shape: int) -> Any:
-            return tf.Variable(weights(name, shape))
+            return tf.Variable(weights(name, shape).astype(dtype))
+
+        def norm(name: str) -> tuple[Any, Any]:
+            return variable(f"{name}.weight", D), variable(f"{name}.bias", D)
 
         self.wte = variable("wte.weight", c.vocab_size, D)
         self.wpe = variable("wpe.weight", c.n_positions, D)
         self.blocks = []
-        for i in range(layers):
-            joined = weights(f"h.{i}.attn.c_attn.weight", (D, 3, 32, 80)).reshape(D, 3 * D)
+        for i in range(c.n_layer):
+            joined = weights(f"h.{i}.attn.c_attn.weight", (D, 3, c.n_head, c.head_size))
+            biases = weights(f"h.{i}.attn.c_attn.bias", (3 * D,)).astype(dtype)
+            parts = np.split(joined.reshape(D, 3 * D).astype(dtype), 3, axis=1)
             self.blocks.append(
                 {
-                    "qkv": [tf.Variable(part) for part in np.split(joined, 3, axis=1)],
+                    "ln_1": norm(f"h.{i}.ln_1"),
+                    "qkv": [tf.Variable(part) for part in parts],
+                    "qkv_bias": [tf.Variable(part) for part in np.split(biases, 3)],
                     "out": variable(f"h.{i}.attn.c_proj.weight", D, D),
+                    "out_bias": variable(f"h.{i}.attn.c_proj.bias", D),
+                    "ln_2": norm(f"h.{i}.ln_2"),
                     "widen": variable(f"h.{i}.mlp.c_fc.weight", D, 4 * D),
+                    "widen_bias": variable(f"h.{i}.mlp.c_fc.bias", 4 * D),
                     "narrow": variable(f"h.{i}.mlp.c_proj.weight", 4 * D, D),
-                    "biases": [tf.Variable(tf.zeros(n)) for n in (D, D, D, D, 4 * D, D)],
+                    "narrow_bias": variable(f"h.{i}.mlp.c_proj.bias", D),
                 }
             )
-        self.gain, self.shift = tf.Variable(tf.ones(D)), tf.Variable(tf.zeros(D))
-        past = tf.TensorSpec([layers, None, 2, 32, None, 80], tf.float32)
+        self.ln_f = norm("ln_f")
+        past = tf.TensorSpec([c.n_layer, None, 2, c.n_head, None, c.head_size], self.dtype)
         ids = tf.TensorSpec([None, None], tf.int32)
         self.run = tf.function(self.network, input_signature=[ids, past])
         self.kept: dict[int, Any] = {}
 
-    def norm(self, x: Any) -> Any:
-        tf = self.tf
+    def empty(self, rows: int) -> Any:
+        """Return the past of `rows` texts that have none."""
+        c = self.config
+        return self.tf.zeros([c.n_layer, rows, 2, c.n_head, 0, c.head_size], self.dtype)
+
+    def norm(self, x: Any, gain_shift: tuple[Any, Any]) -> Any:
+        tf, (gain, shift) = self.tf, gain_shift
         mean, variance = tf.nn.moments(x, -1, keepdims=True)
-        return tf.nn.batch_normalization(x, mean, variance, self.shift, self.gain, 1e-5)
+        return tf.nn.batch_normalization(x, mean, variance, shift, gain, 1e-5)
 
     def attention(self, x: Any, block: Any, past: Any, mask: Any) -> tuple[Any, Any]:
-        tf = self.tf
+        tf, N, H = self.tf, self.config.n_head, self.config.head_size
         T = tf.shape(x)[1]
         q, k, v = (
-            tf.transpose(tf.reshape(tf.matmul(x, w) + b, [-1, T, 32, 80]), [0, 2, 1, 3])
-            for w, b in zip(block["qkv"], block["biases"], strict=False)
+            tf.transpose(tf.reshape(tf.matmul(x, w) + b, [-1, T, N, H]), [0, 2, 1, 3])
+            for w, b in zip(block["qkv"], block["qkv_bias"], strict=True)
         )
         new = tf.stack([k, v], axis=1)
         old_k, old_v = tf.unstack(past, axis=1)
         k, v = tf.concat([old_k, k], axis=-2), tf.concat([old_v, v], axis=-2)
-        scores = tf.matmul(q, k, transpose_b=True) * (1 / np.sqrt(80).astype(np.float32))
-        mixed = tf.matmul(tf.nn.softmax(scores * mask - 1e10 * (1 - mask)), v)
-        mixed = tf.reshape(tf.transpose(mixed, [0, 2, 1, 3]), [-1, T, 2560])
-        return tf.matmul(mixed, block["out"]) + block["biases"][3], new
+        scores = tf.matmul(q, k, transpose_b=True) * tf.constant(H**-0.5, self.dtype)
+        # The first port subtracts 1e10, which float16 has not.
+        hidden = tf.constant(max(-1e10, self.dtype.min), self.dtype) * (1 - mask)
+        mixed = tf.matmul(tf.nn.softmax(scores * mask + hidden), v)
+        mixed = tf.reshape(tf.transpose(mixed, [0, 2, 1, 3]), [-1, T, N * H])
+        return tf.matmul(mixed, block["out"]) + block["out_bias"], new
 
     def network(self, tokens: Any, past: Any) -> tuple[Any, Any]:
         tf = self.tf
         before, T = tf.shape(past)[-2], tf.shape(tokens)[1]
-        mask = tf.linalg.band_part(tf.ones([T, before + T]), -1, before)[None, None]
+        mask = tf.linalg.band_part(tf.ones([T, before + T], self.dtype), -1, before)[None, None]
         x = tf.gather(self.wte, tokens) + self.wpe[before : before + T]
         kept = []
         for i, block in enumerate(self.blocks):
-            mixed, new = self.attention(self.norm(x), block, past[i], mask)
+            mixed, new = self.attention(self.norm(x, block["ln_1"]), block, past[i], mask)
             x = x + mixed
+            normed = self.norm(x, block["ln_2"])
             inner = tf.nn.gelu(
-                tf.matmul(self.norm(x), block["widen"]) + block["biases"][4], approximate=True
+                tf.matmul(normed, block["widen"]) + block["widen_bias"], approximate=True
             )
-            x = x + tf.matmul(inner, block["narrow"]) + block["biases"][5]
+            x = x + tf.matmul(inner, block["narrow"]) + block["narrow_bias"]
             kept.append(new)
-        return tf.matmul(self.norm(x), self.wte, transpose_b=True), tf.stack(kept)
+        return tf.matmul(self.norm(x, self.ln_f), self.wte, transpose_b=True), tf.stack(kept)
 
     def step(self, rows: int, capacity: int) -> np.ndarray:
         tf = self.tf
         if rows not in self.kept:
-            empty = tf.zeros([self.layers, rows, 2, 32, 0, 80])
-            self.kept[rows] = self.run(tf.constant(np.tile(PROMPT, (rows, 1))), empty)[1]
+            tiled = tf.constant(np.tile(PROMPT, (rows, 1)))
+            self.kept[rows] = self.run(tiled, self.empty(rows))[1]
         assert capacity >= len(PROMPT) + 1  # its past has the length that it has
         past = self.kept[rows]
         logits, new = self.run(tf.fill([rows, 1], NEXT), past)
@@ -169,7 +197,7 @@ class Port:
 
     def draw(self, texts: int, tokens: int) -> None:
         tf = self.tf
-        past = tf.zeros([self.layers, texts, 2, 32, 0, 80])
+        past = self.empty(texts)
         ids = tf.constant(np.tile(PROMPT, (texts, 1)))
         for _ in range(tokens):
             logits, new = self.run(ids, past)
@@ -252,7 +280,7 @@ def main() -> None:
     makers = {
         "tensorflow": lambda: Ours("tensorflow", layers),
         "jax": lambda: Ours("jax", layers),
-        "port": lambda: Port(layers),
+        "port": lambda: Port(config(layers), Weights()),
         "kerashub": lambda: KerasHub(layers),
     }
     contender: Any = makers[name]()

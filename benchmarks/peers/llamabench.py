@@ -1,0 +1,61 @@
+"""`llama-bench`, llama.cpp's own program, beside the same library called from here.
+
+Its outputs are those of the library, which are checked there; it tells none itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+from benchmarks.measuring import PREFILL, About
+from benchmarks.peers.files import Files
+from benchmarks.peers.gguf_file import read_per_token
+from benchmarks.peers.interface import Contender
+from benchmarks.peers.llamacpp import BITS, gguf
+
+__all__ = ["open_contender"]
+
+
+class LlamaBench(Contender):
+    def __init__(self, files: Files, form: str, threads: int) -> None:
+        self.program = Path(os.environ["LLAMA_CPP_LIB_PATH"]) / "llama-bench"
+        self.path, self.threads = gguf(files, form), threads
+        self.vocab_size = files.config.vocab_size
+        self.about = About(
+            version=f"llama-bench, {form}",
+            build=f"as llama.cpp, {threads} threads",
+            bytes_per_token=read_per_token(self.path),
+            bits=BITS[form],
+        )
+
+    def check(self) -> dict[str, np.ndarray]:
+        return {}
+
+    def decode(self, steps: int) -> float:
+        return self.run(0, steps) / steps
+
+    def prefill(self, tokens: int = PREFILL) -> float:
+        return self.run(tokens, 0)
+
+    def rows(self, count: int, steps: int) -> float:
+        raise NotImplementedError(f"llama-bench has no batches of {count} texts, {steps} steps")
+
+    def run(self, prompt: int, generated: int) -> float:
+        """Return the seconds of one repetition after its own warm-up."""
+        options = {"-m": self.path, "-p": prompt, "-n": generated, "-t": self.threads}
+        command = [self.program, *(word for pair in options.items() for word in pair)]
+        done = subprocess.run(
+            [str(word) for word in (*command, "-r", 1, "-o", "json")],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return float(json.loads(done.stdout)[0]["avg_ns"]) / 1e9
+
+
+def open_contender(files: Files, form: str, threads: int) -> LlamaBench:
+    return LlamaBench(files, form, threads)

@@ -1,0 +1,47 @@
+"""PyTorch's 8-bit weights under Hugging Face's GPT-2: one scale for each output, activations float.
+
+The product is PyTorch's own `_weight_int8pack_mm`, which its quantised models compile to.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from benchmarks.measuring import weights_read
+from benchmarks.peers.files import Files
+from benchmarks.peers.huggingface import HuggingFace
+from transformers.pytorch_utils import Conv1D
+
+__all__ = ["open_contender"]
+
+
+class Packed(torch.nn.Module):
+    """A linear map of 8-bit weights; `weight` is [out, in]."""
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
+        super().__init__()
+        self.scale = weight.abs().amax(1) / 127
+        self.packed = (weight / self.scale[:, None]).round().to(torch.int8).contiguous()
+        self.bias = bias
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        flat = x.reshape(-1, x.shape[-1]).contiguous()
+        y = torch._weight_int8pack_mm(flat, self.packed, self.scale)
+        return (y if self.bias is None else y + self.bias).reshape(*x.shape[:-1], -1)
+
+
+def open_contender(files: Files, form: str, threads: int) -> HuggingFace:
+    contender = HuggingFace(files, "f32", threads)
+    gpt = contender.gpt
+    with torch.no_grad():
+        for name, module in list(gpt.named_modules()):
+            if isinstance(module, Conv1D):
+                parent = gpt.get_submodule(name.rpartition(".")[0])
+                setattr(parent, name.rpartition(".")[2], Packed(module.weight.T, module.bias))
+        gpt.lm_head = Packed(gpt.lm_head.weight, None)
+    version = contender.about.version.replace("f32", f"8-bit weights, {form}")
+    contender.about = dataclasses.replace(
+        contender.about, version=version, bits=8, bytes_per_token=weights_read(files.config)
+    )
+    return contender
