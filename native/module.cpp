@@ -120,14 +120,41 @@ public:
         slots_.assign(s, s + seen.size(0));
         check_slots();
     }
+    // The paths that end in these nodes, found by walking up from parent to parent.
+    static std::unique_ptr<Paths> walk(nb::handle parents_, nb::handle nodes_) {
+        const Array parents(parents_.ptr(), "parents", "int32", 1);
+        const Array nodes(nodes_.ptr(), "nodes", "int32", 1);
+        const auto* const above = parents.data<const int32_t>();
+        auto paths = std::unique_ptr<Paths>(new Paths);
+        auto& found = paths->slots_;
+        paths->offsets_.push_back(0);
+        for (int64_t i = 0; i < nodes.size(0); ++i) {
+            const auto start = static_cast<int64_t>(found.size());
+            int32_t slot = nodes.data<const int32_t>()[i];
+            do {
+                if (slot < 0 || slot >= parents.size(0))
+                    refuse("a path leads to slot " + std::to_string(slot) + "; there are " +
+                           std::to_string(parents.size(0)));
+                if (static_cast<int64_t>(found.size()) - start == parents.size(0))
+                    refuse("the parents lead in a circle");
+                found.push_back(slot);
+                slot = above[slot];
+            } while (slot >= 0);
+            std::reverse(found.begin() + start, found.end());
+            paths->offsets_.push_back(static_cast<int64_t>(found.size()));
+        }
+        paths->check_slots();
+        return paths;
+    }
     int64_t rows() const { return static_cast<int64_t>(offsets_.size()) - 1; }
     int32_t highest() const { return highest_; }
     PathsView view() const { return {rows(), offsets_.data(), slots_.data(), longest_}; }
 
 private:
+    Paths() = default;
     void check_slots() {
         for (const int32_t slot : slots_) {
-            need(slot >= 0, "slots holds " + std::to_string(slot) + "; slots begin at 0");
+            if (slot < 0) refuse("slots holds " + std::to_string(slot) + "; slots begin at 0");
             highest_ = std::max(highest_, slot);
         }
         std::vector<int32_t> own;
@@ -305,6 +332,7 @@ NB_MODULE(_native, m) {
 
     nb::class_<Paths>(m, "Paths", nb::is_final())
         .def(nb::init<nb::handle, nb::handle>(), "offsets"_a, "slots"_a)
+        .def_static("walk", &Paths::walk, "parents"_a, "nodes"_a)
         .def("__len__", &Paths::rows);
 
     nb::class_<Cache>(m, "KeyValueCache", nb::is_final())

@@ -79,6 +79,10 @@ class Paths:
     """
 
     def __init__(self, offsets: NDArray[np.int64], slots: NDArray[np.int32]) -> None: ...
+    @staticmethod
+    def walk(parents: NDArray[np.int32], nodes: NDArray[np.int32]) -> Paths:
+        """Return the paths that end in `nodes`; parents[s] is slot s's, negative for a root."""
+
     def __len__(self) -> int: ...
 
 @final
