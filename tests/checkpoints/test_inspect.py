@@ -64,12 +64,13 @@ def test_a_store_is_described(checkpoints: Path, tmp_path: Path) -> None:
     for need in found.memory:
         assert need.context == 128 * 2 * 4 * 3 * 64
         assert need.total == need.weights + need.context
-        assert need.mapped == (need.engine == "reference")
+        assert need.mapped == (need.engine in ("native", "reference"))
     assert memory["reference"].weights == memory["jax"].weights == 4 * 191040
     assert memory["tensorflow"].weights == 4 * (191040 + 512 * 64)
     half = {need.engine: need for need in inspect(checkpoints / "tiny-mp2-fp16").memory}
     assert (half["reference"].weights, half["reference"].mapped) == (4 * 191040, False)
     assert half["jax"].weights == 2 * 191040
+    assert (half["native"].weights, half["native"].mapped) == (2 * 191040, True)
 
 
 def test_digests_can_be_left_out(checkpoints: Path) -> None:

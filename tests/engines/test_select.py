@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.engines import select
+from cpm_lm.engines.machine import cores
 from cpm_lm.engines.select import open_engine
 from cpm_lm.errors import CheckpointError, EngineError
 from cpm_lm.gpt import backend
@@ -32,7 +33,7 @@ def run(script: str, *arguments: object) -> list[str]:
 
 
 def test_an_unknown_name_lists_the_known(store):
-    with pytest.raises(EngineError, match=r"'torch' is unknown.*auto, tensorflow, jax, reference"):
+    with pytest.raises(EngineError, match=r"'torch' is unknown.*auto, native, tensorflow"):
         open_engine(store, engine="torch")
 
 
@@ -42,8 +43,10 @@ def test_an_unknown_name_lists_the_known(store):
         (True, {"jax", "tensorflow", "keras"}, "jax"),
         (True, {"tensorflow", "keras"}, "tensorflow"),
         (True, {"jax"}, "reference"),
+        (True, {"jax", "cpm_lm._native"}, "native"),
         (True, set(), "reference"),
         (False, {"jax", "tensorflow", "keras"}, "reference"),
+        (False, {"jax", "tensorflow", "keras", "cpm_lm._native"}, "native"),
     ],
 )
 def test_auto(monkeypatch, gpu, installed, name):
@@ -84,12 +87,62 @@ def test_threads_of_the_reference_engine(store):
         } == {1}
 
 
-def test_threads_must_be_some(store):
-    with pytest.raises(EngineError, match="threads is 0"):
-        open_engine(store, engine="reference", threads=0)
+@pytest.mark.parametrize("engine", ["native", "reference"])
+@pytest.mark.parametrize("threads", [-1, 0, 1025, 10**9])
+def test_threads_must_be_some_and_not_too_many(store, engine, threads):
+    with pytest.raises(EngineError, match=f"threads is {threads}; 1 to 1024 were expected"):
+        open_engine(store, engine=engine, threads=threads)
 
 
-@pytest.mark.parametrize("engine", ["tensorflow", "jax", "reference"])
+def test_threads_from_the_environment(store, monkeypatch):
+    monkeypatch.setenv("CPM_THREADS", "3")
+    assert open_engine(store, engine="native").threads == 3
+    assert open_engine(store, engine="native", threads=2).threads == 2
+    monkeypatch.setenv("CPM_THREADS", "")
+    assert open_engine(store, engine="native").threads == cores()
+
+
+@pytest.mark.parametrize("value", ["0", "two", "-1", "1.5", "1025", "²"])
+def test_a_bad_number_of_threads_in_the_environment(store, monkeypatch, value):
+    monkeypatch.setenv("CPM_THREADS", value)
+    with pytest.raises(EngineError, match=r"CPM_THREADS is .* 1 to 1024 was expected"):
+        open_engine(store, engine="native")
+
+
+def test_options_of_the_native_engine_are_no_others(store):
+    with pytest.raises(EngineError, match="cache_dtype was given, which the reference engine"):
+        open_engine(store, engine="reference", cache_dtype="f16")
+    with pytest.raises(EngineError, match="cache_dtype is 'f8'; expected 'f32' or 'f16'"):
+        open_engine(store, engine="native", cache_dtype="f8")
+    with pytest.raises(EngineError, match="cache_bytes is 0; at least 1"):
+        open_engine(store, engine="native", cache_bytes=0)
+
+
+# An installation without the kernels, as CPM_NO_NATIVE=1 makes it.
+WITHOUT = """if True:
+    import sys
+    sys.modules["cpm_lm._native"] = None
+    from cpm_lm.cli import cpm
+    from cpm_lm.engines.select import open_engine
+    from cpm_lm.errors import EngineError
+    print(open_engine(sys.argv[1]).name)
+    try:
+        open_engine(sys.argv[1], engine="native")
+    except EngineError as error:
+        print(error)
+    cpm(["next", "1+1=", "-k", "1"])
+"""
+
+
+def test_without_the_kernels(store):
+    name, error, printed = run(WITHOUT, store)
+    assert name == "reference"
+    assert "CPM_NO_NATIVE" in error
+    assert "reference engine" in error
+    assert printed
+
+
+@pytest.mark.parametrize("engine", ["native", "tensorflow", "jax", "reference"])
 def test_a_missing_store_is_one_clear_line(tmp_path, engine):
     with pytest.raises(CheckpointError, match="is not a store"):
         open_engine(tmp_path / "nothing", engine=engine)
@@ -112,14 +165,15 @@ def test_another_framework_named_in_the_environment(monkeypatch):
         backend.use_backend()
 
 
-def test_the_reference_engine_loads_no_framework(store):
+@pytest.mark.parametrize("engine", ["auto", "native", "reference"])
+def test_engines_without_a_framework_load_none(store, engine):
     script = """if True:
         import sys
         from cpm_lm.engines.select import open_engine
-        open_engine(sys.argv[1], threads=1).session(4).extend([1], [-1])
+        open_engine(sys.argv[1], engine=sys.argv[2], threads=1).session(4).extend([1], [-1])
         print(sorted({"keras", "tensorflow", "jax", "torch"} & set(sys.modules)))
     """
-    assert run(script, store) == ["[]"]
+    assert run(script, store, engine) == ["[]"]
 
 
 # One process for each backend, as starting TensorFlow takes seconds: silence, threads, and what

@@ -41,6 +41,7 @@ def engine_memory(dims: Dims, dtype: str) -> tuple[EngineMemory, ...]:
     wide = whole.parameter_count * FLOAT32
     turned = dims.vocab_size * dims.n_embd * FLOAT32
     keeps = (
+        ("native", stored, True, "all tensors"),
         ("reference", wide, dtype == "F32", "all tensors in float32"),
         ("tensorflow", stored + turned, False, "all tensors, the embedding twice"),
         ("jax", stored, False, "all tensors"),

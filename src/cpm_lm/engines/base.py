@@ -140,8 +140,8 @@ class Session(abc.ABC):
             raise RequestError(f"{name} has shape {array.shape}; one dimension was expected")
         if array.size and array.dtype.kind not in "iu":
             raise RequestError(f"{name} holds {array.dtype}; whole numbers were expected")
-        wide = array.astype(np.int64)
         low, high = (0, limit) if limit is not None else (-(2**31), 2**31)
-        if (bad := np.flatnonzero((wide < low) | (wide >= high))).size:
-            raise RequestError(f"{name}[{bad[0]}] is {wide[bad[0]]}; expected {low} to {high - 1}")
-        return wide.astype(np.int32)
+        if array.size and (array.min() < low or array.max() >= high):
+            bad = int(np.flatnonzero((array < low) | (array >= high))[0])
+            raise RequestError(f"{name}[{bad}] is {array[bad]}; expected {low} to {high - 1}")
+        return np.ascontiguousarray(array, np.int32)

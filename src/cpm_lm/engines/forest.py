@@ -78,22 +78,25 @@ class Forest:
             RequestError: a parent is not live, or names a node of this call that comes later.
             CapacityError: no slots are left, or a node would lie past the model's context.
         """
-        depths = self._checked_depths(parents)
+        above = parents.tolist()
+        depths = self._checked_depths(above)
         if (room := self.capacity - self.live) < len(parents):
             raise CapacityError(
                 f"{len(parents)} new tokens do not fit: {self.live} of the session's "
                 f"{self.capacity} nodes are live and {room} are left; "
                 "release some, or open the session with a larger capacity"
             )
-        nodes = self._take(len(parents))
+        slots = self._take(len(parents))
+        for i, parent in enumerate(above):
+            if parent < ROOT:
+                above[i] = parent = slots[-2 - parent]
+            if parent >= 0:
+                self._children[parent] += 1
+        nodes = np.array(slots, np.int32)
         self._alive[nodes] = True
         self._depth[nodes] = depths
-        self._children[nodes] = 0
+        self._parent[nodes] = above
         self.live += len(nodes)
-        inner = parents < ROOT
-        absolute = np.where(inner, nodes[np.where(inner, -2 - parents, 0)], parents)
-        self._parent[nodes] = absolute
-        np.add.at(self._children, absolute[absolute >= 0], 1)
         return nodes
 
     def release(self, nodes: Int32[np.ndarray, " K"]) -> None:
@@ -104,7 +107,7 @@ class Forest:
         """
         if len(np.unique(nodes)) != len(nodes):
             raise RequestError("a node is released twice in one call")
-        self._check_live(nodes, "released")
+        self._check_live(nodes)
         leaf = self._children[nodes] == 0
         doomed = nodes if leaf.all() else self._descendants(nodes)
         parents = self._parent[doomed]
@@ -117,40 +120,45 @@ class Forest:
         for slot in doomed.tolist():
             heapq.heappush(self._free, slot)
 
-    def _checked_depths(self, parents: Int32[np.ndarray, " T"]) -> Int32[np.ndarray, " T"]:
-        self._check_live(parents[parents >= 0], "extended")
-        inner = -2 - parents
-        if (late := np.flatnonzero(inner >= np.arange(len(parents)))).size:
-            i = int(late[0])
-            raise RequestError(
-                f"parents[{i}] is {parents[i]}, token {inner[i]} of this call; "
-                f"only tokens before token {i} can be its parent"
-            )
-        depths = np.zeros(len(parents), np.int32)
-        live = parents >= 0
-        depths[live] = self._depth[parents[live]] + 1
-        for k in np.flatnonzero(inner >= 0):  # in order: parents before their children
-            depths[k] = depths[inner[k]] + 1
-        if depths.size and (deepest := int(depths.max())) >= self.n_positions:
+    def _checked_depths(self, parents: list[int]) -> list[int]:
+        """Return the depth below each parent. A loop: most calls have one row, or few."""
+        depths: list[int] = []
+        for i, parent in enumerate(parents):
+            if parent >= 0:
+                if parent >= self.used or not self._alive[parent]:
+                    raise RequestError(f"node {parent} is extended, but it is not live")
+                depths.append(int(self._depth[parent]) + 1)
+            elif parent == ROOT:
+                depths.append(0)
+            elif (inner := -2 - parent) < i:
+                depths.append(depths[inner] + 1)
+            else:
+                raise RequestError(
+                    f"parents[{i}] is {parent}, token {inner} of this call; "
+                    f"only tokens before token {i} can be its parent"
+                )
+        if (deepest := max(depths, default=0)) >= self.n_positions:
             raise CapacityError(
                 f"a token at position {deepest} was asked for; "
                 f"the model's context has {self.n_positions} positions, 0 to {self.n_positions - 1}"
             )
         return depths
 
-    def _check_live(self, nodes: Int32[np.ndarray, " K"], what: str) -> None:
+    def _check_live(self, nodes: Int32[np.ndarray, " K"]) -> None:
         bad = (nodes < 0) | (nodes >= self.used)
         bad[~bad] = ~self._alive[nodes[~bad]]
         if bad.any():
-            raise RequestError(f"node {nodes[bad][0]} is {what}, but it is not live")
+            raise RequestError(f"node {nodes[bad][0]} is released, but it is not live")
 
-    def _take(self, count: int) -> Int32[np.ndarray, " T"]:
+    def _take(self, count: int) -> list[int]:
         recycled = [heapq.heappop(self._free) for _ in range(min(count, len(self._free)))]
         fresh = range(self.used, self.used + count - len(recycled))
         self.used += len(fresh)
         if self.used > len(self._alive):
             self._reserve(self.used)
-        return np.array([*recycled, *fresh], np.int32)
+        slots = [*recycled, *fresh]
+        self._children[slots] = 0
+        return slots
 
     def _reserve(self, slots: int) -> None:
         """Double the tables until they hold `slots`."""

@@ -9,36 +9,57 @@ import ctypes
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from cpm_lm.checkpoints.store import Store
 from cpm_lm.engines.base import Engine
+from cpm_lm.engines.machine import MOST_THREADS, threads_from_environment
 from cpm_lm.errors import EngineError
 
 __all__ = ["open_engine"]
 
 
 def open_engine(
-    directory: str | Path, *, engine: str = "auto", threads: int | None = None
+    directory: str | Path,
+    *,
+    engine: str = "auto",
+    threads: int | None = None,
+    cache_dtype: str | None = None,
+    cache_bytes: int | None = None,
 ) -> Engine:
     """Load a store into an engine.
 
     Args:
         directory: a store made by `cpm convert`.
-        engine: tensorflow, jax or reference; auto for the first of them that suits this machine:
-            one of the frameworks if it is installed and there is a GPU, else the reference.
-        threads: how many threads compute on the CPU; None for the engine's own choice. All
-            engines of a framework in one process share them.
+        engine: native, tensorflow, jax or reference; auto for what suits this machine: one of the
+            frameworks if it is installed and there is a GPU, else native if this installation has
+            it, else reference.
+        threads: how many threads compute on the CPU, 1 to 1024; None for what the environment
+            variable CPM_THREADS says, or else the engine's own choice. All engines of a framework
+            in one process share them.
+        cache_dtype: how keys and values are kept, f32 (the default) or f16; native only.
+        cache_bytes: the most memory for keys and values of one session; None for what the machine
+            has left when it is needed; native only.
 
     Raises:
         CheckpointError: there is no store, or it is damaged.
         EngineError: the engine is unknown, not installed, or cannot run as asked in this process.
     """
-    if threads is not None and threads < 1:
-        raise EngineError(f"threads is {threads}; at least 1 was expected")
+    if threads is None:
+        threads = threads_from_environment()
+    elif not 1 <= threads <= MOST_THREADS:
+        raise EngineError(f"threads is {threads}; 1 to {MOST_THREADS} were expected")
     name = automatic() if engine == "auto" else engine
     if name not in OPEN:
         raise EngineError(f"engine {name!r} is unknown; expected one of auto, {', '.join(OPEN)}")
-    return OPEN[name](directory, threads)
+    given = {"cache_dtype": cache_dtype, "cache_bytes": cache_bytes}
+    options = {key: value for key, value in given.items() if value is not None}
+    if options and name != "native":
+        raise EngineError(
+            f"{min(options)} was given, which the {name} engine does not have; "
+            "leave it out, or ask for engine='native'"
+        )
+    return OPEN[name](directory, threads, **options)
 
 
 def automatic() -> str:
@@ -62,7 +83,23 @@ def _on_gpu(package: str) -> Callable[[], bool]:
     return lambda: all(map(find_spec, (package, "keras"))) and has_gpu()
 
 
-def _keras(name: str) -> Callable[[str | Path, int | None], Engine]:
+def has_native() -> bool:
+    """Return whether this installation was built with the kernels."""
+    return find_spec("cpm_lm._native") is not None
+
+
+def _native(directory: str | Path, threads: int | None, **options: Any) -> Engine:
+    try:
+        from cpm_lm.engines.native import open_native
+    except ImportError as error:
+        raise EngineError(
+            f"the native engine is not in this installation ({error}); install cpm-lm again with a "
+            "C++ compiler and without CPM_NO_NATIVE, or use the reference engine"
+        ) from None
+    return open_native(directory, threads, **options)
+
+
+def _keras(name: str) -> Callable[..., Engine]:
     def open_it(directory: str | Path, threads: int | None) -> Engine:
         from cpm_lm.engines.keras import open_keras
 
@@ -82,7 +119,8 @@ def _reference(directory: str | Path, threads: int | None) -> Engine:
     return ReferenceEngine(store.config, {name: store.float32(name) for name in store.names})
 
 
-OPEN: dict[str, Callable[[str | Path, int | None], Engine]] = {
+OPEN: dict[str, Callable[..., Engine]] = {
+    "native": _native,
     "tensorflow": _keras("tensorflow"),
     "jax": _keras("jax"),
     "reference": _reference,
@@ -92,6 +130,7 @@ OPEN: dict[str, Callable[[str | Path, int | None], Engine]] = {
 PREFERENCE: tuple[tuple[str, Callable[[], bool]], ...] = (
     ("jax", _on_gpu("jax")),
     ("tensorflow", _on_gpu("tensorflow")),
+    ("native", lambda: has_native()),
     ("reference", lambda: True),
 )
 """The order in which `auto` looks for an engine."""

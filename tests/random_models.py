@@ -1,0 +1,57 @@
+"""Random models of any shape, the same weights in the native and in the reference engine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cpm_lm.checkpoints.mapping import Dims, shapes
+from cpm_lm.checkpoints.tensors import WEIGHTS, narrow, widen
+from cpm_lm.config import GPTConfig
+from cpm_lm.engines.native import NativeEngine
+from cpm_lm.engines.reference import ReferenceEngine
+
+
+def shape(**sizes: Any) -> GPTConfig:
+    """A small shape with the numbers that matter to a test."""
+    small = {"vocab_size": 61, "n_positions": 64, "n_embd": 24, "n_layer": 2, "n_head": 3}
+    return GPTConfig(**(small | sizes))
+
+
+def random_tensors(config: GPTConfig, seed: int = 0) -> dict[str, np.ndarray]:
+    """Numbers large enough that attention is far from uniform, norms that do not cancel."""
+    rng = np.random.default_rng(seed)
+    tensors = {}
+    for name, size in shapes(Dims.of(config)).items():
+        scale = 0.3 if len(size) == 1 else 1.5 / np.sqrt(config.n_embd)
+        values = scale * rng.standard_normal(size)
+        tensors[name] = (values + (name.endswith("weight") and "ln_" in name)).astype(np.float32)
+    return tensors
+
+
+def both(
+    config: GPTConfig, element: str = "f32", seed: int = 0, **options: Any
+) -> tuple[NativeEngine, ReferenceEngine]:
+    """The two engines on the same rounded weights."""
+    dtype = WEIGHTS[element]
+    stored = {name: narrow(t, dtype) for name, t in random_tensors(config, seed).items()}
+    wide = {name: np.array(widen(tensor, dtype)) for name, tensor in stored.items()}
+    return NativeEngine(config, stored, element, **options), ReferenceEngine(config, wide)
+
+
+def chain(length: int) -> list[int]:
+    """Parents of a path from a root, in one call."""
+    return [-1, *range(-2, -1 - length, -1)]
+
+
+def random_parents(rng: np.random.Generator, live: list[int], count: int) -> list[int]:
+    """Roots, live nodes and tokens of the same call, mixed."""
+    parents = []
+    for i in range(count):
+        inner = i > 0 and rng.random() < 0.5
+        outer = live and rng.random() < 0.8
+        parents.append(
+            -2 - int(rng.integers(i)) if inner else int(rng.choice(live)) if outer else -1
+        )
+    return parents
