@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int32, UInt16
 
 from cpm_lm.tokenizer import Tokenizer
-from recipes.demo.settings import Phase
+from recipes.demo.settings import Settings
 from recipes.demo.texts import read_documents
 
 __all__ = ["held_out_windows", "stages", "windows"]
@@ -21,13 +21,13 @@ def windows(ids: UInt16[np.ndarray, " n"], length: int) -> Int32[np.ndarray, "w 
     return np.asarray(ids[starts + np.arange(length + 1)], np.int32)
 
 
-def stages(ids: UInt16[np.ndarray, " n"], phase: Phase) -> Iterator[tuple[np.ndarray, int]]:
+def stages(ids: UInt16[np.ndarray, " n"], settings: Settings) -> Iterator[tuple[np.ndarray, int]]:
     """Yield each stage's windows and batch size; the ids are read once, in order."""
     start = 0
-    for length, share in phase.stages:
+    for length, share in settings.stages:
         part = ids[start : start + round(share * len(ids))]
         start += len(part)
-        batch = phase.batch_tokens // length
+        batch = settings.batch_tokens // length
         cut = windows(part, length)
         yield cut[: len(cut) // batch * batch], batch
 

@@ -87,8 +87,7 @@ class _FiveGrams:
 
 def perplexities(model: Model, work: Path, settings: Settings) -> dict[str, Any]:
     """Return the perplexity per character of both models on poems and prose set aside."""
-    parts = [np.load(work / f"ids-{i}.npy") for i in range(1, len(settings.phases) + 1)]
-    grams = _FiveGrams(model, np.concatenate(parts))
+    grams = _FiveGrams(model, np.load(work / "ids.npy"))
     tokenizer = model.tokenizer
     (end,) = tokenizer.end_ids
     documents = read_documents(work / "held_out.jsonl")

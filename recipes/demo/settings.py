@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-__all__ = ["Mix", "Phase", "Settings"]
+__all__ = ["Mix", "Settings"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mix:
-    """How much text of each kind a phase adds to what the last one left over, in characters."""
+    """How much text of each kind is read, in characters."""
 
     characters: dict[str, int] = field(default_factory=dict)
-    """Of the corpus, by kind; each document is used in one phase only."""
+    """Of the corpus, by kind."""
     repeats: dict[str, int] = field(default_factory=dict)
     """Kinds that are read more than once."""
     sum_characters: int = 0
@@ -23,85 +23,26 @@ class Mix:
     """Capitals, words in English, dynasties, the sky; ten characters are a fact."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Phase:
-    """One pass of training over its own text, with its own schedule."""
-
-    mix: Mix
-    tokens: int = 1_000_000_000
-    """How much of the text is read, at most."""
-    stages: tuple[tuple[int, float], ...]
-    """Length of the windows and share of the ids: short windows first, they are cheaper."""
-    batch_tokens: int
-    """Tokens in a step."""
-    rate: float
-    """The highest learning rate, after a linear warm-up."""
-    warmup_steps: int = 100
-    cosine_steps: int | None = None
-    """Where the cosine would end; None: with the phase."""
-    final_rate_share: float
-    """The rate there, as a share of `rate`."""
-
-
-FIRST = Phase(
-    mix=Mix(
-        characters={
-            "primer": 100_000,
-            "poem": 1_700_000,
-            "modern": 450_000,
-            "novel": 500_000,
-            "classical": 150_000,
-            "pairs": 200_000,
-            "riddle": 50_000,
-            "dialogue": 20_000,
-            "law": 30_000,
-        },
-        repeats={"primer": 3, "dialogue": 5},
-        sum_characters=1_500_000,
-        fact_characters=300_000,
-    ),
-    tokens=4_096_000,
-    stages=((256, 1.0),),
-    batch_tokens=2_048,
-    rate=2e-3,
-    cosine_steps=2_596,
-    final_rate_share=0.05,
+MIX = Mix(
+    characters={
+        "primer": 100_000,
+        "poem": 5_000_000,
+        "modern": 600_000,
+        "novel": 1_600_000,
+        "classical": 300_000,
+        "pairs": 450_000,
+        "riddle": 120_000,
+        "dialogue": 20_000,
+        "law": 30_000,
+    },
+    repeats={"primer": 6, "dialogue": 10, "modern": 2},
+    sum_characters=2_000_000,
+    small_sum_characters=400_000,
+    fact_characters=1_000_000,
 )
-"""Mixed text in large steps; the schedule is cut off, since another phase goes on. Poems are the
-kind in which so small a model reads best; laws repeat themselves. The poems every child knows and
-the few greetings are repeated."""
-
-SECOND = Phase(
-    mix=Mix(small_sum_characters=930_000, fact_characters=550_000),
-    stages=((256, 0.85), (512, 0.15)),
-    batch_tokens=512,
-    rate=1e-3,
-    final_rate_share=0.02,
-)
-"""The rest of the first text, and much that is to be known by heart: four times as many steps for
-each token teach the small sums, which the large steps had not."""
-
-THIRD = Phase(
-    mix=Mix(
-        characters={
-            "poem": 800_000,
-            "modern": 100_000,
-            "novel": 500_000,
-            "classical": 150_000,
-            "pairs": 200_000,
-            "riddle": 50_000,
-        },
-        sum_characters=250_000,
-        small_sum_characters=200_000,
-        fact_characters=400_000,
-    ),
-    tokens=2_000_000,
-    stages=((256, 0.85), (512, 0.15)),
-    batch_tokens=512,
-    rate=1e-3,
-    final_rate_share=0.02,
-)
-"""Mostly new poems and prose again, so that the lessons do not crowd them out."""
+"""All poems, the kind in which so small a model reads best, and of prose what the hour allows;
+laws repeat themselves. The poems every child knows, the few greetings and the little modern prose
+are repeated."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,10 +72,17 @@ class Settings:
     shape: dict[str, int] = field(
         default_factory=lambda: {"n_positions": 512, "n_embd": 192, "n_layer": 6, "n_head": 6}
     )
-    """Deep enough to exercise an engine, small enough to read nine million tokens in an hour."""
+    """Deep enough to exercise an engine, small enough to read twelve million tokens in an hour."""
     compute_dtype: str = "mixed_bfloat16"
     """Weights in float32, products in bfloat16: faster where the processor has them."""
-    phases: tuple[Phase, ...] = (FIRST, SECOND, THIRD)
+    mix: Mix = MIX
+    stages: tuple[tuple[int, float], ...] = ((128, 0.7), (256, 0.2), (512, 0.1))
+    """Length of the windows and share of the ids: short windows first, they are cheaper."""
+    batch_tokens: int = 2_048
+    """Tokens in a step."""
+    rate: float = 3e-3
+    """The highest learning rate, after a linear warm-up; it then falls to zero in a line."""
+    warmup_steps: int = 100
     weight_decay: float = 0.05
     """Of matrices and embeddings."""
     log_tokens: int = 256_000

@@ -15,7 +15,7 @@ from recipes.demo.selection import choose, common_characters, held_out, legible,
 from recipes.demo.settings import Mix, Settings
 from recipes.demo.sources import Document, read
 
-__all__ = ["generated", "phase_text", "read_documents", "sort_out", "write_documents"]
+__all__ = ["generated", "read_documents", "sort_out", "training_text", "write_documents"]
 
 
 def sort_out(corpus: Path, settings: Settings) -> tuple[list[Document], list[Document]]:
@@ -35,24 +35,14 @@ def sort_out(corpus: Path, settings: Settings) -> tuple[list[Document], list[Doc
     return usable, aside
 
 
-def phase_text(
-    usable: list[Document], left: list[Document], mix: Mix, settings: Settings, seed: int
-) -> tuple[list[Document], list[Document]]:
-    """Return a phase's text, shuffled, and the documents still to be used after it.
-
-    Args:
-        usable: documents of the corpus that no phase has used yet.
-        left: what the last phase did not come to read.
-        mix: how much of each kind is added to that.
-        settings: of the run.
-        seed: of the generators and of the order.
-    """
-    chosen = choose(usable, mix.characters)
-    taken = set(map(id, chosen))
-    text = [document for document in chosen for _ in range(mix.repeats.get(document.kind, 1))]
-    text = [*left, *text, *generated(mix, settings, seed)]
-    random.Random(seed).shuffle(text)
-    return text, [document for document in usable if id(document) not in taken]
+def training_text(usable: list[Document], settings: Settings) -> list[Document]:
+    """Return the chosen documents and the generated ones, shuffled."""
+    repeats = settings.mix.repeats
+    chosen = choose(usable, settings.mix.characters)
+    text = [document for document in chosen for _ in range(repeats.get(document.kind, 1))]
+    text += generated(settings.mix, settings, settings.seed)
+    random.Random(settings.seed).shuffle(text)
+    return text
 
 
 def generated(mix: Mix, settings: Settings, seed: int) -> Iterator[Document]:

@@ -18,8 +18,8 @@ def test_what_does_not_fill_a_window_is_left_over():
 
 
 def test_stages_share_the_ids_in_order():
-    phase = dataclasses.replace(Settings().phases[0], stages=((4, 0.5), (8, 0.5)), batch_tokens=16)
-    (short, many), (long, few) = stages(np.arange(200, dtype=np.uint16), phase)
+    settings = dataclasses.replace(Settings(), stages=((4, 0.5), (8, 0.5)), batch_tokens=16)
+    (short, many), (long, few) = stages(np.arange(200, dtype=np.uint16), settings)
     assert (many, few) == (4, 2)
     assert short.shape == (24, 5)
     assert long.shape == (12, 9)

@@ -1,5 +1,7 @@
+import dataclasses
 import json
 import random
+from collections import Counter
 from itertools import islice
 
 import pytest
@@ -162,16 +164,13 @@ def test_facts_go_on_without_end():
     assert len(list(islice(facts.documents(random.Random(0)), 300))) == 300
 
 
-def test_a_phase_adds_to_what_was_left_and_leaves_what_it_does_not_use():
-    left = documents(*(f"第{i}首" for i in range(20)))
+def test_the_training_text_takes_repeats_and_generates_what_the_mix_says():
     usable = documents(*(f"新{i}首" for i in range(20)))
     mix = Mix(characters={"poem": 30}, repeats={"poem": 2}, fact_characters=100)
-    text, unused = texts.phase_text(usable, left, mix, Settings(), 1)
-    poems = [document for document in text if document.kind == "poem"]
-    new = [document for document in poems if document not in left]
-    assert set(left) <= set(poems)
-    assert len(new) == 2 * (len(usable) - len(unused)) > 0
-    assert not set(new) & set(unused)
-    assert set(new) | set(unused) == set(usable)
-    assert poems[: len(left)] != left
+    text = texts.training_text(usable, dataclasses.replace(Settings(), mix=mix))
+    poems = Counter(document for document in text if document.kind == "poem")
+    assert set(poems.values()) == {2}
+    assert 30 <= sum(len(document.text) for document in poems) < 40
+    assert set(poems) < set(usable)
     assert size(text, "fact") >= 100
+    assert text != sorted(text, key=lambda document: document.kind)

@@ -5,7 +5,7 @@ import json
 
 import pytest
 from recipes.demo import build, pieces, prepare
-from recipes.demo.settings import Mix, Phase, Settings
+from recipes.demo.settings import Mix, Settings
 from recipes.demo.sources import Document
 
 import cpm_lm
@@ -19,26 +19,10 @@ SETTINGS = dataclasses.replace(
     shape={"n_positions": 256, "n_embd": 8, "n_layer": 1, "n_head": 2},
     compute_dtype="float32",
     log_tokens=320,
-    phases=(
-        Phase(
-            mix=Mix(sum_characters=700),
-            tokens=600,
-            stages=((8, 1.0),),
-            batch_tokens=64,
-            rate=2e-3,
-            warmup_steps=2,
-            cosine_steps=20,
-            final_rate_share=0.05,
-        ),
-        Phase(
-            mix=Mix(small_sum_characters=300),
-            stages=((8, 0.5), (16, 0.5)),
-            batch_tokens=32,
-            rate=1e-3,
-            warmup_steps=2,
-            final_rate_share=0.02,
-        ),
-    ),
+    mix=Mix(sum_characters=700, small_sum_characters=300),
+    stages=((8, 0.5), (16, 0.5)),
+    batch_tokens=64,
+    warmup_steps=2,
     logged_windows=8,
 )
 
