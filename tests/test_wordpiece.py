@@ -102,6 +102,24 @@ def test_a_text_and_what_comes_back(tokenizer: Tokenizer, text: str, expected: s
     assert tokenizer.normalise(found.replace("⁇", "龘")) == found
 
 
+@pytest.mark.parametrize(
+    ("stop", "expected"),
+    [
+        ("Hello  World", "hello world"),
+        ("S", "s"),  # a part of a word: no piece by itself
+        ("elloworl", "elloworl"),
+        ("公 园\n散步", "公园散步"),
+        ("龘", ""),
+        ("\n", ""),
+        ("⁇", ""),
+    ],
+)
+def test_stop_strings_are_as_they_would_be_drawn(
+    tokenizer: Tokenizer, stop: str, expected: str
+) -> None:
+    assert tokenizer.as_drawn(stop) == expected
+
+
 def test_special_pieces_have_no_text_and_part_nothing(tokenizer: Tokenizer) -> None:
     hello, world, ing = ids_of(tokenizer, "hello", "world", "##ing")
     assert tokenizer.decode([CLS, hello, SEP, MASK, 0, world]) == "hello world"

@@ -77,16 +77,6 @@ def prompt_ids(tokenizer: Tokenizer, config: GPTConfig, prompt: str | Sequence[i
     return ids
 
 
-def _as_drawn(tokenizer: Tokenizer, text: str) -> str:
-    """Return a text as it would be drawn, or nothing if no model can draw it.
-
-    What the vocabulary lacks comes back as one and the same sign; a stop string with that sign
-    would stop at everything else the vocabulary lacks.
-    """
-    ids = tokenizer.encode(text)
-    return "" if tokenizer.unknown_count(ids) else tokenizer.decode(ids)
-
-
 class Call:
     """A call for continuations: everything checked, nothing computed yet."""
 
@@ -102,7 +92,7 @@ class Call:
         """Check a call; `ending` are more stop strings, as they come out of the tokenizer."""
         self.ids = prompt_ids(tokenizer, config, prompt)
         self.options = options
-        stops = normalised_stops(options.stop, lambda text: _as_drawn(tokenizer, text))
+        stops = normalised_stops(options.stop, tokenizer.as_drawn)
         self._tokenizer, self._stops = tokenizer, (*stops, *ending)
         # A space that ends the prompt is there already.
         spaced = isinstance(prompt, str) and prompt[-1:].isspace()

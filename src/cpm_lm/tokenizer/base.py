@@ -114,8 +114,17 @@ class Tokenizer(abc.ABC):
         """Say whether a prompt ends where a word could go on, which its ids then cannot."""
 
     def normalise(self, text: str) -> str:
-        """Return a text as it would come back from `decode`, e.g. a stop string."""
+        """Return a text as it would come back from `decode`."""
         return self.decode(self.encode(text))
+
+    def as_drawn(self, text: str) -> str:
+        """Return a stop string as it would be drawn, or nothing if no model can draw it.
+
+        What the vocabulary lacks comes back as one and the same sign; a stop string with that
+        sign would stop at everything else the vocabulary lacks.
+        """
+        ids = self.encode(text)
+        return "" if self.unknown_count(ids) else self.decode(ids)
 
     def _index(self, token: SupportsIndex) -> int:
         """Return an id, checked."""

@@ -52,6 +52,8 @@ class WordPieceTokenizer(Tokenizer):
         self.prefix_ids = (special["cls"],)
         self.end_ids = frozenset([special["sep"]])
         self.pad_id = special.get("pad")
+        self._letters = set(" ").union(*(self.text(i)[0] for i in range(self.vocab_size)))
+        self._letters.discard(UNKNOWN)
 
     @classmethod
     def read(cls, directory: Path) -> WordPieceTokenizer:
@@ -92,6 +94,18 @@ class WordPieceTokenizer(Tokenizer):
     def tears(self, prompt: str) -> bool:
         """Say whether the last character is a letter or a digit; Chinese characters stand alone."""
         return prompt[-1:].isalnum() and not HAN.match(prompt[-1:])
+
+    def as_drawn(self, text: str) -> str:
+        """Return a stop string as it would be drawn, or nothing if no model can draw it.
+
+        It need not be made of whole words, so it is not cut into pieces; only its letters count.
+        """
+        plain = self._library.normalizer.normalize_str(text.translate(SURROGATES))
+        drawn = ""
+        for word, _ in self._library.pre_tokenizer.pre_tokenize_str(plain):
+            parted = drawn and not _stands_alone(drawn[-1]) and not _stands_alone(word[0])
+            drawn += f" {word}" if parted else word
+        return drawn if set(drawn) <= self._letters else ""
 
     def text(self, token: SupportsIndex) -> tuple[str, bool]:
         """Return what an id stands for, and whether it goes on within a word.
