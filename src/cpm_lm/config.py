@@ -36,14 +36,39 @@ INERT_KEYS = frozenset(
     "use_cache".split()
 )
 
+# What Hugging Face's library writes into every configuration, whatever the model: for other tasks,
+# or how a text is drawn, which the caller says.
+LIBRARY_KEYS = frozenset(
+    "bad_words_ids begin_suppress_tokens chunk_size_feed_forward cross_attention_hidden_size "
+    "decoder_start_token_id diversity_penalty do_sample early_stopping "
+    "encoder_no_repeat_ngram_size eos_token_ids exponential_decay_length_penalty finetuning_task "
+    "forced_bos_token_id forced_eos_token_id id2label is_decoder label2id length_penalty "
+    "mask_token_id max_length min_length no_repeat_ngram_size num_beam_groups num_beams "
+    "num_labels num_return_sequences output_attentions output_hidden_states output_past "
+    "output_scores prefix problem_type remove_invalid_values repetition_penalty return_dict "
+    "return_dict_in_generate sep_token_id suppress_tokens temperature tf_legacy_loss "
+    "tie_encoder_decoder top_k top_p torchscript typical_p unk_token_id use_bfloat16 "
+    "use_return_dict xla_device".split()
+)
+
 # Keys that would change the mathematics, with the only values this network has.
-FIXED_KEYS = {
+FIXED_KEYS: dict[str, tuple[Any, ...]] = {
     "n_inner": (None,),
     "scale_attn_weights": (True,),
     "scale_attn_by_inverse_layer_idx": (False,),
     "reorder_and_upcast_attn": (False,),
     "add_cross_attention": (False,),
+    "is_encoder_decoder": (False,),
+    "pruned_heads": ({}, None),
 }
+
+LIMITS = {"n_layer": 10_000}
+KINDS: dict[str, type] = {
+    **dict.fromkeys(("vocab_size", "n_positions", "n_embd", "n_layer", "n_head"), int),
+    "layer_norm_epsilon": float,
+    "activation_function": str,
+}
+"""What JSON must hold under each name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +97,10 @@ class GPTConfig:
     def __post_init__(self) -> None:
         for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head"):
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            if type(value) is not int or value < 1:
                 raise ConfigError(f"{name} is {value!r}; a positive whole number was expected")
+            if value >= LIMITS.get(name, 1 << 31):  # no table of tensors is made of nonsense
+                raise ConfigError(f"{name} is {value}; that is no model's")
         if self.n_embd % self.n_head:
             raise ConfigError(f"n_head {self.n_head} does not divide n_embd {self.n_embd}")
         if not 0 < self.layer_norm_epsilon < 1:
@@ -115,19 +142,22 @@ class GPTConfig:
         if "n_ctx" in values:  # an older name of the same number
             values.setdefault("n_positions", values["n_ctx"])
             del values["n_ctx"]
+        for name, kind in KINDS.items():
+            value = values.get(name, kind())
+            if type(value) is not kind and not (kind is float and type(value) is int):
+                raise ConfigError(f"{name} is {value!a:.80}; expected {kind.__name__}")
         for key, allowed in FIXED_KEYS.items():
             value = values.pop(key, allowed[0])
             if value not in allowed and not (
                 key == "n_inner" and value == 4 * values.get("n_embd", 0)
             ):
                 raise ConfigError(f"{key} is {value!r}; this network has only {allowed[0]!r}")
-        own = {field.name for field in dataclasses.fields(cls)}
-        if unknown := sorted(values.keys() - own - INERT_KEYS):
+        if unknown := sorted(values.keys() - KINDS.keys() - INERT_KEYS - LIBRARY_KEYS):
             raise ConfigError(f"unknown names in the model configuration: {', '.join(unknown)}")
         required = ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head")
         if missing := [name for name in required if name not in values]:
             raise ConfigError(f"missing in the model configuration: {', '.join(missing)}")
-        return cls(**{name: values[name] for name in sorted(own & values.keys())})
+        return cls(**{name: values[name] for name in sorted(KINDS.keys() & values.keys())})
 
     def to_json(self) -> dict[str, Any]:
         """Return the configuration as Hugging Face's GPT-2 reads it."""

@@ -348,8 +348,9 @@ def load(
     directory = DEMO if path is None else Path(path)
     if not Store.open(directory).has_tokenizer:
         raise TokenizerError(
-            f"{directory} holds a model without a tokenizer; copy its chinese_vocab.model and "
-            "vocab.json there, or convert it again with --tokenizer DIRECTORY"
+            f"{directory} holds a model without a tokenizer; copy its vocabulary there "
+            "(chinese_vocab.model and vocab.json, or vocab.txt), or convert it again with "
+            "--tokenizer DIRECTORY"
         )
     tokenizer = Tokenizer.load(directory)
     return Model(open_engine(directory, engine=engine, threads=threads), tokenizer)

@@ -16,6 +16,7 @@ from cpm_lm.checkpoints.heads import known_heads
 from cpm_lm.checkpoints.manifest import MANIFEST, Manifest, digest, tool_version
 from cpm_lm.checkpoints.mapping import Dims
 from cpm_lm.checkpoints.megatron_writer import LAYOUTS
+from cpm_lm.checkpoints.published_configs import oddities, special_ids
 from cpm_lm.checkpoints.source import Source, open_source
 from cpm_lm.checkpoints.splitting import check_ranks
 from cpm_lm.checkpoints.staging import staged
@@ -51,8 +52,9 @@ def convert(
     Memory stays far below one layer of the model: tensors are joined and written piece by piece.
 
     Args:
-        source: a store, or a Megatron checkpoint of any number of ranks: the directory with
-            `latest_checkpointed_iteration.txt`, or that of one training step.
+        source: a store; a Megatron checkpoint of any number of ranks: the directory with
+            `latest_checkpointed_iteration.txt`, or that of one training step; or a directory of
+            Hugging Face's GPT-2 with `config.json` and any form of the weights.
         target: the directory to make.
         to: "store", or "huggingface", which is the same; "megatron", the original's shards.
         weights: "f32", "f16" or "bf16", rounded to nearest even.
@@ -61,9 +63,9 @@ def convert(
         heads: the number of attention heads, which shards do not say; needed unless `config` is
             given or the width is that of a published CPM model.
         tokenizer: a directory with `chinese_vocab.model` and, for the older vocabulary,
-            `vocab.json`. Default: the source's own, if it lies beside the weights; else the
-            store has none. Its size must be that of the word embedding exactly: rows without a
-            piece could be drawn and have no text.
+            `vocab.json`; or with BERT's word pieces, `vocab.txt`. Default: the source's own, if it
+            lies beside the weights; else the store has none. Its size must be that of the word
+            embedding exactly: rows without a piece could be drawn and have no text.
         ranks: how many shards "megatron" writes, default 1; must divide heads and pieces.
         layout: how they lie: "deepspeed" (default), as CPM-LM was published, or "megatron".
         overwrite: replace an existing store, once the new one is complete.
@@ -83,13 +85,20 @@ def convert(
     opened = open_source(source)
     shape = _shape(opened, config, heads)
     vocabulary = opened.tokenizer if tokenizer is None else Path(tokenizer)
-    if vocabulary is not None:
-        _check_vocabulary(vocabulary, shape)
+    words = None if vocabulary is None else _tokenizer(vocabulary, shape)
     shards = _shards(to, shape, ranks, layout)
     result_bytes = DTYPES[dtype].itemsize * shape.parameter_count
     total = sum(file.stat().st_size for file in opened.files) + result_bytes
     count = _Counter(total, progress)
-    order = Work(source=opened, config=shape, weights=weights, tokenizer=vocabulary, **shards)
+    order = Work(
+        source=opened,
+        config=shape,
+        weights=weights,
+        tokenizer=vocabulary,
+        ids=special_ids(words),
+        notes=(*opened.notes, *oddities(shape, opened.ids, words)),
+        **shards,
+    )
     with staged(Path(target), overwrite=overwrite, replaceable=form.replaceable) as work:
         _check_space(work, result_bytes)
         return _write(form, order, work, count)
@@ -136,6 +145,8 @@ def _write(form: Form, order: Work, work: Path, count: _Counter) -> Manifest:
             for file in source.files
         ),
         files=files,
+        ignored=source.ignored,
+        notes=order.notes,
     )
     text = json.dumps(manifest.to_json(), indent=2)
     (work / MANIFEST).write_text(text + "\n", "utf-8")
@@ -162,13 +173,15 @@ def _shape(source: Source, config: str | Path | GPTConfig | None, heads: int | N
     return known
 
 
-def _check_vocabulary(directory: Path, config: GPTConfig) -> None:
-    size = Tokenizer.load(directory).vocab_size
-    if size != config.vocab_size:
+def _tokenizer(directory: Path, config: GPTConfig) -> Tokenizer:
+    """Return the tokenizer in a directory, which must be this model's."""
+    tokenizer = Tokenizer.load(directory)
+    if (size := tokenizer.vocab_size) != config.vocab_size:
         raise TokenizerError(
             f"the vocabulary in {directory} has {size:,} pieces, but the word embedding has "
             f"{config.vocab_size:,} rows; give the vocabulary this model was trained with"
         )
+    return tokenizer
 
 
 def _check_space(work: Path, needed: int) -> None:

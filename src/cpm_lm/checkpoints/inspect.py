@@ -15,9 +15,11 @@ from typing import Any
 from cpm_lm.checkpoints.heads import CPM_LARGE, KNOWN_HEADS, LARGE_WIDTH
 from cpm_lm.checkpoints.manifest import pieces
 from cpm_lm.checkpoints.memory import EngineMemory, engine_memory
+from cpm_lm.checkpoints.published_configs import oddities
 from cpm_lm.checkpoints.releases import known_release
 from cpm_lm.checkpoints.source import Source, open_source
 from cpm_lm.checkpoints.tensors import DTYPES, WEIGHTS
+from cpm_lm.tokenizer import Tokenizer
 
 __all__ = ["Inspection", "WeightFile", "inspect"]
 
@@ -40,7 +42,7 @@ class Inspection:
 
     path: str
     layout: str
-    """deepspeed, megatron or store."""
+    """deepspeed, megatron, huggingface, tensorflow or store."""
     ranks: int
     """The number of shards."""
     iteration: int | None
@@ -62,6 +64,8 @@ class Inspection:
     """The published checkpoint that this is, by its digests."""
     memory: tuple[EngineMemory, ...]
     """What each engine takes to run it, once it is a store of the same number format."""
+    ignored: tuple[str, ...]
+    """Tensors that a conversion leaves out: they are no weights, or copies."""
     warnings: tuple[str, ...]
     """What is odd, a line each."""
 
@@ -110,6 +114,7 @@ def inspect(
         files=tuple(files),
         release=release,
         memory=engine_memory(source.dims, max(dtypes, key=lambda name: DTYPES[name].itemsize)),
+        ignored=source.ignored,
         warnings=(*warnings, *_warnings(source, heads)),
     )
 
@@ -152,4 +157,8 @@ def _warnings(source: Source, heads: int | None) -> list[str]:
             f"the width is CPM-LM's, but there are {parameters:,} parameters, "
             f"expected {CPM_LARGE:,}"
         )
+    warnings += source.notes
+    if source.config is not None:
+        tokenizer = Tokenizer.load(source.tokenizer) if source.tokenizer else None
+        warnings += oddities(source.config, source.ids, tokenizer)
     return warnings

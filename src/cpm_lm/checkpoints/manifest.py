@@ -45,7 +45,7 @@ class Manifest:
     tool: str
     """The program and its version."""
     layout: str
-    """What was read: deepspeed, megatron or store."""
+    """What was read: deepspeed, megatron, huggingface, tensorflow or store."""
     ranks: int
     """How many shards the weights came in."""
     iteration: int | None
@@ -58,6 +58,10 @@ class Manifest:
     """The files that were read."""
     files: tuple[FileRecord, ...]
     """The files that were written, without this record itself."""
+    ignored: tuple[str, ...] = ()
+    """Tensors of the source that were left out: they are no weights, or copies."""
+    notes: tuple[str, ...] = ()
+    """What was odd about the source, a line each."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON values."""

@@ -6,10 +6,12 @@ Knows which layouts there are; the readers know how each lies on disk.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from cpm_lm.checkpoints.manifest import recorded_iteration
+from cpm_lm.checkpoints.huggingface import Pretrained, find_weights, read_pretrained
+from cpm_lm.checkpoints.manifest import MANIFEST, recorded_iteration
 from cpm_lm.checkpoints.mapping import Dims, Joined
 from cpm_lm.checkpoints.megatron import Shards, read_shards
 from cpm_lm.checkpoints.store import CONFIG, MODEL, Store
@@ -27,7 +29,7 @@ class Source:
     """A checkpoint whose tensors are checked and joined, and still lie in their files."""
 
     layout: str
-    """deepspeed, megatron, tensorflow or store."""
+    """deepspeed, megatron, huggingface, tensorflow or store."""
     directory: Path
     """The directory that `files` are named below."""
     files: tuple[Path, ...]
@@ -44,6 +46,12 @@ class Source:
     """Every tensor, by the names of a store."""
     tokenizer: Path | None
     """The directory of the tokenizer's files, where they lie beside the weights."""
+    ids: Mapping[str, Any] = field(default_factory=dict)
+    """Special ids by Hugging Face's names, as a configuration says them; they may be wrong."""
+    ignored: tuple[str, ...] = ()
+    """Tensors that were left out: they are no weights, or copies."""
+    notes: tuple[str, ...] = ()
+    """What is odd about it, a line each."""
 
     @property
     def parameters(self) -> int:
@@ -52,7 +60,7 @@ class Source:
 
 
 def open_source(path: str | Path) -> Source:
-    """Open a checkpoint: a store, a TensorFlow SavedModel, or Megatron's shards in either layout.
+    """Open a checkpoint of any layout there is a reader for.
 
     Raises:
         CheckpointError: nothing readable is there, or it is incomplete or inconsistent.
@@ -61,8 +69,11 @@ def open_source(path: str | Path) -> Source:
     if not path.exists():
         raise CheckpointError(f"{path} does not exist; expected a directory with a checkpoint")
     try:
-        if (path / MODEL).is_file() and (path / CONFIG).is_file():
+        # A store is a Hugging Face directory with our record in it, checked more strictly.
+        if all((path / name).is_file() for name in (MANIFEST, CONFIG, MODEL)):
             return _from_store(Store.open(path))
+        if find_weights(path):
+            return _from_pretrained(read_pretrained(path))
         if saved_model := find_variables(path):
             return _from_variables(read_variables(saved_model))
         return _from_shards(path, read_shards(path))
@@ -82,6 +93,23 @@ def _from_store(store: Store) -> Source:
         config=store.config,
         tensors={name: Joined((Tensor(store.tensor(name), dtype),)) for name in store.names},
         tokenizer=store.directory if store.has_tokenizer else None,
+    )
+
+
+def _from_pretrained(model: Pretrained) -> Source:
+    return Source(
+        layout="huggingface",
+        directory=model.directory,
+        files=model.files,
+        ranks=1,
+        iteration=None,
+        dims=Dims.of(model.config),
+        config=model.config,
+        tensors=model.tensors,
+        tokenizer=model.directory if Tokenizer.files(model.directory) else None,
+        ids=model.ids,
+        ignored=model.ignored,
+        notes=model.notes,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from cpm_lm.checkpoints.lines import one_line
 from cpm_lm.checkpoints.mapping import Dims, Joined, shapes
@@ -111,12 +112,30 @@ def read_config(path: Path) -> GPTConfig:
     Raises:
         ConfigError: the file is missing, not JSON, or not the shape of a GPT.
     """
+    return config_of(read_values(path), path)
+
+
+def read_values(path: Path) -> dict[str, Any]:
+    """Read a configuration as it is written.
+
+    Raises:
+        ConfigError: the file is missing, or not a JSON object.
+    """
     try:
         values = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path} cannot be read as a model configuration: {error}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds {type(values).__name__}, expected a JSON object")
+    return values
+
+
+def config_of(values: Mapping[str, Any], path: Path) -> GPTConfig:
+    """Return a model's shape from a configuration read from `path`.
+
+    Raises:
+        ConfigError: it is not the shape of a GPT.
+    """
     try:
         return GPTConfig.from_json(values)
     except ConfigError as error:
@@ -129,6 +148,8 @@ def write_model(
     tensors: Mapping[str, Joined],
     weights: str,
     on_bytes: Callable[[memoryview], None] = lambda _: None,
+    *,
+    ids: Mapping[str, int | None] | None = None,
 ) -> None:
     """Write `config.json` and `model.safetensors` into a directory, as a stream.
 
@@ -138,6 +159,7 @@ def write_model(
         tensors: all tensors by name, in any float format.
         weights: the number format to write.
         on_bytes: called with everything that is written to `model.safetensors`.
+        ids: the special ids to name in the configuration, for other tools.
 
     Raises:
         CheckpointError: a number is not finite or too large for the format; every tensor that
@@ -152,7 +174,7 @@ def write_model(
     write_safetensors(directory / MODEL, entries, blocks, on_bytes)
     if problems:
         raise CheckpointError(f"the weights cannot be stored as {weights}: {'; '.join(problems)}")
-    text = json.dumps(config.to_json(), indent=2)
+    text = json.dumps({**config.to_json(), **(ids or {})}, indent=2)
     (directory / CONFIG).write_text(text + "\n", "utf-8")
 
 

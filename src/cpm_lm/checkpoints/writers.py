@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +35,10 @@ class Work:
     """The number format, a key of WEIGHTS."""
     tokenizer: Path | None
     """The directory of the tokenizer's files, if they are to be copied."""
+    ids: Mapping[str, int | None]
+    """Its special ids by Hugging Face's names."""
+    notes: tuple[str, ...]
+    """What is odd about the source, a line each."""
     ranks: int = 1
     """How many shards to write, where the form has shards."""
     layout: str = "deepspeed"
@@ -61,7 +65,7 @@ def _write_store(directory: Path, work: Work, on_bytes: Callable[[int], None]) -
         size += data.nbytes
         on_bytes(data.nbytes)
 
-    write_model(directory, work.config, work.source.tensors, work.weights, written)
+    write_model(directory, work.config, work.source.tensors, work.weights, written, ids=work.ids)
     return (
         digest(directory / CONFIG, CONFIG),
         *_copy_tokenizer(directory, work),

@@ -8,14 +8,22 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import click
 
 from cpm_lm.errors import CpmError
 
-__all__ = ["Text", "print_json", "progress_bar", "read_prompt", "reporting_errors", "use_utf8"]
+__all__ = [
+    "Text",
+    "listed",
+    "print_json",
+    "progress_bar",
+    "read_prompt",
+    "reporting_errors",
+    "use_utf8",
+]
 
 
 def use_utf8() -> None:
@@ -72,6 +80,12 @@ def read_prompt(text: str) -> str:
 def print_json(value: Any) -> None:
     """Print one JSON document, Chinese as it is."""
     click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def listed(names: Sequence[str], most: int = 4) -> str:
+    """Return names on one line, and how many more there are."""
+    more = f" 等 {len(names)} 个 ({len(names)} in all)" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 @contextlib.contextmanager

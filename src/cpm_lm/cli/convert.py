@@ -8,7 +8,8 @@ import click
 
 from cpm_lm.checkpoints.megatron_writer import LAYOUTS
 from cpm_lm.checkpoints.writers import FORMS
-from cpm_lm.cli.console import print_json, progress_bar
+from cpm_lm.cli.console import listed, print_json, progress_bar
+from cpm_lm.tokenizer import Tokenizer
 
 __all__ = ["command"]
 
@@ -45,7 +46,8 @@ __all__ = ["command"]
 @click.option(
     "--tokenizer",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="含 chinese_vocab.model 的目录。The directory of the vocabulary.",
+    help="词表所在的目录：chinese_vocab.model，或 BERT 的 vocab.txt。"
+    "The directory of the vocabulary: CPM's, or BERT's word pieces.",
 )
 @click.option(
     "--ranks",
@@ -102,7 +104,11 @@ def command(
         f"{target}: {manifest.parameters:,} 个参数 parameters, {manifest.weights}, "
         f"{size:,} bytes, {manifest.ranks} rank(s) read"
     )
-    if not any(file.name.endswith(".model") for file in manifest.files):
+    if manifest.ignored:
+        click.echo(f"略去 left out: {listed(manifest.ignored)}")
+    for note in manifest.notes:
+        click.echo(f"注意 warning: {note}")
+    if not Tokenizer.files(target):
         click.echo(
             "没有词表，不能读写文字；用 --tokenizer 目录 再转换一次。"
             "Without a vocabulary it cannot read or write text; convert again with --tokenizer."

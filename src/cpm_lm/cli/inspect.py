@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cpm_lm.cli.console import print_json, progress_bar
+from cpm_lm.cli.console import listed, print_json, progress_bar
 from cpm_lm.cli.options import json_option
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ def _print(found: Inspection, digests: bool) -> None:
             f"({_size(need.weights)} weights{', mapped' if need.mapped else ''}, "
             f"{_size(need.context)} keys and values of a full context)"
         )
+    if found.ignored:
+        click.echo(f"略去 left out: {listed(found.ignored)}")
     for warning in found.warnings:
         click.echo(f"注意 warning: {warning}")
 
