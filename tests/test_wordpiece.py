@@ -201,7 +201,8 @@ def test_only_letters_and_digits_may_tear_a_word(tokenizer: Tokenizer) -> None:
 def test_the_library_is_loaded_only_when_it_is_needed(directory: Path) -> None:
     code = (
         "import sys; from cpm_lm import Tokenizer; Tokenizer.files(sys.argv[1]);"
-        "assert 'tokenizers' not in sys.modules; Tokenizer.load(sys.argv[1]);"
+        "t = Tokenizer.load(sys.argv[1]); t.decode([5, 6]);"
+        "assert 'tokenizers' not in sys.modules; t.encode('x');"
         "assert 'tokenizers' in sys.modules; assert 'jieba' not in sys.modules;"
         "assert 'sentencepiece' not in sys.modules"
     )
@@ -211,7 +212,8 @@ def test_the_library_is_loaded_only_when_it_is_needed(directory: Path) -> None:
 def test_without_the_library(directory: Path) -> None:
     code = (
         "import sys; sys.modules['tokenizers'] = None; from cpm_lm import *\n"
-        "try: Tokenizer.load(sys.argv[1])\n"
+        "tokenizer = Tokenizer.load(sys.argv[1])\n"
+        "try: tokenizer.encode('x')\n"
         "except TokenizerError as error: print(error)"
     )
     command = [sys.executable, "-c", code, str(directory)]

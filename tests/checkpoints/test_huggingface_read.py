@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -185,3 +187,35 @@ def test_missing_weights_or_configuration(tmp_path: Path, model: GPT2LMHeadModel
     (tmp_path / "in" / "config.json").unlink()
     with pytest.raises(CheckpointError, match=r"has weights but no config\.json"):
         convert(tmp_path / "in", tmp_path / "store")
+
+
+MEMORY = """
+import sys, threading
+from cpm_lm.checkpoints.convert import convert
+def private():
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
+def watch():
+    global peak
+    while not done.wait(0.001):
+        peak = max(peak, private())
+convert(sys.argv[1], sys.argv[3] + "-small")
+before, peak, done = private(), 0, threading.Event()
+watcher = threading.Thread(target=watch)
+watcher.start()
+convert(sys.argv[2], sys.argv[3], weights="f16")
+done.set()
+watcher.join()
+print(peak - before)
+"""
+
+
+@pytest.mark.parametrize("form", ["torch file with the output matrix", "h5 bare"])
+def test_memory_stays_below_one_tensor(tmp_path: Path, form: str) -> None:
+    write = FORMS[form]
+    small = write(tmp_path / "small", random_model())
+    # Its word embedding takes 61 MB; the pieces that are read do not grow with it.
+    big = write(tmp_path / "big", random_model(vocab_size=30_000, n_embd=512, n_head=8, n_layer=1))
+    command = [sys.executable, "-c", MEMORY, small, big, tmp_path / "store"]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert 0 < int(found.stdout) < 40_000_000, found.stdout

@@ -19,7 +19,9 @@ from transformers import AutoTokenizer, GPT2LMHeadModel
 import cpm_lm
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.checkpoints.inspect import inspect
-from cpm_lm.errors import ConfigError, RequestError
+from cpm_lm.checkpoints.published_configs import oddities
+from cpm_lm.config import GPTConfig
+from cpm_lm.errors import CheckpointError, ConfigError, RequestError
 
 END, PAD = 7, 5
 
@@ -116,14 +118,22 @@ def test_wrong_published_ids_are_replaced_and_told(tmp_path: Path, vocabulary: P
         (tmp_path / "in" / name).unlink()
 
 
+@pytest.mark.parametrize("width", [2560, 1024, 768, 512])
 @pytest.mark.parametrize("named", ["gelu", "gelu_new"])
-def test_a_model_of_cpms_shape_that_says_erf(tmp_path: Path, named: str) -> None:
-    model = random_model(
-        vocab_size=30_000, n_embd=768, n_head=12, n_layer=1, activation_function=named
-    )
-    model.half().save_pretrained(tmp_path / "in")
-    warned = [line for line in inspect(tmp_path / "in").warnings if "erf form" in line]
-    assert len(warned) == (named == "gelu")
+def test_a_model_of_cpms_shape_that_says_erf(named: str, width: int) -> None:
+    config = GPTConfig(
+        vocab_size=30_000, n_positions=8, n_embd=width, n_layer=1, n_head=8,
+        activation_function=named,
+    )  # fmt: skip
+    told = list(oddities(config, {}, None))
+    assert len(told) == (named == "gelu" and width != 512)
+    assert all("erf form of GELU" in line for line in told)
+
+
+def test_a_published_directory_is_no_store_yet(tmp_path: Path) -> None:
+    random_model().save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match="make one of it with cpm convert"):
+        cpm_lm.load(tmp_path)
 
 
 # The other family.

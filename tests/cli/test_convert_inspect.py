@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from make_pretrained import random_model, state_of, write_bin
 from running import Run, parsed
 
 
@@ -58,3 +59,16 @@ def test_inspect_tells_a_store(run: Run, store: Path) -> None:
 def test_inspect_of_nothing(run: Run, tmp_path: Path) -> None:
     result = run("inspect", tmp_path / "nothing", code=1)
     assert result.stderr.count("\n") == 1
+
+
+def test_what_is_left_out_or_odd_is_told(run: Run, tmp_path: Path) -> None:
+    model = random_model(vocab_size=60)
+    write_bin(tmp_path / "in", model, state_of(model, buffers=True))
+    for text in (
+        run("inspect", tmp_path / "in").stdout,
+        run("convert", tmp_path / "in", tmp_path / "out", "--to", "huggingface").stdout,
+    ):
+        assert "left out: transformer.h.0.attn.bias," in text
+        assert "(6 in all)" in text
+        assert "warning: the configuration names wrong special ids: bos_token_id 50256" in text
+    assert "--tokenizer" in run("convert", tmp_path / "in", tmp_path / "again").stdout

@@ -20,7 +20,7 @@ from cpm_lm.checkpoints.mapping import BLOCK_BYTES, Dims, Joined, shapes
 from cpm_lm.checkpoints.pickles import StridedTensor
 from cpm_lm.checkpoints.qkv_order import joined_wrongly
 from cpm_lm.checkpoints.safetensors_file import read_safetensors
-from cpm_lm.checkpoints.store import CONFIG, MODEL, config_of, read_values
+from cpm_lm.checkpoints.store import CONFIG, MODEL, PREFIX, config_of, read_values
 from cpm_lm.checkpoints.tensors import FLOATS, Tensor, count_infinite, widen
 from cpm_lm.checkpoints.torch_file import read_torch_file
 from cpm_lm.checkpoints.weight_index import read_indexed
@@ -29,7 +29,6 @@ from cpm_lm.errors import CheckpointError, ConfigError
 
 __all__ = ["Pretrained", "find_weights", "read_pretrained"]
 
-PREFIX = "transformer."
 HEAD = "lm_head.weight"
 EMBEDDING = "wte.weight"
 BUFFERS = re.compile(r"h\.\d{1,4}\.attn\.(bias|masked_bias)")

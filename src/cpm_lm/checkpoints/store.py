@@ -32,6 +32,8 @@ __all__ = ["CONFIG", "MODEL", "Store", "encoded", "write_model"]
 
 CONFIG = "config.json"
 MODEL = "model.safetensors"
+PREFIX = "transformer."
+"""What Hugging Face's library puts before the names when it saves."""
 
 
 class Store:
@@ -71,6 +73,11 @@ class Store:
                 )
         config = read_config(directory / CONFIG)
         tensors = read_safetensors(directory / MODEL)
+        if any(name.startswith(PREFIX) for name in tensors):
+            raise CheckpointError(
+                f"{directory} is a published model of Hugging Face's, not yet a store; "
+                "make one of it with cpm convert"
+            )
         if problems := _problems(tensors, config):
             raise CheckpointError(
                 f"{directory / MODEL} does not fit {CONFIG}: {'; '.join(problems)}"

@@ -6,6 +6,7 @@ Sources: tokenizations/tokenization_bert.py of GPT2-Chinese; the tokenizers libr
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -36,14 +37,12 @@ class WordPieceTokenizer(Tokenizer):
     """BERT's word pieces.
 
     A text comes back without what its ids do not say: line ends, and all spaces but those between
-    two words of letters, where there must have been one.
-
-    Raises:
-        TokenizerError: the tokenizers library is not installed.
+    two words of letters, where there must have been one. Encoding needs the tokenizers library;
+    the rest, such as checking a vocabulary, does not.
     """
 
     def __init__(self, vocabulary: WordPieces) -> None:
-        self._library = _library(vocabulary)
+        self._vocabulary = vocabulary
         self._pieces = vocabulary.pieces
         special = vocabulary.special
         self._unknown = special["unk"]
@@ -68,6 +67,9 @@ class WordPieceTokenizer(Tokenizer):
         """Return the ids of a text; none of them is a special token, whatever the text says.
 
         Safe to call from several threads at once.
+
+        Raises:
+            TokenizerError: the tokenizers library is not installed.
         """
         text = text.translate(SURROGATES)
         ids: list[int] = self._library.encode(text, add_special_tokens=False).ids
@@ -106,6 +108,10 @@ class WordPieceTokenizer(Tokenizer):
             parted = drawn and not _stands_alone(drawn[-1]) and not _stands_alone(word[0])
             drawn += f" {word}" if parted else word
         return drawn if set(drawn) <= self._letters else ""
+
+    @functools.cached_property
+    def _library(self) -> Any:
+        return _library(self._vocabulary)
 
     def text(self, token: SupportsIndex) -> tuple[str, bool]:
         """Return what an id stands for, and whether it goes on within a word.
