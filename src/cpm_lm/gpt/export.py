@@ -124,7 +124,10 @@ def _write_saved_model(
     fill(model, store)
     module, signatures = generator(model, ends, extra=extra, short=short)
     tf.get_logger().setLevel("ERROR")  # it tells where assets are, of which there are none
-    tf.saved_model.save(module, str(work), signatures=signatures)
+    try:
+        tf.saved_model.save(module, str(work), signatures=signatures)
+    except tf.errors.OpError as error:
+        raise OSError(error.message.partition("\n")[0]) from None  # for `staged` to tell
     (work / EXTRA).mkdir()
     names = (CONFIG, *(Tokenizer.files(store.directory) if store.has_tokenizer else ()))
     for name in names:

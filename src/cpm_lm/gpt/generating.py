@@ -103,11 +103,10 @@ class _Program:
             logits = tf.cast(tf.matmul(hidden[:, -1], output), tf.float32)
             new = draw(logits, top_p, temperature, tf.stack([seed, i]))
             new = tf.where(done, ends[0], new)
-            ids = tf.where(tf.range(tf.shape(ids, tf.int64)[1]) == T + i, new[:, None], ids)
-            ended = tf.reduce_any(new[:, None] == tf.constant(self.ends, tf.int64), 1) | (
-                i + 1 >= budget
-            )
-            return new, ids, done | ended
+            last = new[:, None]
+            ids = tf.where(tf.range(tf.shape(ids, tf.int64)[1]) == T + i, last, ids)
+            done = done | tf.reduce_any(last == ends, 1) | (i + 1 >= budget)
+            return last, ids, done
 
         def step(i: Any, last: Any, ids: Any, done: Any, cache: Any) -> tuple[Any, ...]:
             hidden, cache = self.step(last, T + i - 1, T + longest, cache)
@@ -120,7 +119,7 @@ class _Program:
         ids = tf.pad(inp, [[0, 0], [0, longest + self.extra]], constant_values=self.ends[0])
         last, ids, done = drawn(tf.constant(0, tf.int64), hidden, ids, budget <= 0)
         start = (tf.constant(1, tf.int64), last, ids, done, cache)
-        shapes = tuple(tf.TensorShape([None] * axes) for axes in (0, 1, 2, 1, 2))
+        shapes = tuple(tf.TensorShape([None] * axes) for axes in (0, 2, 2, 1, 2))
         return tf.while_loop(unfinished, step, start, shapes, parallel_iterations=1)[2]
 
     def prefill(self, inp: Any, longest: Any) -> tuple[Any, Any]:
@@ -138,11 +137,12 @@ class _Program:
     def step(self, last: Any, at: Any, S: Any, cache: Any) -> tuple[Any, Any]:
         """Return the hidden states after one more token in each row, and the cache with it."""
         L, N, H = self.model.config.n_layer, self.model.config.n_head, self.model.config.head_size
-        B, at, S = tf.shape(last)[0], tf.cast(at, tf.int32), tf.cast(S, tf.int32)
+        B, T = tf.unstack(tf.shape(last))
+        at, S = tf.cast(at, tf.int32), tf.cast(S, tf.int32)
         by_layer = tf.unstack(tf.reshape(cache, [2 * L, B, N, S, H]))  # views, not copies
         past = list(zip(by_layer[::2], by_layer[1::2], strict=True))
-        seen = tf.concat([tf.range(S) < at, [True]], 0)[None, None]
-        states, new = self.model.forward(last[:, None], at[None, None], seen, past)
+        seen = tf.concat([tf.broadcast_to(tf.range(S) < at, [1, T, S]), causal(T)], 2)
+        states, new = self.model.forward(last, at + tf.range(T)[None], seen, past)
         fresh = tf.reshape(tf.stack([part for pair in new for part in pair]), [-1, H])
         rows = tf.range(2 * L * B * N) * S + at
         with tf.control_dependencies([states[-1]]):  # written in place, once all layers have read
