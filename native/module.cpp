@@ -311,6 +311,9 @@ double fma_peak(Pool& pool, int64_t rounds) {
 using namespace cpm;
 
 NB_MODULE(_native, m) {
+    // A process that ends while other libraries hold on to modules is no leak worth a user's notice.
+    nb::set_leak_warnings(false);
+
     m.def("instruction_sets", instruction_sets);
     m.def("instruction_set", instruction_set);
 
