@@ -51,11 +51,12 @@ def test_links_lead_somewhere() -> None:
         assert (ROOT / link).exists(), link
 
 
+@pytest.mark.parametrize("engine", ["native", "reference"])
 @pytest.mark.parametrize(("command", "output"), commands(CHINESE))
-def test_commands_print_what_is_shown(command: str, output: str) -> None:
+def test_commands_print_what_is_shown(command: str, output: str, engine: str) -> None:
     program, *words = shlex.split(command)
     assert program == "cpm"
-    result = CliRunner().invoke(cpm, [*words, "--engine", "reference"])
+    result = CliRunner().invoke(cpm, [*words, "--engine", engine])
     assert result.exit_code == 0, result.output
     # What says how long it took differs from run to run.
     assert result.stdout.rstrip("\n") == output

@@ -11,7 +11,7 @@ from cpm_lm.cli.console import reporting_errors, use_utf8
 
 __all__ = ["main"]
 
-VERBS = ("convert", "export", "inspect", "next", "sample", "verify", "vote")
+VERBS = ("bench", "convert", "export", "inspect", "next", "pull", "sample", "verify", "vote")
 
 
 class LazyGroup(click.Group):
