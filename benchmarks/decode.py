@@ -67,6 +67,8 @@ class Run:
     turns: list[Turn] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
+    partial: dict[str, list[str]] = field(default_factory=dict)
+    """Operations that a contender does not offer, or that take too long here."""
     agreement: dict[str, float] = field(default_factory=dict)
 
 
@@ -77,6 +79,7 @@ class Seat:
     name: str
     files: Files
     threads: int
+    timed: bool = True
     process: Process | None = None
     able: list[str] = field(default_factory=list)
 
@@ -84,7 +87,8 @@ class Seat:
         """Return the process, started and warmed up if it was not."""
         if self.process is None:
             self.process = Process(self.name, self.files.directory, self.threads)
-            self.able = [op for op in OPERATIONS if self.process.ask("feasible", operation=op)]
+            wanted = OPERATIONS if self.timed else ()
+            self.able = [op for op in wanted if self.process.ask("feasible", operation=op)]
         return self.process
 
     def turn(self, steps: int) -> dict[str, float]:
@@ -116,6 +120,9 @@ def admit(seat: Seat, expected: np.ndarray, run: Run) -> bool:
         return False
     about = run.about[seat.name] = process.about
     print(f"{seat.name}: {about.version}; {about.build}", flush=True)
+    if seat.timed and (slow := [op for op in OPERATIONS if op not in seat.able]):
+        print(f"  left out, not offered or too slow: {', '.join(slow)}", flush=True)
+        run.partial[seat.name] = slow
     limit = about.limit
     with np.load(found) as ways:
         errors = {way: difference(ways[way], expected) for way in ways}
@@ -165,7 +172,7 @@ def group(
             run.left_out[name] = f"needs about {need / 1e9:.0f} GB, {free / 1e9:.0f} are free"
         return
     together = need * len(names) < free
-    seats = [Seat(name, files, args.threads) for name in names]
+    seats = [Seat(name, files, args.threads, timed=args.rounds > 0) for name in names]
     expected, admitted = reference(files), []
     try:
         for seat in seats:
@@ -212,7 +219,8 @@ def report(run: Run, files: Files, args: argparse.Namespace, machine: str, share
     lines += [f"- {name} left out: {why}" for name, why in run.left_out.items()]
     for name, about in run.about.items():
         agreement = f"; logits within {run.agreement[name]:.1e}" if name in run.agreement else ""
-        lines += [f"- {name}: {about.version}; {about.build}{agreement}"]
+        without = f"; without {', '.join(run.partial[name])}" if name in run.partial else ""
+        lines += [f"- {name}: {about.version}; {about.build}{agreement}{without}"]
     return "\n".join(lines)
 
 
@@ -232,11 +240,16 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--cache", type=Path, default=ROOT / ".bench-models")
     parser.add_argument("--keep", action="store_true", help="keep the models for another run")
     parser.add_argument("--quick", action="store_true", help="2 layers of 256, 2 rounds")
+    parser.add_argument("--check", action="store_true", help="compare outputs, time nothing")
     parser.add_argument("--write", action="store_true", help="put the table into the page")
     parser.add_argument("--json", type=Path, help="write every turn to a file")
     args = parser.parse_args(words)
     if args.quick:
         args.layers, args.width, args.heads, args.rounds = 2, 256, 4, 2
+    if args.check:
+        args.rounds = 0
+    if args.write and args.check:
+        parser.error("--write puts times into the page, and --check takes none")
     return args
 
 

@@ -33,7 +33,7 @@ PREFILL = 128
 DECODE = "decode"
 LIMITS = {32: 5e-5, 16: 0.03, 8: 0.06, 4: 0.4}
 """By bits of a weight: the largest `difference` from the float32 logits that counts as the same
-outputs. Measured on random weights, 2560 wide: see docs/performance.md."""
+outputs. What was measured, and what a wrong model differs by: docs/performance.md."""
 
 
 @dataclass(frozen=True, kw_only=True)

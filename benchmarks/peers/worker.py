@@ -27,7 +27,6 @@ MODULES = {
     "huggingface": "huggingface",
     "first-port": "first_port",
     "onnxruntime": "ort",
-    "litert": "litert",
     "torch-int8": "torch_int8",
 }
 SLOW = 20.0

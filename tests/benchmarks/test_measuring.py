@@ -36,6 +36,12 @@ def test_difference_is_in_deviations_of_the_expected():
     assert measuring.difference(10 * expected, 10 * expected) == 0
 
 
+def test_the_limit_is_that_of_the_bits_unless_the_library_is_known_to_be_less_exact():
+    assert about(16).limit == measuring.LIMITS[16]
+    loose = About(version="1", build="b", bytes_per_token=1, bits=32, tolerance=0.5)
+    assert loose.limit == 0.5
+
+
 def test_difference_of_logits_that_are_not_numbers_is_never_within_a_limit():
     found = measuring.difference(np.array([np.nan, 1.0]), np.array([0.0, 1.0]))
     assert not found <= max(measuring.LIMITS.values())
