@@ -26,7 +26,7 @@ install: .venv/base
 	touch $@
 
 .venv/test: .venv/base
-	$(PIP) install --group test --editable ".[tensorflow,jax,plot]"
+	$(PIP) install --group test --editable ".[tensorflow,jax,plot,pull]"
 	touch $@
 
 .venv/check: .venv/base

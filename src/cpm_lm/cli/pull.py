@@ -1,0 +1,114 @@
+"""`cpm pull`: a published model by its name."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import click
+
+from cpm_lm.checkpoints.tensors import WEIGHTS
+from cpm_lm.cli.console import print_json, progress_bar
+from cpm_lm.cli.options import engine_options, json_option
+from cpm_lm.cli.verify import print_verification
+from cpm_lm.errors import CheckpointError
+
+__all__ = ["command"]
+
+STAGES = {"fetch": "下载 Fetching", "convert": "转换 Converting", "verify": "核对 Checking"}
+
+
+@click.command("pull", short_help="下载并转换已发布的模型。Fetch and convert a published model.")
+@click.argument("name")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    help="写到哪个目录；默认为模型名。The directory to make; default: the model's name.",
+)
+@click.option(
+    "--weights",
+    type=click.Choice(list(WEIGHTS)),
+    help="权重的存法；默认与发布的相同。How the weights are stored; default: as published.",
+)
+@click.option(
+    "--revision",
+    default="main",
+    show_default=True,
+    help="分支、标签或提交。A branch, a tag or a commit.",
+)
+@click.option("--overwrite", is_flag=True, help="替换已有的目标。Replace an existing target.")
+@engine_options
+@json_option
+def command(
+    name: str,
+    output: Path | None,
+    weights: str | None,
+    revision: str,
+    overwrite: bool,
+    engine: str,
+    threads: int | None,
+    as_json: bool,
+) -> None:
+    """从 Hugging Face 或其镜像下载模型 NAME，转换并检查；中断后再运行会接着下载。
+
+    Fetch the model NAME from the Hugging Face hub or a mirror (HF_ENDPOINT), convert it and check
+    it. Interrupted, the same command goes on where it stopped.
+
+    \b
+    cpm pull CPM-Generate
+    HF_ENDPOINT=https://hf-mirror.com cpm pull uer/gpt2-chinese-cluecorpussmall -o small
+    """
+    from cpm_lm.pulling import pull
+
+    with _resumable(), _stages() as progress:
+        pulled = pull(
+            name,
+            output,
+            weights=weights,
+            revision=revision,
+            overwrite=overwrite,
+            engine=engine,
+            threads=threads,
+            progress=progress,
+        )
+    if as_json:
+        found = dataclasses.asdict(pulled.fetched) | {"directory": str(pulled.fetched.directory)}
+        made = {"manifest": pulled.manifest.to_json()}
+        checked = {"verification": pulled.verification.to_json()}
+        print_json({"fetched": found, "target": str(pulled.target), **made, **checked})
+    else:
+        size = f"{pulled.fetched.bytes:,} bytes"
+        click.echo(f"{pulled.target}: {pulled.fetched.name} @ {pulled.fetched.commit[:10]}, {size}")
+        click.echo(f"下载的文件留在 The files fetched stay in {pulled.fetched.directory}")
+        print_verification(pulled.verification)
+    if pulled.verification.problems:
+        sys.exit(1)
+
+
+@contextmanager
+def _resumable() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise CheckpointError(
+            "interrupted; the same command goes on where it stopped (已中断，再运行会接着下载)"
+        ) from None
+
+
+@contextmanager
+def _stages() -> Iterator[Callable[[str, int, int], None]]:
+    """Give a function of (stage, done, total) that draws a bar for each stage."""
+    with ExitStack() as bars:
+        drawn: dict[str, Callable[[int, int], None]] = {}
+
+        def update(stage: str, done: int, total: int) -> None:
+            if stage not in drawn:
+                bars.close()
+                drawn[stage] = bars.enter_context(progress_bar(STAGES[stage]))
+            drawn[stage](done, total)
+
+        yield update

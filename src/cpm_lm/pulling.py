@@ -1,0 +1,94 @@
+"""A published model by its name: fetched, converted, verified.
+
+Knows the order of the three; each has its own module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cpm_lm.checkpoints.convert import convert
+from cpm_lm.checkpoints.hub import Fetched, fetch, full_name
+from cpm_lm.checkpoints.manifest import Manifest
+from cpm_lm.checkpoints.source import open_source
+from cpm_lm.checkpoints.tensors import weights_dtype
+from cpm_lm.errors import CheckpointError
+from cpm_lm.verifying.opening import own_weights
+from cpm_lm.verifying.verify import Verification, verify
+
+__all__ = ["Pulled", "pull"]
+
+LEAST = {None: 1.0, "f32": 1.0}
+"""The least size of the result, of that of the files fetched; half of it in other formats."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pulled:
+    """What was fetched, made and found."""
+
+    fetched: Fetched
+    target: Path
+    manifest: Manifest
+    verification: Verification
+
+
+def pull(
+    name: str,
+    output: str | Path | None = None,
+    *,
+    weights: str | None = None,
+    revision: str = "main",
+    overwrite: bool = False,
+    engine: str = "auto",
+    threads: int | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Pulled:
+    """Fetch a model from the Hugging Face hub or a mirror, convert it and verify the result.
+
+    What was fetched stays in the hub's cache (HF_HOME says where), so that nothing is fetched
+    twice; an interrupted pull goes on where it stopped.
+
+    Args:
+        name: a known model's, with or without its owner, or any other `owner/name`.
+        output: the directory to make; default: the name without its owner, here.
+        weights: the number format; default: that of the published files.
+        revision: a branch, a tag or a commit.
+        overwrite: replace an existing store.
+        engine: what computes the loss, see `open_engine`.
+        threads: how many threads it uses.
+        progress: called with "fetch", "convert" or "verify", the bytes done and the bytes in all.
+
+    Raises:
+        CheckpointError: see `fetch` and `convert`; or the target exists.
+        ConfigError: `name` or `weights` is none.
+        EngineError: huggingface_hub is not installed, or the engine cannot run.
+    """
+    name = full_name(name)
+    target = Path(name.split("/")[1] if output is None else output)
+    if weights is not None:
+        weights_dtype(weights)
+    if not overwrite and target.exists() and not (target.is_dir() and not any(target.iterdir())):
+        raise CheckpointError(
+            f"{target} exists already; choose another name, or overwrite it (--overwrite)"
+        )
+
+    def told(stage: str) -> Callable[[int, int], None] | None:
+        return None if progress is None else lambda done, total: progress(stage, done, total)
+
+    fetched = fetch(
+        name,
+        revision=revision,
+        reserve=lambda size: (target, int(size * LEAST.get(weights, 0.5))),
+        progress=told("fetch"),
+    )
+    manifest = convert(
+        fetched.directory,
+        target,
+        weights=weights or own_weights(open_source(fetched.directory)),
+        overwrite=overwrite,
+        progress=told("convert"),
+    )
+    verification = verify(target, engine=engine, threads=threads, progress=told("verify"))
+    return Pulled(fetched=fetched, target=target, manifest=manifest, verification=verification)
