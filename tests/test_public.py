@@ -9,8 +9,8 @@ import cpm_lm
 
 NAMES = """
 CapacityError CheckpointError ConfigError CpmError Engine EngineError GPTConfig Manifest Model
-NextToken RequestError Sample Session Tokenizer TokenizerError Vote convert keras_model load
-open_engine
+NextToken RequestError Sample Session Tokenizer TokenizerError Verification Vote convert keras_model load
+open_engine pull verify
 """.split()
 
 

@@ -25,7 +25,9 @@ from cpm_lm.errors import (
 )
 from cpm_lm.gpt.load import keras_model
 from cpm_lm.model import Model, NextToken, Sample, Vote, load
+from cpm_lm.pulling import pull
 from cpm_lm.tokenizer import Tokenizer
+from cpm_lm.verifying.verify import Verification, verify
 
 __all__ = [
     "CapacityError",
@@ -43,9 +45,12 @@ __all__ = [
     "Session",
     "Tokenizer",
     "TokenizerError",
+    "Verification",
     "Vote",
     "convert",
     "keras_model",
     "load",
     "open_engine",
+    "pull",
+    "verify",
 ]
