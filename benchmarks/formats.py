@@ -16,6 +16,7 @@ import argparse
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -121,9 +122,12 @@ def run(name: str, program: str, *words: str | Path, reads: Path, makes: Path | 
         environment = os.environ | {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "2"}
         start, peak = time.perf_counter(), 0
         process = subprocess.Popen(command, env=environment)
-        while process.poll() is None:
-            peak = max(peak, anonymous(process))
-            time.sleep(0.01)
+        try:
+            while process.poll() is None:
+                peak = max(peak, anonymous(process))
+                time.sleep(0.01)
+        finally:
+            process.kill()
         seconds = time.perf_counter() - start
         if process.returncode:
             raise SystemExit(f"{name} failed with exit code {process.returncode}")
@@ -166,6 +170,7 @@ def main() -> None:
     parser.add_argument("--directory", type=Path, help="where the files are made for a while")
     parser.add_argument("--only", choices=["f16", "f32"], help="one SavedModel instead of two")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that the files are deleted
     config, formats = shape(args.layers), [args.only] if args.only else ["f16", "f32"]
     git = ["git", "rev-parse", "--short", "HEAD"]
     commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
