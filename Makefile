@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help install demo test check docs bench bench-decode clean
+.PHONY: help install demo test check docs bench bench-decode bench-formats clean
 
 help:
 	@echo "make demo     安装并试用自带的小模型 / install, and try the model in the package"
@@ -12,6 +12,7 @@ help:
 	@echo "make docs     文档中的图和例子 / pictures and examples of the documentation"
 	@echo "make bench    与其他实现比速度 / speed beside other implementations"
 	@echo "make bench-decode  原生引擎与同类库比速度 / the native engine beside its peers"
+	@echo "make bench-formats 26 亿参数走一遍各格式 / 2.6 billion parameters through the formats"
 
 install: .venv/base
 
@@ -55,7 +56,7 @@ docs: .venv/test
 bench: .venv/bench
 	$(BIN)/python benchmarks/keras_decode.py
 
-# 5.2 GB of random weights through the formats; 26 GB of disk and 14 GB of memory, or ARGS="--layers 4".
+# 5.2 GB of random weights through the formats; 21 GB of disk and 14 GB of memory, or ARGS="--layers 4".
 bench-formats: .venv/test
 	$(BIN)/python benchmarks/formats.py $(ARGS)
 
