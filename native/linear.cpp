@@ -10,7 +10,7 @@
 namespace cpm::CPM_ISA {
 namespace {
 
-constexpr int64_t BLOCK = 256;
+constexpr int64_t BLOCK = 128;
 
 // Start `out` with what is added last: nothing else touches these numbers in between.
 void begin(const Weights& w, float* out, int64_t first, int64_t count, bool add) {
@@ -22,87 +22,96 @@ void begin(const Weights& w, float* out, int64_t first, int64_t count, bool add)
 
 // ---- few rows ----
 
-constexpr int64_t STRIPE = 2048;  // sums of a row's stripe and of its block: 16 kB
+constexpr int STREAM_ROWS = 8;           // more are computed faster in blocks
+constexpr int64_t SUMS = 8 * 1024;       // of the rows' stripes: what a first-level cache holds
+constexpr int64_t LONGEST = 10 * 1024;   // stripe of one row: long runs of memory matter more
 
-// sums[r] += x[r][k .. k+DEPTH] W[k .. k+DEPTH] along `count` outputs.
+// sums[r] += x[r][k .. k+DEPTH] W[k .. k+DEPTH] along one vector of outputs.
+template <class Load, int R, int DEPTH>
+CPM_INLINE void step(const float (&factor)[R][DEPTH], Load weights, float* sums, int64_t stripe) {
+    f32x8 weight[DEPTH];
+    for (int d = 0; d < DEPTH; ++d) weight[d] = weights(d);
+    for (int r = 0; r < R; ++r) {
+        f32x8 total = load(sums + r * stripe);
+        for (int d = 0; d < DEPTH; ++d) total = fma(splat(factor[r][d]), weight[d], total);
+        store(sums + r * stripe, total);
+    }
+}
+
 template <class E, int R, int DEPTH>
-CPM_INLINE void pass(const float* const* x, const typename E::type* w, int64_t stride,
-                     int64_t count, float* sums) {
-    f32x8 factor[R][DEPTH];
+CPM_INLINE void pass(const float* x, int64_t inputs, const typename E::type* w, int64_t stride,
+                     int64_t count, float* sums, int64_t stripe) {
+    constexpr int64_t LINE = 64 / sizeof(typename E::type);
+    float factor[R][DEPTH];
     for (int r = 0; r < R; ++r)
-        for (int d = 0; d < DEPTH; ++d) factor[r][d] = splat(x[r][d]);
+        for (int d = 0; d < DEPTH; ++d) factor[r][d] = x[r * inputs + d];
     int64_t o = 0;
-    for (; o + LANES <= count; o += LANES)
-        for (int r = 0; r < R; ++r) {
-            f32x8 total = load(sums + r * STRIPE + o);
-            for (int d = 0; d < DEPTH; ++d)
-                total = fma(factor[r][d], E::load(w + d * stride + o), total);
-            store(sums + r * STRIPE + o, total);
-        }
-    if (o < count)
-        for (int r = 0; r < R; ++r) {
-            f32x8 total = load(sums + r * STRIPE + o);
-            for (int d = 0; d < DEPTH; ++d)
-                total = fma(factor[r][d], load_first<E>(w + d * stride + o, count - o), total);
-            store(sums + r * STRIPE + o, total);
-        }
+    for (; o + LINE <= count; o += LINE) {
+        if constexpr (LINE == 32)  // 16 bits: widening leaves less room to look ahead
+            for (int d = 0; d < DEPTH; ++d) __builtin_prefetch(w + (DEPTH + d) * stride + o);
+        for (int64_t v = o; v < o + LINE; v += LANES)
+            step(factor, [&](int d) { return E::load(w + d * stride + v); }, sums + v, stripe);
+    }
+    for (; o < count; o += LANES) {
+        const int64_t n = count - o < LANES ? count - o : LANES;
+        step(factor, [&](int d) { return load_first<E>(w + d * stride + o, n); }, sums + o, stripe);
+    }
 }
 
 template <class E, int R>
 void stripe(const float* x, const Weights& w, int64_t first, int64_t count, float* out, bool add,
-            float* sums) {
+            float* sums, int64_t stride) {
     constexpr int DEPTH = R == 1 ? 8 : 4;
     const auto* values = static_cast<const typename E::type*>(w.values) + first;
     for (int r = 0; r < R; ++r) begin(w, out + r * w.outputs + first, first, count, add);
     for (int64_t start = 0; start < w.inputs; start += BLOCK) {
         const int64_t stop = start + BLOCK < w.inputs ? start + BLOCK : w.inputs;
-        std::memset(sums, 0, sizeof(float) * R * STRIPE);
+        std::memset(sums, 0, sizeof(float) * static_cast<size_t>(R * stride));
         int64_t k = start;
-        const float* at[R];
-        for (; k + DEPTH <= stop; k += DEPTH) {
-            for (int r = 0; r < R; ++r) at[r] = x + r * w.inputs + k;
-            pass<E, R, DEPTH>(at, values + k * w.outputs, w.outputs, count, sums);
-        }
-        for (; k < stop; ++k) {
-            for (int r = 0; r < R; ++r) at[r] = x + r * w.inputs + k;
-            pass<E, R, 1>(at, values + k * w.outputs, w.outputs, count, sums);
-        }
+        for (; k + DEPTH <= stop; k += DEPTH)
+            pass<E, R, DEPTH>(x + k, w.inputs, values + k * w.outputs, w.outputs, count, sums,
+                              stride);
+        for (; k < stop; ++k)
+            pass<E, R, 1>(x + k, w.inputs, values + k * w.outputs, w.outputs, count, sums, stride);
         for (int r = 0; r < R; ++r) {
             float* row = out + r * w.outputs + first;
-            for (int64_t o = 0; o < count; ++o) row[o] += sums[r * STRIPE + o];
+            for (int64_t o = 0; o < count; ++o) row[o] += sums[r * stride + o];
         }
     }
 }
 
 template <class E, int R>
 void stream(Pool& pool, const float* x, const Weights& w, float* out, bool add) {
-    const int64_t width = split(w.outputs, pool.threads(), STRIPE);
-    parallel(pool, ceiling(w.outputs, width), R * STRIPE, [&](int64_t task, float* sums) {
+    const int64_t width = split(w.outputs, pool.threads(), R == 1 ? LONGEST : SUMS / R);
+    parallel(pool, ceiling(w.outputs, width), R * width, [&](int64_t task, float* sums) {
         const int64_t first = task * width;
         const int64_t count = first + width < w.outputs ? width : w.outputs - first;
-        stripe<E, R>(x, w, first, count, out, add, sums);
+        stripe<E, R>(x, w, first, count, out, add, sums, width);
     });
 }
 
 // ---- many rows ----
 
 constexpr int64_t PANEL = 2 * LANES;  // outputs of a tile in registers
-constexpr int64_t PANELS = 4;         // of one task: 64 kB of widened weights
+constexpr int64_t PANELS = 16;        // of one task: 128 kB of widened weights
 
-// Widen W[k][first .. first+PANEL] for `depth` inputs; zeros beyond the last output.
+// Widen `count` outputs of W for `depth` inputs into panels of [BLOCK][PANEL], with zeros beyond
+// the last output. Row by row, as they lie in memory: each is on another page.
 template <class E>
 void pack(const typename E::type* w, int64_t stride, int64_t depth, int64_t count, float* to) {
-    if (count >= PANEL)
-        for (int64_t k = 0; k < depth; ++k, w += stride, to += PANEL) {
-            store(to, E::load(w));
-            store(to + LANES, E::load(w + LANES));
+    for (int64_t k = 0; k < depth; ++k, w += stride, to += PANEL) {
+        int64_t o = 0;
+        float* panel = to;
+        for (; o + PANEL <= count; o += PANEL, panel += BLOCK * PANEL) {
+            store(panel, E::load(w + o));
+            store(panel + LANES, E::load(w + o + LANES));
         }
-    else
-        for (int64_t k = 0; k < depth; ++k, w += stride, to += PANEL) {
-            const int64_t low = count < LANES ? count : LANES;
-            store(to, load_first<E>(w, low));
-            store(to + LANES, load_first<E>(w + low, count - low));
+        if (const int64_t rest = count - o; rest > 0) {
+            const int64_t low = rest < LANES ? rest : LANES;
+            store(panel, load_first<E>(w + o, low));
+            store(panel + LANES, load_first<E>(w + o + low, rest - low));
         }
+    }
 }
 
 // out[R][PANEL] += x[R][depth] panel[depth][PANEL], of which `count` outputs exist.
@@ -151,9 +160,7 @@ void blocks(Pool& pool, const float* x, int64_t rows, const Weights& w, float* o
             begin(w, out + r * w.outputs + first, first, last - first, add);
         for (int64_t start = 0; start < w.inputs; start += BLOCK) {
             const int64_t depth = start + BLOCK < w.inputs ? BLOCK : w.inputs - start;
-            for (int64_t o = first; o < last; o += PANEL)
-                pack<E>(values + start * w.outputs + o, w.outputs, depth, last - o,
-                        packed + (o - first) * BLOCK);
+            pack<E>(values + start * w.outputs + first, w.outputs, depth, last - first, packed);
             for (int64_t o = first; o < last; o += PANEL)
                 tiles<TILE_ROWS>(x + start, rows, w.inputs, depth, packed + (o - first) * BLOCK,
                                  out + o, w.outputs, last - o);
@@ -161,14 +168,13 @@ void blocks(Pool& pool, const float* x, int64_t rows, const Weights& w, float* o
     });
 }
 
-template <class E>
+template <class E, int R>
 void choose(Pool& pool, const float* x, int64_t rows, const Weights& w, float* out, bool add) {
-    switch (rows) {
-        case 1: return stream<E, 1>(pool, x, w, out, add);
-        case 2: return stream<E, 2>(pool, x, w, out, add);
-        case 3: return stream<E, 3>(pool, x, w, out, add);
-        default: return blocks<E>(pool, x, rows, w, out, add);
-    }
+    if (rows == R) return stream<E, R>(pool, x, w, out, add);
+    if constexpr (R < STREAM_ROWS)
+        choose<E, R + 1>(pool, x, rows, w, out, add);
+    else
+        blocks<E>(pool, x, rows, w, out, add);
 }
 
 }  // namespace
@@ -176,9 +182,9 @@ void choose(Pool& pool, const float* x, int64_t rows, const Weights& w, float* o
 void linear(Pool& pool, const float* x, int64_t rows, const Weights& w, float* out, bool add) {
     if (w.transposed) return linear_transposed(pool, x, rows, w, out, add);
     switch (w.element) {
-        case Element::f32: return choose<F32>(pool, x, rows, w, out, add);
-        case Element::f16: return choose<F16>(pool, x, rows, w, out, add);
-        case Element::bf16: return choose<BF16>(pool, x, rows, w, out, add);
+        case Element::f32: return choose<F32, 1>(pool, x, rows, w, out, add);
+        case Element::f16: return choose<F16, 1>(pool, x, rows, w, out, add);
+        case Element::bf16: return choose<BF16, 1>(pool, x, rows, w, out, add);
     }
 }
 

@@ -9,8 +9,9 @@
 namespace cpm::CPM_ISA {
 namespace {
 
-constexpr int64_t BLOCK = 1024;  // four outputs of it, widened, are 16 kB
+constexpr int64_t BLOCK = 1024;  // inputs: four outputs of them, widened, are 16 kB
 constexpr int OUTPUTS = 4;       // of a tile
+constexpr int ALONE = 8;         // of a tile of one row: as many streams from memory
 constexpr int ROWS = TILE_ROWS / 2;
 
 // out[r][o] += x[r] . w[o] over `depth` inputs.
@@ -51,12 +52,12 @@ void tiles(const float* x, int64_t rows, int64_t inputs, const typename E::type*
 }
 
 template <class E, int O>
-void some(const float* x, int64_t rows, const Weights& w, int64_t first, int64_t start,
-          int64_t depth, float* out, float* packed) {
+void several(const float* x, int64_t rows, const Weights& w, int64_t first, int64_t start,
+             int64_t depth, float* out, float* packed) {
     const auto* values = static_cast<const typename E::type*>(w.values) + first * w.inputs + start;
+    x += start, out += first;
     if (rows <= ROWS)
-        return tiles<E, ROWS, O>(x + start, rows, w.inputs, values, w.inputs, depth, out + first,
-                                 w.outputs);
+        return tiles<E, ROWS, O>(x, rows, w.inputs, values, w.inputs, depth, out, w.outputs);
     for (int o = 0; o < O; ++o) {
         const auto* from = values + o * w.inputs;
         float* to = packed + o * BLOCK;
@@ -64,7 +65,14 @@ void some(const float* x, int64_t rows, const Weights& w, int64_t first, int64_t
         for (; k + LANES <= depth; k += LANES) store(to + k, E::load(from + k));
         store_first(to + k, load_first<E>(from + k, depth - k), depth - k);
     }
-    tiles<F32, ROWS, O>(x + start, rows, w.inputs, packed, BLOCK, depth, out + first, w.outputs);
+    tiles<F32, ROWS, O>(x, rows, w.inputs, packed, BLOCK, depth, out, w.outputs);
+}
+
+template <class E, int O>
+void alone(const float* x, const Weights& w, int64_t first, int64_t start, int64_t depth,
+           float* out) {
+    const auto* values = static_cast<const typename E::type*>(w.values) + first * w.inputs + start;
+    tile<E, 1, O>(x + start, w.inputs, values, w.inputs, depth, out + first, w.outputs);
 }
 
 template <class E>
@@ -83,9 +91,12 @@ void dots(Pool& pool, const float* x, int64_t rows, const Weights& w, float* out
         for (int64_t start = 0; start < w.inputs; start += BLOCK) {
             const int64_t depth = start + BLOCK < w.inputs ? BLOCK : w.inputs - start;
             int64_t o = first;
+            if (rows == 1)
+                for (; o + ALONE <= last; o += ALONE)
+                    alone<E, ALONE>(x, w, o, start, depth, out);
             for (; o + OUTPUTS <= last; o += OUTPUTS)
-                some<E, OUTPUTS>(x, rows, w, o, start, depth, out, packed);
-            for (; o < last; ++o) some<E, 1>(x, rows, w, o, start, depth, out, packed);
+                several<E, OUTPUTS>(x, rows, w, o, start, depth, out, packed);
+            for (; o < last; ++o) several<E, 1>(x, rows, w, o, start, depth, out, packed);
         }
     });
 }

@@ -5,15 +5,18 @@
 namespace cpm::CPM_ISA {
 
 float read_all(Pool& pool, const float* data, int64_t count) {
-    constexpr int64_t TASK = int64_t{1} << 18;  // a megabyte
+    constexpr int64_t TASK = int64_t{1} << 18;  // a megabyte, read at eight places at a time
     constexpr int STREAMS = 8;
     float total = 0.0f;
     parallel(pool, count / TASK, 0, [&](int64_t task, float*) {
         const float* const from = data + task * TASK;
         f32x8 sums[STREAMS];
         for (auto& s : sums) s = zero();
-        for (int64_t i = 0; i < TASK; i += STREAMS * LANES)
-            for (int s = 0; s < STREAMS; ++s) sums[s] += load(from + i + s * LANES);
+        for (int64_t i = 0; i < TASK / STREAMS; i += 2 * LANES)
+            for (int s = 0; s < STREAMS; ++s) {
+                sums[s] += load(from + s * (TASK / STREAMS) + i);
+                sums[s] += load(from + s * (TASK / STREAMS) + i + LANES);
+            }
         for (int s = 1; s < STREAMS; ++s) sums[0] += sums[s];
         const float part = sum(sums[0]);
         if (part != 0.0f) __atomic_store(&total, &part, __ATOMIC_RELAXED);
@@ -29,7 +32,6 @@ double multiply_add(Pool& pool, float* sink) {
         for (int c = 0; c < CHAINS; ++c) sums[c] = splat(static_cast<float>(c));
         f32x8 a = splat(0.999999f), b = splat(1e-6f);
         for (int64_t i = 0; i < STEPS; ++i) {
-            asm volatile("" ::: "memory");  // every step is done
             for (int c = 0; c < CHAINS; ++c) sums[c] = fma(sums[c], a, b);
         }
         for (int c = 1; c < CHAINS; ++c) sums[0] += sums[c];
