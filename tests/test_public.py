@@ -9,7 +9,8 @@ import cpm_lm
 
 NAMES = """
 CapacityError CheckpointError ConfigError CpmError Engine EngineError GPTConfig Manifest Model
-NextToken RequestError Sample Session Tokenizer TokenizerError Verification Vote convert keras_model load
+NextToken RequestError Sample Session Tokenizer TokenizerError Verification Vote convert
+export keras_model load
 open_engine pull verify
 """.split()
 

@@ -23,6 +23,7 @@ from cpm_lm.errors import (
     RequestError,
     TokenizerError,
 )
+from cpm_lm.gpt.export import export
 from cpm_lm.gpt.load import keras_model
 from cpm_lm.model import Model, NextToken, Sample, Vote, load
 from cpm_lm.pulling import pull
@@ -48,6 +49,7 @@ __all__ = [
     "Verification",
     "Vote",
     "convert",
+    "export",
     "keras_model",
     "load",
     "open_engine",
