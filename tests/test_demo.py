@@ -15,9 +15,9 @@ RESULTS = Path(__file__).parent.parent / "recipes" / "demo" / "results"
 LIMIT = 15_000_000
 
 
-@pytest.fixture(scope="module")
-def model():
-    return cpm_lm.load(engine="reference")
+@pytest.fixture(scope="module", params=["native", "reference"])
+def model(request):
+    return cpm_lm.load(engine=request.param)
 
 
 def test_the_package_carries_less_than_its_limit():

@@ -44,12 +44,13 @@ def test_convert_inspect_sample(shared_data: Path, tmp_path: Path) -> None:
     sample = ["sample", PROMPT, "-m", tmp_path / "cpm", "--max-tokens", 8, "-n", 3, "--seed", 1]
     greedy = {
         engine: cpm(*sample, "--temperature", 0, "--engine", engine)
-        for engine in ("reference", ENGINE)
+        for engine in ("reference", "native", ENGINE)
     }
     assert greedy[ENGINE]["engine"] == ENGINE
     texts = [[s["text"] for s in result["samples"]] for result in greedy.values()]
-    assert texts[0] == texts[1]
+    assert texts[0] == texts[1] == texts[2]
     assert len(set(texts[0])) == 1
     drawn = [cpm(*sample, "--engine", engine)["samples"] for engine in greedy]
-    assert [s["token_ids"] for s in drawn[0]] == [s["token_ids"] for s in drawn[1]]
+    ids = [[s["token_ids"] for s in samples] for samples in drawn]
+    assert ids[0] == ids[1] == ids[2]
     assert len({s["text"] for s in drawn[0]}) == 3
