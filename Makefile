@@ -3,11 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help install demo test check docs bench bench-decode bench-formats clean
+.PHONY: help install demo test fuzz check docs bench bench-decode bench-formats clean
 
 help:
 	@echo "make demo     安装并试用自带的小模型 / install, and try the model in the package"
 	@echo "make test     全部测试 / all tests, on TensorFlow and on JAX"
+	@echo "make fuzz     十分钟里不断读损坏的文件 / read damaged files for ten minutes"
 	@echo "make check    格式、类型、导入方向 / format, types, direction of imports"
 	@echo "make docs     文档中的图和例子 / pictures and examples of the documentation"
 	@echo "make bench    与其他实现比速度 / speed beside other implementations"
@@ -43,6 +44,9 @@ demo: .venv/base
 test: .venv/test
 	CPM_TEST_ENGINE=tensorflow $(BIN)/python -m pytest
 	CPM_TEST_ENGINE=jax $(BIN)/python -m pytest -m keras
+
+fuzz: .venv/test
+	$(BIN)/python tests/fuzzing.py
 
 check: .venv/check
 	$(BIN)/ruff format --check .

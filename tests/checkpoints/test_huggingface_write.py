@@ -219,3 +219,14 @@ def test_stop_strings_are_normalised(converted: Path) -> None:
     assert cut.text == whole[: whole.index(letter)]
     with pytest.raises(RequestError, match="can never appear"):
         model.sample("今天", stop="\n")  # no piece is a line end
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_through_megatrons_shards_not_a_bit_changes(
+    tmp_path: Path, chinese_gpt2: Path, converted: Path, ranks: int
+) -> None:
+    convert(chinese_gpt2, tmp_path / "shards", to="megatron", ranks=ranks)
+    manifest = convert(tmp_path / "shards", tmp_path / "again", heads=4)
+    assert manifest.ranks == ranks
+    for name in ("model.safetensors", "config.json", "vocab.txt"):
+        assert (tmp_path / "again" / name).read_bytes() == (converted / name).read_bytes()

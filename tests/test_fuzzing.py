@@ -1,0 +1,22 @@
+"""Damaged files of every kind give a model or one of our errors: a moment of it; `make fuzz` more.
+
+In a process of its own, because a library that crashes would take the tests with it.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+TESTS = Path(__file__).parent
+
+
+def test_a_moment_of_fuzzing(tmp_path: Path) -> None:
+    command = [sys.executable, TESTS / "fuzzing.py", "--seconds", "0.3", "--keep", tmp_path]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr[-2000:]
+    counts = [int(n) for n in re.findall(r"(\d+) files", found.stdout)]
+    assert len(counts) == 10
+    assert min(counts) > 3
