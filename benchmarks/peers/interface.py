@@ -16,6 +16,8 @@ __all__ = ["SHORT", "Contender", "Stepping", "prompt"]
 
 SHORT = 8
 """Tokens of context before a step is timed."""
+PATIENCE = 2.0
+"""Seconds after which a turn takes no more steps, if it has two."""
 
 
 def prompt(tokens: int, vocab_size: int) -> np.ndarray:
@@ -35,7 +37,10 @@ class Contender(abc.ABC):
 
     @abc.abstractmethod
     def decode(self, steps: int) -> float:
-        """Return the median seconds of a token after a short prompt, one text."""
+        """Return the median seconds of a token after a short prompt, one text.
+
+        Slow libraries may take fewer steps.
+        """
 
     @abc.abstractmethod
     def prefill(self, tokens: int = PREFILL) -> float:
@@ -81,4 +86,6 @@ class Stepping(Contender):
             start = time.perf_counter()
             self.step(tokens)
             taken.append(time.perf_counter() - start)
+            if len(taken) > 1 and sum(taken) > PATIENCE:
+                break
         return statistics.median(taken)

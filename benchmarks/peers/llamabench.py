@@ -24,6 +24,7 @@ class LlamaBench(Contender):
     def __init__(self, files: Files, form: str, threads: int) -> None:
         self.program = Path(os.environ["LLAMA_CPP_LIB_PATH"]) / "llama-bench"
         self.path, self.threads = gguf(files, form), threads
+        self.seconds: dict[int, float] = {}
         self.vocab_size = files.config.vocab_size
         self.about = About(
             version=f"llama-bench, {form}",
@@ -36,16 +37,20 @@ class LlamaBench(Contender):
         return {}
 
     def decode(self, steps: int) -> float:
-        return self.run(0, steps) / steps
+        """Measure the prompt as well: the program takes its time to start."""
+        self.seconds[PREFILL], seconds = self.run(PREFILL, steps)
+        return seconds / steps
 
     def prefill(self, tokens: int = PREFILL) -> float:
-        return self.run(tokens, 0)
+        if tokens in self.seconds:
+            return self.seconds.pop(tokens)
+        return self.run(tokens, 1)[0]
 
     def rows(self, count: int, steps: int) -> float:
         raise NotImplementedError(f"llama-bench has no batches of {count} texts, {steps} steps")
 
-    def run(self, prompt: int, generated: int) -> float:
-        """Return the seconds of one repetition after its own warm-up."""
+    def run(self, prompt: int, generated: int) -> tuple[float, float]:
+        """Return the seconds of a prompt and of generating, each after the program's warm-up."""
         options = {"-m": self.path, "-p": prompt, "-n": generated, "-t": self.threads}
         command = [self.program, *(word for pair in options.items() for word in pair)]
         done = subprocess.run(
@@ -54,7 +59,8 @@ class LlamaBench(Contender):
             text=True,
             check=True,
         )
-        return float(json.loads(done.stdout)[0]["avg_ns"]) / 1e9
+        read, wrote = json.loads(done.stdout)
+        return read["avg_ns"] / 1e9, wrote["avg_ns"] / 1e9
 
 
 def open_contender(files: Files, form: str, threads: int) -> LlamaBench:
