@@ -14,7 +14,7 @@ from make_shards import write_shards
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.checkpoints.source import open_source
 from cpm_lm.checkpoints.store import Store
-from cpm_lm.errors import CheckpointError, ConfigError
+from cpm_lm.errors import CapacityError, CheckpointError, ConfigError
 from cpm_lm.model import DEMO
 from cpm_lm.verifying.comparing import compare, fixed_ids
 from cpm_lm.verifying.opening import own_weights
@@ -194,6 +194,16 @@ def test_heads_come_from_the_model_that_says_them(forms: dict[str, Path]) -> Non
     assert checked(forms["store"], against=forms["tiny-mp2"]).problems == []
     with pytest.raises(ConfigError, match="how many attention heads"):
         checked(forms["tiny-mp2"], against=forms["tiny-mp4"])
+
+
+def test_a_small_disk_is_no_fault_of_the_model(
+    forms: dict[str, Path], scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000}))
+    with pytest.raises(CapacityError, match=r"1,000 free: .* set TMPDIR") as caught:
+        checked(forms["tiny-mp2"], against=forms["tiny-mp1"], heads=4, loss=False)
+    assert f"the disk of {scratch}" in str(caught.value)
+    assert not list(scratch.iterdir())
 
 
 def test_another_model_differs_and_it_is_told_where(

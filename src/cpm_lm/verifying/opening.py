@@ -5,6 +5,7 @@ Knows the converter and the engines; does not know what is measured.
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +14,11 @@ from pathlib import Path
 
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.checkpoints.source import Source
-from cpm_lm.checkpoints.tensors import WEIGHTS
+from cpm_lm.checkpoints.tensors import DTYPES, WEIGHTS
 from cpm_lm.config import GPTConfig
 from cpm_lm.engines.base import Engine
 from cpm_lm.engines.select import open_engine
+from cpm_lm.errors import CapacityError
 
 __all__ = ["How", "own_weights", "running"]
 
@@ -48,7 +50,8 @@ def running(path: Path, source: Source, how: How) -> Iterator[Engine]:
     is deleted afterwards; the environment variable TMPDIR says on which disk.
 
     Raises:
-        CheckpointError: the checkpoint is damaged, or the disk is full.
+        CheckpointError: the checkpoint is damaged.
+        CapacityError: the disk of the temporary directory is too small.
         ConfigError: the number of heads is not known.
         EngineError: the engine is unknown, not installed, or cannot run in this process.
     """
@@ -57,6 +60,7 @@ def running(path: Path, source: Source, how: How) -> Iterator[Engine]:
         return
     unsaid = source.config is None
     with tempfile.TemporaryDirectory(prefix="cpm-verify-", ignore_cleanup_errors=True) as scratch:
+        _check_space(Path(scratch), source)
         store = Path(scratch) / "store"
         convert(
             path,
@@ -66,3 +70,13 @@ def running(path: Path, source: Source, how: How) -> Iterator[Engine]:
             heads=how.heads if unsaid else None,
         )
         yield open_engine(store, engine=how.engine, threads=how.threads)
+
+
+def _check_space(scratch: Path, source: Source) -> None:
+    needed = source.parameters * DTYPES[WEIGHTS[own_weights(source)]].itemsize
+    if (free := shutil.disk_usage(scratch).free) < needed:
+        raise CapacityError(
+            f"running {source.directory} needs it converted for the while, {needed:,} bytes; the "
+            f"disk of {scratch.parent} has {free:,} free: make room, set TMPDIR to a directory on "
+            "a larger disk, or convert it yourself and verify the result"
+        )

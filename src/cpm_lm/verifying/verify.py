@@ -102,6 +102,7 @@ def verify(
 
     Raises:
         CheckpointError: nothing readable is at `path` or at `against`.
+        CapacityError: the disk of the temporary directory is too small.
         ConfigError: the two cannot be compared, the heads are not known, or a tolerance is needed.
         EngineError: the engine is unknown, not installed, or cannot run in this process.
     """
