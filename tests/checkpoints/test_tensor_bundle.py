@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -108,6 +107,8 @@ def test_keys_that_share_their_beginning_cannot_fill_the_memory(tmp_path: Path) 
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
+    import tensorflow as tf  # slow to load, and only needed here
+
     folder = tmp_path_factory.mktemp("real")
     names = [f"layer/{i}/.ATTRIBUTES/VARIABLE_VALUE" for i in range(40)]
     tf.raw_ops.SaveV2(

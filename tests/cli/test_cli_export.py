@@ -1,9 +1,6 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
-
-os.environ["KERAS_BACKEND"] = "tensorflow"
 
 from running import Run
 

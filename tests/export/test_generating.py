@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
-
-os.environ["KERAS_BACKEND"] = "tensorflow"
 
 import numpy as np
 import pytest
