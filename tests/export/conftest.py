@@ -1,4 +1,4 @@
-"""An exported model is TensorFlow's: the suite of another backend cannot even import these tests."""
+"""An exported model is TensorFlow's: on another backend these tests cannot even be imported."""
 
 from __future__ import annotations
 

@@ -123,7 +123,6 @@ def _write_saved_model(
     model = GPT(store.config, initial="zeros", dtype=policy, name="gpt")
     fill(model, store)
     module, signatures = generator(model, ends, extra=extra, short=short)
-    tf.get_logger().setLevel("ERROR")  # it tells where assets are, of which there are none
     try:
         tf.saved_model.save(module, str(work), signatures=signatures)
     except tf.errors.OpError as error:
