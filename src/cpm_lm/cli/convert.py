@@ -78,7 +78,11 @@ def command(
 ) -> None:
     """把 SOURCE 处的检查点转换为 TARGET 目录。
 
-    Convert the checkpoint at SOURCE, of any number of ranks, into the directory TARGET.
+    SOURCE 可以是 Megatron 的检查点（任何份数）、Hugging Face 的 GPT-2 目录、
+    TensorFlow 的 SavedModel，或已转换的目录。
+
+    Convert the checkpoint at SOURCE into the directory TARGET: Megatron's of any number of ranks,
+    a GPT-2 directory of Hugging Face's, a TensorFlow SavedModel, or a converted model.
     """
     from cpm_lm.checkpoints.convert import convert
 
