@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -77,6 +78,12 @@ def test_a_short_context_takes_what_fits() -> None:
     assert sanity(FakeEngine(hashed(V), V, n_positions=1), tokenizer()) is None
 
 
+def test_a_vocabulary_of_another_language_is_told() -> None:
+    found = Sanity(tokens=224, loss=1.0, shuffled=2.0, uniform=5.0, unknown=112)
+    assert "does not have 112 of 224 pieces" in str(found.problem)
+    assert dataclasses.replace(found, unknown=44).problem is None
+
+
 def test_the_small_model_has_learnt_chinese() -> None:
     store = Store.open(DEMO)
     engine = ReferenceEngine(store.config, {name: store.float32(name) for name in store.names})
@@ -84,4 +91,5 @@ def test_the_small_model_has_learnt_chinese() -> None:
     assert found is not None
     assert found.problem is None
     assert found.loss < 5 < 7 < found.shuffled
+    assert found.unknown < 5
     assert chain_logits(engine, [5, 6, 7]).shape == (3, store.config.vocab_size)

@@ -32,6 +32,10 @@ NEAR = 0.9
 """A loss of this share of ln V or more is that of a model that has learnt nothing."""
 
 
+MOST_UNKNOWN = 0.2
+"""The small model's vocabulary lacks 1% of the text; one of Chinese lacks no fifth."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sanity:
     """What a model makes of the fixed text; losses in nats per token."""
@@ -44,6 +48,8 @@ class Sanity:
     """On the same tokens in a fixed other order: more than `loss`, if order means anything."""
     uniform: float
     """ln V, the loss of a model that finds every piece equally likely."""
+    unknown: int
+    """How many of the tokens stand for what the vocabulary does not have."""
 
     @property
     def problem(self) -> str | None:
@@ -53,6 +59,11 @@ class Sanity:
                 f"the model looks untrained: its loss on plain Chinese prose is {self.loss:.2f} "
                 f"nats a token, and knowing nothing gives ln V = {self.uniform:.2f}. The weights "
                 "are random or wrongly joined, or the vocabulary is another model's"
+            )
+        if self.unknown > MOST_UNKNOWN * self.tokens:
+            return (
+                f"the vocabulary does not have {self.unknown} of {self.tokens} pieces of plain "
+                "Chinese prose; it is damaged, or of another language"
             )
         if self.loss >= self.shuffled:
             return (
@@ -84,6 +95,7 @@ def sanity(engine: Engine, tokenizer: Tokenizer) -> Sanity | None:
         loss=_loss(engine, prefix + ids, count),
         shuffled=_loss(engine, prefix + shuffled, count),
         uniform=math.log(engine.config.vocab_size),
+        unknown=tokenizer.unknown_count(ids),
     )
 
 
