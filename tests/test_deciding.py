@@ -85,7 +85,10 @@ def truth(asked: Model, longest: int, reader: Reader, top_p: float = 1.0) -> dic
     return masses
 
 
-@pytest.mark.parametrize(("answer", "reader"), [(None, whole), ("[0-9]+", first_number_of_all)])
+@pytest.mark.parametrize(
+    ("answer", "reader"),
+    [(None, whole), ("[0-9]+", first_number), ("[0-9]+(?![0-9])", first_number_of_all)],
+)
 @pytest.mark.parametrize("top_p", [1.0, 0.8])
 def test_all_methods_find_the_distribution_of_brute_force(
     answer: str | None, reader: Reader, top_p: float

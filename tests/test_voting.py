@@ -4,6 +4,8 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cpm_lm.errors import RequestError
 from cpm_lm.voting import Answers, normalised, posterior_lead, read_aliases, tally, wilson
@@ -54,12 +56,48 @@ def test_what_is_decided_early_is_what_the_end_says(whole: str) -> None:
         assert early in (None, number.of(whole, finished=True))
 
 
-def test_other_patterns_wait_for_the_end() -> None:
-    rule = Answers(pattern=r"是(.+)的")
-    assert rule.of("是红的,是蓝的", finished=False) is None
-    assert rule.of("是红的,是蓝的", finished=True) == "红的,是蓝"
-    assert Answers(pattern=r"是(.+?)的").of("是红的,是蓝的", finished=True) == "红"
-    assert Answers(pattern="a(b)?").of("a", finished=True) == ""
+PATTERNS = (
+    r"是(.+)的",
+    r"^.",
+    r"a.*b|a",
+    r"(\d+)x|(\d)",
+    r"[^,]*",
+    r"5$",
+    r"5(?!00)",
+    r"(?<=a)\d",
+    r"\d+\b",
+    r"(红|蓝色|蓝)",
+    r"(?i)A?b{2,3}",
+    r"(a)|(?:5|50)0?",
+    r"x*",
+)
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+@given(
+    text=st.text("ab50x,蓝色红是的 \n", max_size=8), more=st.text("ab50x,蓝色红是的 \n", max_size=5)
+)
+def test_an_answer_given_early_is_the_one_at_the_end(pattern: str, text: str, more: str) -> None:
+    rule = Answers(pattern=pattern)
+    early = rule.of(text, finished=False)
+    assert early in (None, rule.of(text + more, finished=True))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "so_far"),
+    [
+        (r"是(.+)的", "是红的,是蓝的", None),  # the dot may yet reach further
+        (r"是([^,]+),", "是红的,是", "红的"),
+        (r"^.", "蓝", "蓝"),
+        (r"红|蓝色|蓝", "蓝", None),
+        (r"红|蓝色|蓝", "蓝天", "蓝"),
+        (r"5$", "5\n", None),
+    ],
+)
+def test_a_pattern_is_decided_once_no_more_text_could_change_it(
+    pattern: str, text: str, so_far: str | None
+) -> None:
+    assert Answers(pattern=pattern).of(text, finished=False) == so_far
 
 
 @pytest.mark.parametrize("pattern", ["(", "[", "*a", "(?P<x>a)(?P<x>b)"])

@@ -24,8 +24,7 @@ __all__ = ["Answers", "Tallied", "normalised", "posterior_lead", "read_aliases",
 END_MARKS = ".,;:!?。、…·~ \t\n"
 """What is not part of an answer at its end, after NFKC has made full-width marks half-width."""
 NUMBER = r"[-+]?[0-9]+(?:\.[0-9]+)?"
-"""What `number` extracts; `5.` may still become 5.3, so that it is not certain yet."""
-NUMBER_CERTAIN = re.compile(rf"{NUMBER}(?=[^0-9.]|\.[^0-9])")
+"""What `number` extracts."""
 
 LONGEST = 200
 """Characters of a text that a pattern looks at, so that its time is bounded."""
@@ -64,17 +63,15 @@ class Answers:
 
         Args:
             text: the text so far.
-            finished: whether it is all. A number is certain as soon as what follows cannot
-                belong to it; another pattern's match may change with every character to come.
+            finished: whether it is all. Before, an answer is certain as soon as no more text
+                could change the pattern's first match: `5` may still become 57, `5,` is 5.
         """
         if self.pattern is None:
             return self._named(text) if finished else None
         plain = unicodedata.normalize("NFKC", text)[:LONGEST]
         found = re.search(self._expression, plain)
-        if found and not (finished or len(plain) == LONGEST):
-            certain = NUMBER_CERTAIN.match(plain, found.start())
-            found = certain if self.pattern == "number" else None
-        if not found:
+        settled = finished or len(plain) == LONGEST
+        if not found or not (settled or _certain(self._expression, plain, found.start())):
             return None
         return self._named(found.group(1 if found.re.groups else 0) or "")
 
@@ -180,6 +177,29 @@ def _check(pattern: str) -> None:
             f"the answer's pattern {pattern!r} could take very long; use at most three open "
             "repeats (* + {n,}), with neither repeats nor alternatives inside them"
         )
+
+
+def _certain(pattern: str, text: str, start: int) -> bool:
+    """Say whether a pattern's first match, at `start`, stays the same whatever text follows.
+
+    It does where no way of matching, here or further left, asks for a character beyond the end:
+    made to fail after each way, the pattern tries them all. What looks around may ask without
+    telling, and is not certain before the end.
+    """
+    if _looks_around(importlib.import_module("re._parser").parse(pattern)):
+        return False
+    # Imported here: only votes with a pattern need it.
+    tried = importlib.import_module("regex").compile(f"(?:{pattern})(*FAIL)")
+    return not any(tried.match(text, at, partial=True) for at in range(start + 1))
+
+
+def _looks_around(node: Any) -> bool:
+    """Say whether a parsed pattern has a lookahead, a lookbehind, an end or a word's edge."""
+    name = str(node[0]) if isinstance(node, tuple) and node else ""
+    if name.startswith("ASSERT") or (name == "AT" and "BEGINNING" not in str(node[1])):
+        return True
+    parts = node if isinstance(node, list | tuple) or hasattr(node, "data") else ()
+    return any(_looks_around(part) for part in parts)
 
 
 def _ways(node: Any, *, repeated: bool) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,10 +71,24 @@ def font_for(text: str) -> str:
     Raises:
         RequestError: there is none, and the picture would show empty boxes.
     """
+    wanted = {ord(c) for c in text if not c.isspace()}
+    if (name := _having(wanted)) is None:
+        _look_again()
+        name = _having(wanted)
+    if name is None:
+        raise RequestError(
+            f"no installed font has all characters of the answers, {chr(max(wanted))!r} among "
+            "them; install a Chinese font, such as Noto Sans CJK (Debian: apt install "
+            "fonts-noto-cjk)"
+        )
+    return name
+
+
+def _having(wanted: set[int]) -> str | None:
+    """Return the first known font with all these characters, those that suit Chinese first."""
     from matplotlib import font_manager
     from matplotlib.ft2font import FT2Font
 
-    wanted = {ord(c) for c in text if not c.isspace()}
     default = font_manager.FontProperties(family="DejaVu Sans").get_name()
     fonts = font_manager.fontManager.ttflist
     for font in sorted(fonts, key=lambda font: (font.name != default, not _is_cjk(font.name))):
@@ -84,10 +99,17 @@ def font_for(text: str) -> str:
                 continue
             if wanted <= has.keys():
                 return str(font.name)
-    raise RequestError(
-        f"no installed font has all characters of the answers, {chr(max(wanted))!r} among them; "
-        "install a Chinese font, such as Noto Sans CJK (Debian: apt install fonts-noto-cjk)"
-    )
+    return None
+
+
+def _look_again() -> None:
+    """Find fonts installed since matplotlib wrote the list that it keeps between runs."""
+    from matplotlib import font_manager
+
+    known = {font.fname for font in font_manager.fontManager.ttflist}
+    for path in set(font_manager.findSystemFonts()) - known:
+        with suppress(OSError, RuntimeError):
+            font_manager.fontManager.addfont(path)
 
 
 def _is_cjk(name: str) -> bool:
