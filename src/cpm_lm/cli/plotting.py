@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ def plot(vote: Vote, prompt: str, path: Path) -> None:
     shown = vote.tally[:ANSWERS]
     if not shown:
         raise RequestError("no text gave an answer, so there is nothing to draw")
+    # A font without the very weight asked for is drawn in the one it has, and that is fine.
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     names = [shortened(visible(row.answer), 30) or '""' for row in shown]
     title = shortened(visible(prompt.rstrip("\n").rpartition("\n")[2]), 60)
     # Text of prompts and answers is never mathematics, whatever dollars it holds.
