@@ -123,7 +123,7 @@ CPM_INLINE void store_f16(uint16_t* at, f32x8 x) {
 #endif
 }
 
-// Return e to the x within two units in the last place; 0 below -87, e^88 above 88.
+// Return e to the x within two units in the last place; 0 below -87, infinity above 88.
 // The usual reduction to |r| <= ln 2 / 2, ln 2 in two parts, and the series' minimax form.
 CPM_INLINE f32x8 exponential(f32x8 x) {
     const f32x8 low = splat(-87.0f), high = splat(88.0f);
@@ -142,7 +142,7 @@ CPM_INLINE f32x8 exponential(f32x8 x) {
     p = fma(p, r * r, r) + splat(1.0f);
     const i32x8 exponent = (i32x8)shifted << 23;  // the low bits of `shifted` are the number
     const f32x8 result = (f32x8)((i32x8)p + exponent);
-    return x < low ? zero() : result;
+    return x < low ? zero() : (x > high ? splat(__builtin_inff()) : result);
 }
 
 }  // namespace cpm::CPM_ISA

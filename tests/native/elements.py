@@ -1,0 +1,42 @@
+"""Random matrices in every element type, with the float64 numbers that they stand for."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cpm_lm import _native as native
+
+ELEMENTS = ("f32", "f16", "bf16")
+
+
+def stored(values: np.ndarray, element: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return `values` as the kernels take them, and the exact numbers that are then stored."""
+    if element == "f32":
+        kept = values.astype(np.float32)
+        return kept, kept.astype(np.float64)
+    if element == "f16":
+        kept = values.astype(np.float16)
+        return kept, kept.astype(np.float64)
+    bits = (values.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
+    return bits, (bits.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+
+
+def matrix(
+    rng: np.random.Generator, inputs: int, outputs: int, element: str, transposed: bool
+) -> tuple[native.Matrix, np.ndarray, np.ndarray]:
+    """Return a random matrix with a bias, its exact numbers as [K, O], and the bias."""
+    shape = (outputs, inputs) if transposed else (inputs, outputs)
+    kept, exact = stored(rng.standard_normal(shape), element)
+    bias = rng.standard_normal(outputs).astype(np.float32)
+    made = native.Matrix(kept, element, transposed=transposed, bias=bias)
+    return made, exact.T if transposed else exact, bias
+
+
+def misaligned(values: np.ndarray) -> np.ndarray:
+    """Return a copy that begins one element after a multiple of 64 bytes."""
+    size = values.dtype.itemsize
+    room = np.zeros(values.nbytes + 128, np.uint8)
+    start = -room.ctypes.data % 64 + size
+    copy = room[start : start + values.nbytes].view(values.dtype).reshape(values.shape)
+    copy[...] = values
+    return copy
