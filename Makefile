@@ -3,11 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help install demo test fuzz check docs bench bench-decode bench-formats clean
+.PHONY: help install demo test sanitize fuzz check docs bench bench-decode bench-formats clean
 
 help:
 	@echo "make demo     安装并试用自带的小模型 / install, and try the model in the package"
 	@echo "make test     全部测试 / all tests, on TensorFlow and on JAX"
+	@echo "make sanitize 内核在各种检查器下的测试 / the kernels' tests under sanitizers"
 	@echo "make fuzz     十分钟里不断读损坏的文件 / read damaged files for ten minutes"
 	@echo "make check    格式、类型、导入方向 / format, types, direction of imports"
 	@echo "make docs     文档中的图和例子 / pictures and examples of the documentation"
@@ -23,7 +24,7 @@ install: .venv/base
 	$(PIP) install "pip>=25.1"
 	touch $@
 
-.venv/base: .venv/python pyproject.toml
+.venv/base: .venv/python pyproject.toml CMakeLists.txt $(wildcard native/*)
 	$(PIP) install --editable .
 	touch $@
 
@@ -44,6 +45,32 @@ demo: .venv/base
 test: .venv/test
 	CPM_TEST_ENGINE=tensorflow $(BIN)/python -m pytest
 	CPM_TEST_ENGINE=jax $(BIN)/python -m pytest -m keras
+
+# Python itself is not instrumented, so the sanitizers' libraries are loaded before it, and its own
+# leaks are none of our business. ThreadSanitizer wants fixed addresses (setarch -R).
+UNDER_ASAN = ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \
+	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)"
+UNDER_TSAN = TSAN_OPTIONS=halt_on_error=1 setarch -R env \
+	LD_PRELOAD="$$($(CXX) -print-file-name=libtsan.so)"
+
+sanitize: build/sanitize-address build/sanitize-thread
+	CPM_NATIVE=$(CURDIR)/$</_native.so $(UNDER_ASAN) $(BIN)/python -m pytest tests/native
+	CPM_NATIVE=$(CURDIR)/build/sanitize-thread/_native.so $(UNDER_TSAN) \
+		$(BIN)/python -m pytest tests/native/test_pool.py
+
+build/sanitize-address: SANITIZERS = address,undefined
+build/sanitize-thread: SANITIZERS = thread
+build/sanitize-%: .venv/sanitize CMakeLists.txt $(wildcard native/*)
+	mkdir -p build
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -S . -B $@ -G Ninja -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python \
+		-DCMAKE_BUILD_TYPE=Release -DCPM_STRICT=ON -DCPM_SANITIZE=$(SANITIZERS) >$@.log
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --build $@ >>$@.log
+	cp $@/_native.*.so $@/_native.so
+	touch $@
+
+.venv/sanitize: .venv/base
+	$(PIP) install --group sanitize
+	touch $@
 
 fuzz: .venv/test
 	$(BIN)/python tests/fuzzing.py
