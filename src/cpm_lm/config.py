@@ -30,7 +30,8 @@ INERT_KEYS = frozenset(
     "_name_or_path architectures attn_pdrop attention_dropout_prob attention_probs_dropout_prob "
     "bos_token_id dtype embd_pdrop embedding_dropout_prob eos_token_id gradient_checkpointing "
     "hidden_dropout_prob initializer_range make_vocab_size_divisible_by model_type n_special "
-    "output_dropout_prob pad_token_id predict_special_tokens resid_pdrop summary_activation "
+    "output_dropout_prob pad_token_id predict_special_tokens quantization resid_pdrop "
+    "summary_activation "
     "summary_first_dropout summary_proj_to_labels summary_type summary_use_proj "
     "task_specific_params tie_word_embeddings tokenizer_class torch_dtype transformers_version "
     "use_cache".split()

@@ -261,7 +261,7 @@ def test_a_configuration_that_does_not_fit(tmp_path: Path) -> None:
 
 
 def test_an_unknown_number_format(tmp_path: Path) -> None:
-    refused(write_shards(tmp_path / "in"), ConfigError, "q8", "f32, f16, bf16", weights="q8")
+    refused(write_shards(tmp_path / "in"), ConfigError, "q5", "f32, f16, bf16, q8, q4", weights="q5")
 
 
 @pytest.mark.parametrize("more", [-1, 1])

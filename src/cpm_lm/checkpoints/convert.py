@@ -16,12 +16,12 @@ from cpm_lm.checkpoints.heads import known_heads
 from cpm_lm.checkpoints.manifest import MANIFEST, Manifest, digest, tool_version
 from cpm_lm.checkpoints.mapping import Dims
 from cpm_lm.checkpoints.megatron_writer import LAYOUTS
+from cpm_lm.checkpoints.packing import stored_bytes
 from cpm_lm.checkpoints.published_configs import oddities, special_ids
 from cpm_lm.checkpoints.source import Source, open_source
 from cpm_lm.checkpoints.splitting import check_ranks
 from cpm_lm.checkpoints.staging import staged
 from cpm_lm.checkpoints.store import read_config
-from cpm_lm.checkpoints.tensors import DTYPES, weights_dtype
 from cpm_lm.checkpoints.writers import Form, Work, form_called
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError, ConfigError, TokenizerError
@@ -52,12 +52,14 @@ def convert(
     Memory stays far below one layer of the model: tensors are joined and written piece by piece.
 
     Args:
-        source: a store; a Megatron checkpoint of any number of ranks: the directory with
-            `latest_checkpointed_iteration.txt`, or that of one training step; or a directory of
-            Hugging Face's GPT-2 with `config.json` and any form of the weights.
+        source: a store, of any number format; a Megatron checkpoint of any number of ranks: the
+            directory with `latest_checkpointed_iteration.txt`, or that of one training step; or a
+            directory of Hugging Face's GPT-2 with `config.json` and any form of the weights.
         target: the directory to make.
         to: "store", or "huggingface", which is the same; "megatron", the original's shards.
-        weights: "f32", "f16" or "bf16", rounded to nearest even.
+        weights: "f32", "f16" or "bf16", rounded to nearest even; or of a store "q8" or "q4",
+            matrices of 8 or 4 bits with a scale for each group of numbers (the word embedding has
+            8 bits in both).
         config: the model's shape, or a JSON file with it, in Hugging Face's or the original's
             names; it must agree with the tensors.
         heads: the number of attention heads, which shards do not say; needed unless `config` is
@@ -81,13 +83,13 @@ def convert(
             over so many ranks; or an option does not go with `to`.
         TokenizerError: the vocabulary is missing, damaged or does not fit the embedding.
     """
-    form, dtype = form_called(to), weights_dtype(weights)
+    form = form_called(to, weights)
     opened = open_source(source)
     shape = _shape(opened, config, heads)
     vocabulary = opened.tokenizer if tokenizer is None else Path(tokenizer)
     words = None if vocabulary is None else _tokenizer(vocabulary, shape)
     shards = _shards(to, shape, ranks, layout)
-    result_bytes = DTYPES[dtype].itemsize * shape.parameter_count
+    result_bytes = stored_bytes(Dims.of(shape), weights)
     total = sum(file.stat().st_size for file in opened.files) + result_bytes
     count = _Counter(total, progress)
     order = Work(
@@ -96,7 +98,7 @@ def convert(
         weights=weights,
         tokenizer=vocabulary,
         ids=special_ids(words),
-        notes=(*opened.notes, *oddities(shape, opened.ids, words)),
+        notes=(*opened.notes, *_lossy(opened), *oddities(shape, opened.ids, words)),
         **shards,
     )
     with staged(Path(target), overwrite=overwrite, replaceable=form.replaceable) as work:
@@ -132,7 +134,7 @@ class _Counter:
 def _write(form: Form, order: Work, work: Path, count: _Counter) -> Manifest:
     """Fill the new directory, its manifest last."""
     source = order.source
-    files = form.write(work, order, count.add)
+    written = form.write(work, order, count.add)
     manifest = Manifest(
         tool=tool_version(),
         layout=source.layout,
@@ -144,13 +146,23 @@ def _write(form: Form, order: Work, work: Path, count: _Counter) -> Manifest:
             digest(file, file.relative_to(source.directory).as_posix(), count.add)
             for file in source.files
         ),
-        files=files,
+        files=written.files,
+        errors=written.errors,
         ignored=source.ignored,
         notes=order.notes,
     )
     text = json.dumps(manifest.to_json(), indent=2)
     (work / MANIFEST).write_text(text + "\n", "utf-8")
     return manifest
+
+
+def _lossy(source: Source) -> tuple[str, ...]:
+    if source.packed is None:
+        return ()
+    return (
+        f"the source's matrices are in {source.packed}; what that rounding lost stays lost, and "
+        "errors are counted from it",
+    )
 
 
 def _shape(source: Source, config: str | Path | GPTConfig | None, heads: int | None) -> GPTConfig:

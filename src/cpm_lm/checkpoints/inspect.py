@@ -18,7 +18,6 @@ from cpm_lm.checkpoints.memory import EngineMemory, engine_memory
 from cpm_lm.checkpoints.published_configs import oddities
 from cpm_lm.checkpoints.releases import known_release
 from cpm_lm.checkpoints.source import Source, open_source
-from cpm_lm.checkpoints.tensors import DTYPES, WEIGHTS
 from cpm_lm.tokenizer import Tokenizer
 
 __all__ = ["Inspection", "WeightFile", "inspect"]
@@ -56,7 +55,7 @@ class Inspection:
     parameters: int
     """The number of trained numbers."""
     weights: str
-    """The number format: f32, f16 or bf16; several are joined by commas."""
+    """The number format: f32, f16, bf16, q8 or q4; several are joined by commas."""
     tokenizer: bool
     """Whether a vocabulary lies beside the weights."""
     files: tuple[WeightFile, ...]
@@ -100,7 +99,6 @@ def inspect(
     found = [(str(file.sha1), str(file.md5)) for file in files]
     release, warnings = known_release(found)
     heads = source.config.n_head if source.config else KNOWN_HEADS.get(source.dims.n_embd)
-    dtypes = {tensor.dtype for tensor in source.tensors.values()}
     return Inspection(
         path=str(path),
         layout=source.layout,
@@ -109,11 +107,11 @@ def inspect(
         **dataclasses.asdict(source.dims),
         n_head=heads,
         parameters=source.parameters,
-        weights=", ".join(name for name, dtype in WEIGHTS.items() if dtype in dtypes),
+        weights=", ".join(source.formats),
         tokenizer=source.tokenizer is not None,
         files=tuple(files),
         release=release,
-        memory=engine_memory(source.dims, max(dtypes, key=lambda name: DTYPES[name].itemsize)),
+        memory=engine_memory(source.dims, source.formats[0]),
         ignored=source.ignored,
         warnings=(*warnings, *_warnings(source, heads)),
     )

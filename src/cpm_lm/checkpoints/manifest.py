@@ -8,8 +8,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -51,13 +51,16 @@ class Manifest:
     iteration: int | None
     """The training step the checkpoint was written at, if it says."""
     weights: str
-    """The store's number format: f32, f16 or bf16."""
+    """The store's number format: f32, f16, bf16, q8 or q4."""
     parameters: int
     """The number of trained numbers."""
     sources: tuple[FileRecord, ...]
     """The files that were read."""
     files: tuple[FileRecord, ...]
     """The files that were written, without this record itself."""
+    errors: Mapping[str, float] = field(default_factory=dict)
+    """Of every matrix that was packed in 8 or 4 bits, the norm of what rounding changed over the
+    matrix's own."""
     ignored: tuple[str, ...] = ()
     """Tensors of the source that were left out: they are no weights, or copies."""
     notes: tuple[str, ...] = ()

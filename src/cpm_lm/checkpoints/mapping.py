@@ -134,6 +134,17 @@ class Joined:
                 pieces = [part.array[start : start + step] for part in run]
                 yield np.ascontiguousarray(np.concatenate(pieces, axis=self.axis))
 
+    def whole(self) -> Array:
+        """Return all of it: in place if it lies in one piece, else joined in memory."""
+        if len(self.parts) == 1:
+            return self.parts[0].array
+        return np.concatenate([part.array for part in self.parts], axis=self.axis)
+
+    def turned(self) -> Joined:
+        """Return the transpose of a matrix, which still lies in its files."""
+        parts = tuple(Tensor(part.array.T, part.dtype) for part in self.parts)
+        return Joined(parts, 1 - self.axis)
+
 
 def shapes(dims: Dims) -> dict[str, tuple[int, ...]]:
     """Return the name and shape of every tensor of a model, in the order they are written."""

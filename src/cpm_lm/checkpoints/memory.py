@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cpm_lm.checkpoints.mapping import Dims
-from cpm_lm.checkpoints.tensors import DTYPES
+from cpm_lm.checkpoints.packing import FORMATS, stored_bytes
 
 __all__ = ["EngineMemory", "engine_memory"]
 
@@ -31,20 +31,21 @@ class EngineMemory:
     """What `weights` consists of, in words."""
 
 
-def engine_memory(dims: Dims, dtype: str) -> tuple[EngineMemory, ...]:
-    """Return what each engine takes for a store with this number format, on a CPU.
+def engine_memory(dims: Dims, weights: str) -> tuple[EngineMemory, ...]:
+    """Return what each engine takes for a store with this number format, f32 to q4, on a CPU.
 
     All engines compute in float32 there; scratch memory of a step is not counted.
     """
     whole = dims.with_heads(1)
-    stored = whole.parameter_count * DTYPES[dtype].itemsize
+    stored = stored_bytes(dims, weights)
     wide = whole.parameter_count * FLOAT32
+    kept = wide if weights in FORMATS else stored
     turned = dims.vocab_size * dims.n_embd * FLOAT32
     keeps = (
         ("native", stored, True, "all tensors"),
-        ("reference", wide, dtype == "F32", "all tensors in float32"),
-        ("tensorflow", stored + turned, False, "all tensors, the embedding twice"),
-        ("jax", stored, False, "all tensors"),
+        ("reference", wide, weights == "f32", "all tensors in float32"),
+        ("tensorflow", kept + turned, False, "all tensors, the embedding twice"),
+        ("jax", kept, False, "all tensors"),
     )
     context = dims.n_positions * whole.node_bytes
     return tuple(

@@ -14,8 +14,9 @@ from cpm_lm.checkpoints.huggingface import Pretrained, find_weights, read_pretra
 from cpm_lm.checkpoints.manifest import MANIFEST, recorded_iteration
 from cpm_lm.checkpoints.mapping import Dims, Joined
 from cpm_lm.checkpoints.megatron import Shards, read_shards
-from cpm_lm.checkpoints.store import CONFIG, MODEL, Store
-from cpm_lm.checkpoints.tensors import WEIGHTS, Tensor
+from cpm_lm.checkpoints.packing import FORMATS
+from cpm_lm.checkpoints.store import CONFIG, MODEL, Store, is_packed
+from cpm_lm.checkpoints.tensors import WEIGHTS
 from cpm_lm.checkpoints.tf_variables import EXTRA, Variables, find_variables, read_variables
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError
@@ -46,12 +47,22 @@ class Source:
     """Every tensor, by the names of a store."""
     tokenizer: Path | None
     """The directory of the tokenizer's files, where they lie beside the weights."""
+    packed: str | None = None
+    """How matrices are packed, q8 or q4; None where they are floats."""
     ids: Mapping[str, Any] = field(default_factory=dict)
     """Special ids by Hugging Face's names, as a configuration says them; they may be wrong."""
     ignored: tuple[str, ...] = ()
     """Tensors that were left out: they are no weights, or copies."""
     notes: tuple[str, ...] = ()
     """What is odd about it, a line each."""
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """The number formats: q8 or q4 by itself, or those of f32, f16 and bf16 that occur."""
+        if self.packed is not None:
+            return (self.packed,)
+        dtypes = {tensor.dtype for tensor in self.tensors.values()}
+        return tuple(name for name, dtype in WEIGHTS.items() if dtype in dtypes)
 
     @property
     def parameters(self) -> int:
@@ -70,7 +81,9 @@ def open_source(path: str | Path) -> Source:
         raise CheckpointError(f"{path} does not exist; expected a directory with a checkpoint")
     try:
         # A store is a Hugging Face directory with our record in it, checked more strictly.
-        if all((path / name).is_file() for name in (MANIFEST, CONFIG, MODEL)):
+        if (path / CONFIG).is_file() and (
+            all((path / name).is_file() for name in (MANIFEST, MODEL)) or is_packed(path)
+        ):
             return _from_store(Store.open(path))
         if find_weights(path):
             return _from_pretrained(read_pretrained(path))
@@ -82,7 +95,6 @@ def open_source(path: str | Path) -> Source:
 
 
 def _from_store(store: Store) -> Source:
-    dtype = WEIGHTS[store.weights]
     return Source(
         layout="store",
         directory=store.directory,
@@ -91,8 +103,9 @@ def _from_store(store: Store) -> Source:
         iteration=recorded_iteration(store.directory),
         dims=Dims.of(store.config),
         config=store.config,
-        tensors={name: Joined((Tensor(store.tensor(name), dtype),)) for name in store.names},
+        tensors={name: store.joined(name) for name in store.names},
         tokenizer=store.directory if store.has_tokenizer else None,
+        packed=store.weights if store.weights in FORMATS else None,
     )
 
 

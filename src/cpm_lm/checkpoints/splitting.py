@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 
 from cpm_lm.checkpoints.mapping import ALL_RANKS, UNTURNED, Dims, Joined, Row, rows
-from cpm_lm.checkpoints.tensors import Array, Tensor
+from cpm_lm.checkpoints.tensors import Tensor
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import ConfigError
 
@@ -59,7 +59,7 @@ def split(
 
 def _cutting(row: Row, tensor: Joined, rank: int, ranks: int) -> Callable[[], Joined]:
     def cut() -> Joined:
-        arrays = [_whole(tensor)]
+        arrays = [tensor.whole()]
         if row.cut == "qkv":
             arrays = np.split(arrays[0], 3, axis=row.axis())
         if row.cut != ALL_RANKS:
@@ -69,9 +69,3 @@ def _cutting(row: Row, tensor: Joined, rank: int, ranks: int) -> Callable[[], Jo
         return Joined(tuple(Tensor(array, tensor.dtype) for array in arrays))
 
     return cut
-
-
-def _whole(tensor: Joined) -> Array:
-    if len(tensor.parts) == 1:
-        return tensor.parts[0].array
-    return np.concatenate([part.array for part in tensor.parts], axis=tensor.axis)

@@ -1,7 +1,8 @@
 """Our own format: a directory with `config.json`, `model.safetensors` and the tokenizer's files.
 
-Knows the directory; does not know where weights come from. Names and layout of the tensors are
-those of Hugging Face's GPT-2, without prefix, so that other tools read them.
+Knows the directory; does not know where weights come from. Names and layout of float tensors are
+those of Hugging Face's GPT-2, without prefix, so that other tools read them; matrices in 8 or 4
+bits lie as `packing` says, and `config.json` has a key more.
 """
 
 from __future__ import annotations
@@ -12,7 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from cpm_lm.checkpoints.lines import one_line
-from cpm_lm.checkpoints.mapping import Dims, Joined, shapes
+from cpm_lm.checkpoints.mapping import UNTURNED, Dims, Joined, shapes
+from cpm_lm.checkpoints.packed_store import (
+    packed_problems,
+    packed_tensors,
+    settings,
+    write_packed,
+)
+from cpm_lm.checkpoints.packing import FORMATS, Packed, Widened
 from cpm_lm.checkpoints.safetensors_file import read_safetensors, write_safetensors
 from cpm_lm.checkpoints.tensors import (
     WEIGHTS,
@@ -28,10 +36,12 @@ from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError, ConfigError
 from cpm_lm.tokenizer import Tokenizer
 
-__all__ = ["CONFIG", "MODEL", "Store", "encoded", "write_model"]
+__all__ = ["CONFIG", "MODEL", "QUANTIZATION", "Store", "encoded", "is_packed", "write_model"]
 
 CONFIG = "config.json"
 MODEL = "model.safetensors"
+QUANTIZATION = "quantization"
+"""The key of `config.json` that says how matrices are packed, where they are."""
 PREFIX = "transformer."
 """What Hugging Face's library puts before the names when it saves."""
 
@@ -42,23 +52,28 @@ class Store:
     Attributes:
         directory: where it lies.
         config: the model's shape.
-        weights: the number format, "f32", "f16" or "bf16".
+        weights: the number format, "f32", "f16", "bf16", "q8" or "q4".
     """
 
     directory: Path
     config: GPTConfig
     weights: str
 
-    def __init__(self, directory: Path, config: GPTConfig, tensors: dict[str, Tensor]) -> None:
+    def __init__(
+        self, directory: Path, config: GPTConfig, weights: str, tensors: dict[str, Tensor]
+    ) -> None:
         self.directory = directory
         self.config = config
-        self._tensors = tensors
-        dtype = next(iter(tensors.values())).dtype
-        self.weights = next(name for name, known in WEIGHTS.items() if known == dtype)
+        self.weights = weights
+        dims = Dims.of(config)
+        self._packed = packed_tensors(tensors, dims, weights) if weights in FORMATS else {}
+        self._tensors = {name: tensors[name] for name in shapes(dims)}
 
     @classmethod
     def open(cls, directory: str | Path) -> Store:
         """Open a store after checking names, shapes, formats and sizes; digests are not checked.
+
+        Of packed matrices the scales and the padding are checked as well.
 
         Raises:
             CheckpointError: a file is missing or damaged, or the tensors are not those of the
@@ -71,18 +86,23 @@ class Store:
                     f"{directory} is not a store: it has no {name}; "
                     "make a store from a published checkpoint with cpm convert"
                 )
-        config = read_config(directory / CONFIG)
+        values = read_values(directory / CONFIG)
+        config, packed = config_of(values, directory / CONFIG), _packed_as(values, directory)
         tensors = read_safetensors(directory / MODEL)
         if any(name.startswith(PREFIX) for name in tensors):
             raise CheckpointError(
                 f"{directory} is a published model of Hugging Face's, not yet a store; "
                 "make one of it with cpm convert"
             )
-        if problems := _problems(tensors, config):
+        dims = Dims.of(config)
+        problems = packed_problems(tensors, dims, packed) if packed else _problems(tensors, dims)
+        if problems:
             raise CheckpointError(
                 f"{directory / MODEL} does not fit {CONFIG}: {'; '.join(problems)}"
             )
-        return cls(directory, config, {name: tensors[name] for name in shapes(Dims.of(config))})
+        dtype = next(iter(tensors.values())).dtype
+        weights = packed or next(name for name, known in WEIGHTS.items() if known == dtype)
+        return cls(directory, config, weights, tensors)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -98,11 +118,34 @@ class Store:
         """Return a read-only mapped view of a tensor as stored; bf16 as uint16 bits.
 
         Raises:
+            CheckpointError: there is no such tensor, or it is packed.
+        """
+        if self.packed(name) is not None:
+            raise CheckpointError(
+                f"{name} of {self.directory} has {self._packed[name].bits} bits and scales; "
+                "read it packed or as float32"
+            )
+        return self._tensors[name].array
+
+    def packed(self, name: str) -> Packed | None:
+        """Return a matrix in 8 or 4 bits as mapped views; None if it is stored as floats.
+
+        Raises:
             CheckpointError: there is no such tensor.
         """
         if name not in self._tensors:
             raise CheckpointError(f"{self.directory} has no tensor {name!r}")
-        return self._tensors[name].array
+        return self._packed.get(name)
+
+    def joined(self, name: str) -> Joined:
+        """Return a tensor to be read in blocks; a packed one is widened on the way.
+
+        Raises:
+            CheckpointError: there is no such tensor.
+        """
+        if (packed := self.packed(name)) is not None:
+            return Widened(packed, turn=name not in UNTURNED)
+        return Joined((self._tensors[name],))
 
     def float32(self, name: str) -> Single:
         """Return a tensor as float32; a mapped view if it is stored so, else a new array.
@@ -110,7 +153,13 @@ class Store:
         Raises:
             CheckpointError: there is no such tensor.
         """
-        return widen(self.tensor(name), WEIGHTS[self.weights])
+        tensor = self.joined(name)
+        return widen(tensor.whole(), tensor.dtype)
+
+
+def is_packed(directory: Path) -> bool:
+    """Say whether a directory's configuration is that of a store in 8 or 4 bits."""
+    return (directory / MODEL).is_file() and QUANTIZATION in read_values(directory / CONFIG)
 
 
 def read_config(path: Path) -> GPTConfig:
@@ -157,7 +206,7 @@ def write_model(
     on_bytes: Callable[[memoryview], None] = lambda _: None,
     *,
     ids: Mapping[str, int | None] | None = None,
-) -> None:
+) -> dict[str, float]:
     """Write `config.json` and `model.safetensors` into a directory, as a stream.
 
     Args:
@@ -168,21 +217,40 @@ def write_model(
         on_bytes: called with everything that is written to `model.safetensors`.
         ids: the special ids to name in the configuration, for other tools.
 
+    Returns:
+        The relative error of every matrix that was packed.
+
     Raises:
         CheckpointError: a number is not finite or too large for the format; every tensor that
             holds such a number is named. The files are incomplete then.
         OSError: the disk is full or not writable.
     """
+    errors: dict[str, float] = {}
+    values = {**config.to_json(), **(ids or {})}
+    if weights in FORMATS:
+        errors = write_packed(directory / MODEL, config, tensors, weights, on_bytes)
+        values[QUANTIZATION] = settings(weights)
+    else:
+        _write_floats(directory / MODEL, config, tensors, weights, on_bytes)
+    (directory / CONFIG).write_text(json.dumps(values, indent=2) + "\n", "utf-8")
+    return errors
+
+
+def _write_floats(
+    path: Path,
+    config: GPTConfig,
+    tensors: Mapping[str, Joined],
+    weights: str,
+    on_bytes: Callable[[memoryview], None],
+) -> None:
     dtype = weights_dtype(weights)
     expected = shapes(Dims.of(config))
     problems: list[str] = []
     blocks = (block for name in expected for block in encoded(name, tensors[name], dtype, problems))
     entries = {name: (dtype, shape) for name, shape in expected.items()}
-    write_safetensors(directory / MODEL, entries, blocks, on_bytes)
+    write_safetensors(path, entries, blocks, on_bytes)
     if problems:
         raise CheckpointError(f"the weights cannot be stored as {weights}: {'; '.join(problems)}")
-    text = json.dumps({**config.to_json(), **(ids or {})}, indent=2)
-    (directory / CONFIG).write_text(text + "\n", "utf-8")
 
 
 def encoded(name: str, tensor: Joined, dtype: str, problems: list[str]) -> Iterator[Array]:
@@ -213,9 +281,28 @@ def encoded(name: str, tensor: Joined, dtype: str, problems: list[str]) -> Itera
         )
 
 
-def _problems(tensors: Mapping[str, Tensor], config: GPTConfig) -> list[str]:
-    """Return all that is wrong with the tensors of a store."""
-    expected = shapes(Dims.of(config))
+def _packed_as(values: Mapping[str, Any], directory: Path) -> str | None:
+    """Return how a configuration says matrices are packed; None where they are not.
+
+    Raises:
+        CheckpointError: it names a format that there is not.
+    """
+    if QUANTIZATION not in values:
+        return None
+    found = values[QUANTIZATION]
+    for weights in FORMATS:
+        if found == settings(weights):
+            return weights
+    known = " or ".join(json.dumps(settings(weights)) for weights in FORMATS)
+    raise CheckpointError(
+        f"{directory / CONFIG} says {QUANTIZATION} {one_line(found, 80)}, expected {known}; "
+        "convert the model again"
+    )
+
+
+def _problems(tensors: Mapping[str, Tensor], dims: Dims) -> list[str]:
+    """Return all that is wrong with the tensors of a store of floats."""
+    expected = shapes(dims)
     problems = [f"{name} is missing" for name in expected.keys() - tensors.keys()]
     problems += [
         f"{one_line(name)} does not belong there" for name in tensors.keys() - expected.keys()

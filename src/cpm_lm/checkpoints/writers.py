@@ -8,21 +8,21 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cpm_lm.checkpoints.manifest import MANIFEST, FileRecord, digest
 from cpm_lm.checkpoints.megatron_writer import write_megatron
+from cpm_lm.checkpoints.packing import FORMATS
 from cpm_lm.checkpoints.shard_files import TRACKER
 from cpm_lm.checkpoints.source import Source
 from cpm_lm.checkpoints.store import CONFIG, MODEL, write_model
+from cpm_lm.checkpoints.tensors import WEIGHTS
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import ConfigError
 from cpm_lm.tokenizer import Tokenizer
 
-__all__ = ["FORMS", "Form", "Work", "form_called"]
-
-Records = tuple[FileRecord, ...]
+__all__ = ["FORMS", "Form", "Work", "Written", "form_called"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class Work:
     source: Source
     config: GPTConfig
     weights: str
-    """The number format, a key of WEIGHTS."""
+    """The number format: f32, f16, bf16, and of a store q8 and q4."""
     tokenizer: Path | None
     """The directory of the tokenizer's files, if they are to be copied."""
     ids: Mapping[str, int | None]
@@ -46,17 +46,27 @@ class Work:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Written:
+    """What a form wrote."""
+
+    files: tuple[FileRecord, ...]
+    errors: Mapping[str, float] = field(default_factory=dict)
+    """The relative error of every matrix that was packed."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Form:
     """One form: how it is written, and what of it may be replaced."""
 
-    write: Callable[[Path, Work, Callable[[int], None]], Records]
-    """Fills an empty directory, telling the bytes of weights as they are written; returns the
-    record of every file."""
+    write: Callable[[Path, Work, Callable[[int], None]], Written]
+    """Fills an empty directory, telling the bytes of weights as they are written."""
     replaceable: Callable[[Path], bool]
     """Says whether a directory is of this form, hence may be overwritten."""
+    formats: tuple[str, ...]
+    """The number formats it has."""
 
 
-def _write_store(directory: Path, work: Work, on_bytes: Callable[[int], None]) -> Records:
+def _write_store(directory: Path, work: Work, on_bytes: Callable[[int], None]) -> Written:
     sha, size = hashlib.sha256(), 0
 
     def written(data: memoryview) -> None:
@@ -65,15 +75,18 @@ def _write_store(directory: Path, work: Work, on_bytes: Callable[[int], None]) -
         size += data.nbytes
         on_bytes(data.nbytes)
 
-    write_model(directory, work.config, work.source.tensors, work.weights, written, ids=work.ids)
-    return (
+    errors = write_model(
+        directory, work.config, work.source.tensors, work.weights, written, ids=work.ids
+    )
+    files = (
         digest(directory / CONFIG, CONFIG),
         *_copy_tokenizer(directory, work),
         FileRecord(name=MODEL, bytes=size, sha256=sha.hexdigest()),
     )
+    return Written(files=files, errors=errors)
 
 
-def _write_megatron(directory: Path, work: Work, on_bytes: Callable[[int], None]) -> Records:
+def _write_megatron(directory: Path, work: Work, on_bytes: Callable[[int], None]) -> Written:
     shards = write_megatron(
         directory,
         work.config,
@@ -84,10 +97,10 @@ def _write_megatron(directory: Path, work: Work, on_bytes: Callable[[int], None]
         iteration=work.source.iteration,
         on_bytes=on_bytes,
     )
-    return (*_copy_tokenizer(directory, work), *shards)
+    return Written(files=(*_copy_tokenizer(directory, work), *shards))
 
 
-def _copy_tokenizer(directory: Path, work: Work) -> Records:
+def _copy_tokenizer(directory: Path, work: Work) -> tuple[FileRecord, ...]:
     names = () if work.tokenizer is None else Tokenizer.files(work.tokenizer)
     for name in names:
         shutil.copyfile(Path(str(work.tokenizer), name), directory / name)
@@ -102,23 +115,28 @@ def _is_megatron(directory: Path) -> bool:
     return all((directory / name).is_file() for name in (CONFIG, TRACKER, MANIFEST))
 
 
-_STORE = Form(write=_write_store, replaceable=_is_store)
+FLOATS = tuple(WEIGHTS)
 
 FORMS = {
-    "store": _STORE,
+    "store": Form(write=_write_store, replaceable=_is_store, formats=(*FLOATS, *FORMATS)),
     # A store of floats has Hugging Face's names, layout and configuration: nothing is added.
-    "huggingface": _STORE,
-    "megatron": Form(write=_write_megatron, replaceable=_is_megatron),
+    "huggingface": Form(write=_write_store, replaceable=_is_store, formats=FLOATS),
+    "megatron": Form(write=_write_megatron, replaceable=_is_megatron, formats=FLOATS),
 }
 """By what a user calls them."""
 
 
-def form_called(to: str) -> Form:
-    """Return the form that a user calls `to`.
+def form_called(to: str, weights: str) -> Form:
+    """Return the form that a user calls `to`, which must have the number format `weights`.
 
     Raises:
-        ConfigError: the name is unknown.
+        ConfigError: a name is unknown, or the form has no such numbers.
     """
     if to not in FORMS:
         raise ConfigError(f"to is {to!r}; expected one of {', '.join(FORMS)}")
+    if weights not in FORMS[to].formats:
+        where = f" with to={to!r}" if weights in FORMATS else ""
+        raise ConfigError(
+            f"weights is {weights!r}{where}; expected one of {', '.join(FORMS[to].formats)}"
+        )
     return FORMS[to]

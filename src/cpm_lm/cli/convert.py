@@ -27,10 +27,11 @@ __all__ = ["command"]
 )
 @click.option(
     "--weights",
-    type=click.Choice(["f32", "f16", "bf16"]),
+    type=click.Choice(FORMS["store"].formats),
     default="f32",
     show_default=True,
-    help="权重的存法：32 位或 16 位。How the weights are stored.",
+    help="权重的存法：32 位、16 位，或 8 位、4 位的矩阵。"
+    "How the weights are stored: 32 or 16 bits, or matrices of 8 or 4.",
 )
 @click.option(
     "--config",

@@ -86,13 +86,13 @@ class Program(abc.ABC):
 def open_keras(directory: str | Path, name: str, threads: int | None = None) -> KerasEngine:
     """Load a store into the engine `tensorflow` or `jax`.
 
-    Weights stored in 16 bits stay so in memory.
+    Weights stored in 16 bits stay so in memory; those in 8 or 4 bits are widened to 32.
 
     Raises:
         CheckpointError: there is no store, or it is damaged.
         EngineError: the backend is not installed, or cannot run as asked in this process.
     """
-    dtype = DTYPES[Store.open(directory).weights]
+    dtype = DTYPES.get(Store.open(directory).weights, "float32")
     use_backend(name, threads)
     return KerasEngine(keras_model(directory, dtype=dtype))
 

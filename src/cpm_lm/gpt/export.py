@@ -148,7 +148,7 @@ def _ends(store: Store, end: int | None) -> tuple[int, ...]:
 
 def _check_range(store: Store, dtype: str) -> None:
     """Refuse numbers that the wanted format cannot hold; Keras would write them as infinite."""
-    if WEIGHTS[store.weights] == dtype or dtype == "F32":
+    if WEIGHTS.get(store.weights) == dtype or dtype == "F32":
         return
     large = [
         name for name in store.names if count_infinite(narrow(store.float32(name), dtype), dtype)

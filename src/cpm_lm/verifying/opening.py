@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cpm_lm.checkpoints.convert import convert
+from cpm_lm.checkpoints.packing import stored_bytes
 from cpm_lm.checkpoints.source import Source
-from cpm_lm.checkpoints.tensors import DTYPES, WEIGHTS
 from cpm_lm.config import GPTConfig
 from cpm_lm.engines.base import Engine
 from cpm_lm.engines.select import open_engine
@@ -36,10 +36,8 @@ class How:
 
 
 def own_weights(source: Source) -> str:
-    """Return the number format that keeps a checkpoint's weights as they are: f32, f16 or bf16."""
-    dtypes = {tensor.dtype for tensor in source.tensors.values()}
-    names = [name for name, dtype in WEIGHTS.items() if dtype in dtypes]
-    return names[0] if len(names) == len(dtypes) == 1 else "f32"
+    """Return the number format that keeps a checkpoint's weights as they are: f32 to q4."""
+    return source.formats[0] if len(source.formats) == 1 else "f32"
 
 
 @contextmanager
@@ -73,7 +71,7 @@ def running(path: Path, source: Source, how: How) -> Iterator[Engine]:
 
 
 def _check_space(scratch: Path, source: Source) -> None:
-    needed = source.parameters * DTYPES[WEIGHTS[own_weights(source)]].itemsize
+    needed = stored_bytes(source.dims, own_weights(source))
     if (free := shutil.disk_usage(scratch).free) < needed:
         raise CapacityError(
             f"running {source.directory} needs it converted for the while, {needed:,} bytes; the "

@@ -152,7 +152,7 @@ def _rival(source: Source, path: Path, tolerance: float | None) -> _Rival:
         if tolerance is None:
             raise ConfigError(
                 f"how far {' and '.join(formats)} may be apart is not known; give a tolerance "
-                "(--tolerance)"
+                "(--tolerance), or see how their predictions differ with cpm compare"
             )
     elif not 0 <= tolerance < math.inf:
         raise ConfigError(f"tolerance is {tolerance}; expected a number of at least 0")

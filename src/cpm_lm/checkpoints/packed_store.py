@@ -1,0 +1,162 @@
+"""A store in 8 or 4 bits written as a stream, and checked when it is opened.
+
+Knows what goes where in the file; `packing` knows the bytes, `quantize` the choice of codes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from cpm_lm.checkpoints.lines import one_line
+from cpm_lm.checkpoints.mapping import UNTURNED, Dims, Joined, shapes
+from cpm_lm.checkpoints.packing import (
+    SCALES,
+    Packed,
+    Packing,
+    entries,
+    packed_bytes,
+    packing_of,
+    scale_problem,
+    turned,
+)
+from cpm_lm.checkpoints.quantize import quantize
+from cpm_lm.checkpoints.safetensors_file import write_safetensors
+from cpm_lm.checkpoints.tensors import Array, Single, Tensor, count_infinite, widen
+from cpm_lm.config import GPTConfig
+from cpm_lm.errors import CheckpointError
+
+__all__ = ["packed_problems", "packed_tensors", "write_packed"]
+
+WORST = 0.5
+"""A tensor's relative error above which nothing of it is left: its numbers are too small for
+float16 scales. 0.01 is usual in 8 bits, 0.1 in 4."""
+
+
+def write_packed(
+    path: Path,
+    config: GPTConfig,
+    tensors: Mapping[str, Joined],
+    weights: str,
+    on_bytes: Callable[[memoryview], None],
+) -> dict[str, float]:
+    """Write a model's tensors packed; a block of a tensor is in memory, never a whole one.
+
+    Args:
+        path: the new file.
+        config: the model's shape.
+        tensors: all tensors by name, in any float format.
+        weights: a key of FORMATS.
+        on_bytes: called with everything that is written.
+
+    Returns:
+        The relative error of every packed tensor: the norm of the difference over its own.
+
+    Raises:
+        CheckpointError: a number is not finite, or too large or too small for float16 scales;
+            every tensor that holds such a number is named. The file is incomplete then.
+    """
+    dims = Dims.of(config)
+    problems: list[str] = []
+    errors: dict[str, float] = {}
+
+    def blocks() -> Iterator[Array]:
+        names = shapes(dims)
+        floats = [name for name in names if packing_of(weights, name) is None]
+        for name in floats:
+            for block in _wide(name, tensors[name], problems):
+                yield np.ascontiguousarray(block)
+        for name in names:
+            if (packing := packing_of(weights, name)) is not None:
+                yield from _packed(name, tensors[name], packing, errors, problems)
+
+    write_safetensors(path, entries(dims, weights), blocks(), on_bytes)
+    if problems:
+        raise CheckpointError(f"the weights cannot be stored as {weights}: {'; '.join(problems)}")
+    return errors
+
+
+def packed_problems(tensors: Mapping[str, Tensor], dims: Dims, weights: str) -> list[str]:
+    """Return all that is wrong with the tensors of a packed store."""
+    expected = entries(dims, weights)
+    problems = [f"{name} is missing" for name in expected.keys() - tensors.keys()]
+    problems += [
+        f"{one_line(name)} does not belong there" for name in tensors.keys() - expected.keys()
+    ]
+    for name in expected.keys() & tensors.keys():
+        found = tensors[name].dtype, tensors[name].shape
+        if found != expected[name]:
+            problems.append(f"{name} is {found[0]} {found[1]}, expected {expected[name]}")
+    if problems:
+        return sorted(problems)
+    problems = [
+        f"{name} {wrong}"
+        for name in expected
+        if name.endswith(SCALES) and (wrong := scale_problem(tensors[name].array))
+    ]
+    if not problems:
+        problems = [
+            f"{name} has numbers in its padding, expected zeros"
+            for name, packed in packed_tensors(tensors, dims, weights).items()
+            if not packed.padding_is_zero()
+        ]
+    return problems
+
+
+def packed_tensors(tensors: Mapping[str, Tensor], dims: Dims, weights: str) -> dict[str, Packed]:
+    """Return the matrices of a store whose tensors are as they should be, by name."""
+    return {
+        name: Packed(
+            tensors[name].array, tensors[name + SCALES].array, packing, turned(name, shape)
+        )
+        for name, shape in shapes(dims).items()
+        if (packing := packing_of(weights, name)) is not None
+    }
+
+
+def settings(weights: str) -> dict[str, object]:
+    """Return what `config.json` says about the format."""
+    packing = packing_of(weights, "c_fc.weight")
+    assert packing is not None
+    return {"weights": weights, "group": packing.group}
+
+
+def _wide(name: str, tensor: Joined, problems: list[str]) -> Iterator[Single]:
+    """Yield a tensor's blocks as float32; numbers that are none become a problem, and zero."""
+    infinite = 0
+    for block in tensor.blocks():
+        unfit = count_infinite(block, tensor.dtype)
+        wide = widen(block, tensor.dtype)
+        yield np.nan_to_num(wide, posinf=0, neginf=0) if unfit else wide
+        infinite += unfit
+    if infinite:
+        problems.append(f"{name} holds {infinite} numbers that are not finite (NaN or infinite)")
+
+
+def _packed(
+    name: str, tensor: Joined, packing: Packing, errors: dict[str, float], problems: list[str]
+) -> Iterator[Array]:
+    """Yield a matrix's codes block by block, then its scales; note its error."""
+    scales, wrong, power = [], 0.0, 0.0
+    for block in _wide(name, tensor if name in UNTURNED else tensor.turned(), problems):
+        width = packing.padded(block.shape[1])
+        rows = np.pad(block, ((0, 0), (0, width - block.shape[1])))
+        codes, found, lost = quantize(rows.reshape(len(rows), -1, packing.group), packing)
+        scales.append(found)
+        wrong, power = wrong + lost, power + float(np.square(block, dtype=np.float64).sum())
+        yield codes if packing.bits == 8 else packed_bytes(codes)
+    whole = np.concatenate(scales)
+    if wider := np.count_nonzero(np.isinf(whole)):
+        problems.append(
+            f"{name} holds numbers too large for {wider} float16 scales; choose weights='f32'"
+        )
+    errors[name] = math.sqrt(wrong / power) if power else 0.0
+    if errors[name] > WORST:
+        problems.append(
+            f"{name} loses its numbers (relative error {errors[name]:.2f}): they are too small "
+            "for float16 scales; choose weights='f32'"
+        )
+    yield whole
