@@ -14,7 +14,7 @@ class Array {
 public:
     enum class Access { read, write };
 
-    // `type` is numpy's name: float32, float16, uint16, int32 or int64.
+    // `type` is numpy's name: float32, float16, uint16, int8, uint8, int32 or int64.
     Array(PyObject* object, const char* name, const char* type, int dimensions,
           Access access = Access::read);
     ~Array();

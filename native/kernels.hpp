@@ -11,6 +11,9 @@ struct Kernels {
 
     // out[R, O] = x[R, K] W + bias, or out += if `add`.
     void (*linear)(Pool&, const float* x, int64_t rows, const Weights&, float* out, bool add);
+    // The same for quantised weights; `room` is for as many rows.
+    void (*linear_quantised)(Pool&, const float* x, int64_t rows, const Weights&,
+                             const Narrowed& room, float* out, bool add);
     void (*layer_norm)(Pool&, const float* x, int64_t rows, int64_t width, const float* weight,
                        const float* bias, float epsilon, float* out);
     void (*gelu)(Pool&, float* x, int64_t count, Gelu kind);

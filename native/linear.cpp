@@ -185,6 +185,8 @@ void linear(Pool& pool, const float* x, int64_t rows, const Weights& w, float* o
         case Element::f32: return choose<F32, 1>(pool, x, rows, w, out, add);
         case Element::f16: return choose<F16, 1>(pool, x, rows, w, out, add);
         case Element::bf16: return choose<BF16, 1>(pool, x, rows, w, out, add);
+        case Element::q8:
+        case Element::q4: return;  // linear_quantised
     }
 }
 

@@ -109,6 +109,8 @@ void linear_transposed(Pool& pool, const float* x, int64_t rows, const Weights& 
         case Element::f32: return dots<F32>(pool, x, rows, w, out, add);
         case Element::f16: return dots<F16>(pool, x, rows, w, out, add);
         case Element::bf16: return dots<BF16>(pool, x, rows, w, out, add);
+        case Element::q8:
+        case Element::q4: return;  // linear_quantised
     }
 }
 

@@ -40,16 +40,24 @@ Element element_named(const std::string& name) {
     if (name == "f32") return Element::f32;
     if (name == "f16") return Element::f16;
     if (name == "bf16") return Element::bf16;
-    refuse("element is '" + name + "'; f32, f16 or bf16 was expected");
+    if (name == "q8") return Element::q8;
+    if (name == "q4") return Element::q4;
+    refuse("element is '" + name + "'; f32, f16, bf16, q8 or q4 was expected");
 }
 
-const char* name_of(Element element) {
-    return element == Element::f32 ? "f32" : element == Element::f16 ? "f16" : "bf16";
+Element float_named(const std::string& name) {
+    const Element element = element_named(name);
+    need(!quantised(element), "element is '" + name + "'; f32, f16 or bf16 was expected, the "
+                              "others by Matrix.quantised");
+    return element;
 }
 
-const char* type_of(Element element) {
-    return element == Element::f32 ? "float32" : element == Element::f16 ? "float16" : "uint16";
-}
+// In the order of Element.
+constexpr const char* NAMES[] = {"f32", "f16", "bf16", "q8", "q4"};
+constexpr const char* TYPES[] = {"float32", "float16", "uint16", "int8", "uint8"};
+
+const char* name_of(Element element) { return NAMES[static_cast<int>(element)]; }
+const char* type_of(Element element) { return TYPES[static_cast<int>(element)]; }
 
 // ---- instruction sets ----
 
@@ -85,22 +93,65 @@ std::unique_ptr<Pool> make_pool(int64_t threads, std::optional<std::string> isa)
 class Matrix {
 public:
     Matrix(nb::handle values, const std::string& element, bool transposed, nb::handle bias)
-        : values_(values.ptr(), "values", type_of(element_named(element)), 2) {
+        : values_(values.ptr(), "values", type_of(float_named(element)), 2) {
+        const Element kind = float_named(element);
         const int64_t rows = values_.size(0), columns = values_.size(1);
         need(rows > 0 && columns > 0, "values has no elements");
-        view_ = {values_.data<const void>(), element_named(element),      transposed,
-                 transposed ? columns : rows, transposed ? rows : columns, nullptr};
+        view_ = {values_.data<const void>(), kind, transposed, transposed ? columns : rows,
+                 transposed ? rows : columns};
+        keep_bias(bias);
+        bytes_ = rows * columns * element_bytes(kind);
+    }
+    static std::unique_ptr<Matrix> make_quantised(nb::handle values, nb::handle scales,
+                                                  const std::string& element, int64_t inputs,
+                                                  nb::handle bias) {
+        const Element kind = element_named(element);
+        need(quantised(kind), "element is '" + element + "'; q8 or q4 was expected");
+        constexpr int64_t MOST = int64_t{1} << 40;
+        need(1 <= inputs && inputs <= MOST, "inputs is " + std::to_string(inputs) +
+                                                "; 1 to 2^40 was expected");
+        return std::unique_ptr<Matrix>(new Matrix(values, scales, kind, inputs, bias));
+    }
+    const Weights& view() const { return view_; }
+    int64_t bytes() const { return bytes_; }
+
+private:
+    Matrix(nb::handle values, nb::handle scales, Element kind, int64_t inputs, nb::handle bias)
+        : values_(values.ptr(), "values", type_of(kind), 2) {
+        const int64_t outputs = values_.size(0), size = kind == Element::q8 ? GROUP_Q8 : GROUP_Q4;
+        const int64_t groups = (inputs + size - 1) / size;
+        const int64_t packed = kind == Element::q8 ? groups * size : groups * size / 2;
+        need(outputs > 0, "values has no elements");
+        values_.expect({outputs, packed});
+        scales_.emplace(scales.ptr(), "scales", "float16", 2);
+        scales_->expect({outputs, groups});
+        view_ = {values_.data<const void>(), kind, true, inputs, outputs};
+        view_.scales = scales_->data<const uint16_t>();
+        view_.padded = groups * size;
+        keep_bias(bias);
+        bytes_ = outputs * (packed + 2 * groups);
+    }
+    void keep_bias(nb::handle bias) {
         if (bias.is_none()) return;
         bias_.emplace(bias.ptr(), "bias", "float32", 1);
         bias_->expect({view_.outputs});
         view_.bias = bias_->data<const float>();
     }
-    const Weights& view() const { return view_; }
 
-private:
     Array values_;
-    std::optional<Array> bias_;
+    std::optional<Array> scales_, bias_;
     Weights view_;
+    int64_t bytes_ = 0;
+};
+
+// Room for the rows of x in the form that quantised weights are multiplied with.
+struct NarrowedRows {
+    NarrowedRows(int64_t rows, const Weights& w)
+        : values(new int16_t[static_cast<size_t>(rows * w.padded)]),
+          scales(new float[static_cast<size_t>(rows)]) {}
+    Narrowed view() const { return {values.get(), scales.get()}; }
+    const std::unique_ptr<int16_t[]> values;
+    const std::unique_ptr<float[]> scales;
 };
 
 class Paths {
@@ -180,7 +231,8 @@ std::unique_ptr<Cache> make_cache(int64_t layers, int64_t heads, int64_t head_si
     for (const int64_t size : {layers, heads, head_size})
         need(1 <= size && size <= MOST, "layers, heads and head_size must lie in 1 to 65536");
     const Element kind = element_named(element);
-    need(kind != Element::bf16, "element is 'bf16'; keys and values are kept as f32 or f16");
+    need(kind == Element::f32 || kind == Element::f16,
+         "element is '" + element + "'; keys and values are kept as f32 or f16");
     return std::make_unique<Cache>(layers, heads, head_size, kind);
 }
 
@@ -201,7 +253,10 @@ void linear(Pool& pool, nb::handle x_, const Matrix& matrix, nb::handle out_, bo
     out.expect({x.size(0), w.outputs});
     need(!x.overlaps(out), "x and out overlap");
     const nb::gil_scoped_release release;
-    pool.kernels().linear(pool, x.data<float>(), x.size(0), w, out.data<float>(), add);
+    float *const from = x.data<float>(), *const to = out.data<float>();
+    if (!quantised(w.element)) return pool.kernels().linear(pool, from, x.size(0), w, to, add);
+    const NarrowedRows room(x.size(0), w);
+    pool.kernels().linear_quantised(pool, from, x.size(0), w, room.view(), to, add);
 }
 
 void layer_norm(Pool& pool, nb::handle x_, nb::handle weight_, nb::handle bias_, float epsilon,
@@ -259,6 +314,8 @@ void embedding(Pool& pool, nb::handle tokens_, nb::handle positions_, const Matr
     const Array positions(positions_.ptr(), "positions", "int32", 1);
     const Array out(out_.ptr(), "out", "float32", 2, Access::write);
     need(wte.view().transposed && wpe.view().transposed, "wte and wpe must be given as transposed");
+    for (const auto* const table : {&wte, &wpe})
+        need(table->view().element != Element::q4, "the rows of a q4 matrix cannot be looked up");
     need(wte.view().inputs == wpe.view().inputs, "wte and wpe have rows of different length");
     positions.expect({tokens.size(0)});
     out.expect({tokens.size(0), wte.view().inputs});
@@ -329,6 +386,9 @@ NB_MODULE(_native, m) {
     nb::class_<Matrix>(m, "Matrix", nb::is_final())
         .def(nb::init<nb::handle, const std::string&, bool, nb::handle>(), "values"_a, "element"_a,
              nb::kw_only(), "transposed"_a = false, "bias"_a.none() = nb::none())
+        .def_static("quantised", &Matrix::make_quantised, "values"_a, "scales"_a, "element"_a,
+                    "inputs"_a, nb::kw_only(), "bias"_a.none() = nb::none())
+        .def_prop_ro("nbytes", &Matrix::bytes)
         .def_prop_ro("inputs", [](const Matrix& x) { return x.view().inputs; })
         .def_prop_ro("outputs", [](const Matrix& x) { return x.view().outputs; })
         .def_prop_ro("element", [](const Matrix& x) { return name_of(x.view().element); });

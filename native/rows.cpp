@@ -78,11 +78,22 @@ CPM_INLINE void add_row(const void* values, int64_t row, int64_t width, float* o
     }
 }
 
+void add_row_q8(const Weights& w, int64_t row, float* out, bool first) {
+    const auto* const from = static_cast<const int8_t*>(w.values) + row * w.padded;
+    const auto* const scales = w.scales + row * (w.padded / GROUP_Q8);
+    for (int64_t d = 0; d < w.inputs; ++d) {
+        const float scale = load_first<F16>(scales + d / GROUP_Q8, 1)[0];
+        out[d] = static_cast<float>(from[d]) * scale + (first ? 0.0f : out[d]);
+    }
+}
+
 void gather(const Weights& w, int64_t row, float* out, bool first) {
     switch (w.element) {
         case Element::f32: return add_row<F32>(w.values, row, w.inputs, out, first);
         case Element::f16: return add_row<F16>(w.values, row, w.inputs, out, first);
         case Element::bf16: return add_row<BF16>(w.values, row, w.inputs, out, first);
+        case Element::q8: return add_row_q8(w, row, out, first);
+        case Element::q4: return;  // no embedding is kept so
     }
 }
 

@@ -10,6 +10,7 @@ namespace cpm {
 namespace CPM_ISA {
 
 void linear(Pool&, const float*, int64_t, const Weights&, float*, bool);
+void linear_quantised(Pool&, const float*, int64_t, const Weights&, const Narrowed&, float*, bool);
 void layer_norm(Pool&, const float*, int64_t, int64_t, const float*, const float*, float, float*);
 void gelu(Pool&, float*, int64_t, Gelu);
 void attention(Pool&, const float*, const CacheView&, const PathsView&, float, float*);
@@ -22,8 +23,9 @@ double multiply_add(Pool&, float*);
 
 const Kernels& CPM_TABLE(CPM_ISA)() {
     using namespace CPM_ISA;
-    static constexpr Kernels kernels{CPM_NAME(CPM_ISA), linear,    layer_norm, gelu,
-                                     attention,         embedding, read_all,   multiply_add};
+    static constexpr Kernels kernels{CPM_NAME(CPM_ISA), linear,    linear_quantised,
+                                     layer_norm,        gelu,      attention,
+                                     embedding,         read_all,  multiply_add};
     return kernels;
 }
 

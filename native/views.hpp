@@ -5,17 +5,36 @@
 
 namespace cpm {
 
-enum class Element { f32, f16, bf16 };
+enum class Element { f32, f16, bf16, q8, q4 };
 
 constexpr int64_t element_bytes(Element element) { return element == Element::f32 ? 4 : 2; }
 
+constexpr bool quantised(Element element) {
+    return element == Element::q8 || element == Element::q4;
+}
+
+// Weights that share a scale lie side by side in an output's row.
+constexpr int64_t GROUP_Q8 = 64, GROUP_Q4 = 32;
+
 // A weight matrix: values[rows][columns], which is [K, O], or [O, K] if transposed.
+//
+// Quantised matrices are transposed, their rows filled up with zeros to `padded`, a whole number of
+// groups. q8: int8, q * scale. q4: byte i of a group's 16 holds input i in its low half and input
+// i + 16 in its high half, (q - 8) * scale.
 struct Weights {
     const void* values;
     Element element;
     bool transposed;
     int64_t inputs, outputs;
-    const float* bias;  // [O], or null
+    const float* bias = nullptr;       // [O], or null
+    const uint16_t* scales = nullptr;  // float16[O][groups], or null
+    int64_t padded = 0;                // numbers in a row of a quantised matrix
+};
+
+// Room for rows of x in 16 bits: `padded` numbers each, and what 1 stands for.
+struct Narrowed {
+    int16_t* values;
+    float* scales;
 };
 
 // The slots that each of `rows` new tokens sees, from its root to itself.

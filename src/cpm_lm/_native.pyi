@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 Element = Literal["f32", "f16", "bf16"]
 """How numbers lie in memory: float32, float16, or bfloat16 as the bits in uint16."""
 
+Quantised = Literal["q8", "q4"]
+"""Integers with a scale for each group: of 64 in 8 bits, of 32 in 4 bits."""
+
 def instruction_sets() -> list[str]:
     """Return what this processor can run, best first: ["avx2", "portable"] or ["portable"]."""
 
@@ -61,6 +64,34 @@ class Matrix:
         transposed: bool = False,
         bias: NDArray[np.float32] | None = None,
     ) -> None: ...
+    @staticmethod
+    def quantised(
+        values: NDArray[np.int8] | NDArray[np.uint8],
+        scales: NDArray[np.float16],
+        element: Quantised,
+        inputs: int,
+        *,
+        bias: NDArray[np.float32] | None = None,
+    ) -> Matrix:
+        """Return a view of a matrix [O, K] in 8 or 4 bits, its rows filled up to whole groups.
+
+        Rows of x are rounded to 16 bits each by a scale of their own before they are multiplied;
+        one that holds NaN or infinity gives NaN.
+
+        Args:
+            values: q8: int8[O, 64 G], weight = value * scale. q4: uint8[O, 16 G]; byte i of a
+                group's 16 holds its element i in the low half and i + 16 in the high half, weight =
+                (half - 8) * scale. What fills a row up must stand for 0.
+            scales: float16[O, G], finite.
+            element: q8 or q4.
+            inputs: K, of which G = K / 64 or K / 32, rounded up.
+            bias: float32[O], or None.
+        """
+
+    @property
+    def nbytes(self) -> int:
+        """The memory of the values and scales, all of which a product reads."""
+
     @property
     def inputs(self) -> int: ...
     @property
@@ -179,7 +210,7 @@ def embedding(
         pool: who computes.
         tokens: int32[T], rows of wte's array.
         positions: int32[T], rows of wpe's array.
-        wte: the array [V, D], given as `transposed`.
+        wte: the array [V, D], given as `transposed`, or in q8.
         wpe: the array [P, D], likewise.
         out: float32[T, D].
     """
