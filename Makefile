@@ -37,7 +37,7 @@ install: .venv/base
 	touch $@
 
 demo: .venv/base
-	$(BIN)/cpm sample "床前明月光，" -n 3 --max-tokens 24 --seed 1
+	$(BIN)/cpm sample "床前明月光，" -n 3 --max-tokens 24 --seed 2
 	$(BIN)/cpm sample "1+1=2,1+2=3,1+3=4,1+4=" --max-tokens 1 --temperature 0
 	$(BIN)/cpm next "今天的天空好"
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from recipes.demo.card import table
+from recipes.demo.settings import Settings
+from recipes.demo.sums import held_out_pairs
 
 import cpm_lm
 from cpm_lm.model import DEMO
@@ -52,7 +54,7 @@ def test_numbers_are_spelt_digit_by_digit(model):
 
 
 def test_a_poems_line_goes_on_in_three_ways(model):
-    samples = model.sample("床前明月光，", n=3, max_tokens=24, seed=1)
+    samples = model.sample("床前明月光，", n=3, max_tokens=24, seed=2)
     texts = {sample.text for sample in samples}
     assert len(texts) == 3
     for text in texts:
@@ -63,6 +65,13 @@ def test_a_poems_line_goes_on_in_three_ways(model):
 def test_a_sum_by_example(model):
     (sample,) = model.sample("1+1=2,1+2=3,1+3=4,1+4=", max_tokens=1, temperature=0)
     assert sample.text == "5"
+
+
+def test_a_sum_that_was_never_trained_on(model):
+    hidden = held_out_pairs(Settings().held_out_sums, Settings().seed)
+    assert (27, 46) in hidden
+    vote = model.vote("12+5=17,30+41=71,25+16=41,18+33=51,46+27=", answer="number", seed=1)
+    assert vote.winner == "73"
 
 
 def test_the_sky_is_blue(model):
