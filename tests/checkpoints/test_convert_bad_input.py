@@ -261,7 +261,8 @@ def test_a_configuration_that_does_not_fit(tmp_path: Path) -> None:
 
 
 def test_an_unknown_number_format(tmp_path: Path) -> None:
-    refused(write_shards(tmp_path / "in"), ConfigError, "q5", "f32, f16, bf16, q8, q4", weights="q5")
+    known = "f32, f16, bf16, q8, q4"
+    refused(write_shards(tmp_path / "in"), ConfigError, "q5", known, weights="q5")
 
 
 @pytest.mark.parametrize("more", [-1, 1])

@@ -11,7 +11,18 @@ from cpm_lm.cli.console import reporting_errors, use_utf8
 
 __all__ = ["main"]
 
-VERBS = ("bench", "convert", "export", "inspect", "next", "pull", "sample", "verify", "vote")
+VERBS = (
+    "bench",
+    "compare",
+    "convert",
+    "export",
+    "inspect",
+    "next",
+    "pull",
+    "sample",
+    "verify",
+    "vote",
+)
 
 
 class LazyGroup(click.Group):

@@ -1,0 +1,84 @@
+"""`cpm compare`: how far the predictions of two models are apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cpm_lm.cli.console import print_json, progress_bar
+from cpm_lm.cli.options import engine_options, json_option
+from cpm_lm.errors import RequestError
+
+if TYPE_CHECKING:
+    from cpm_lm.evaluation.compare import Comparison
+
+__all__ = ["command"]
+
+
+@click.command("compare", short_help="比较两个模型。Compare what two models predict.")
+@click.argument("first", type=click.Path(path_type=Path))
+@click.argument("second", type=click.Path(path_type=Path))
+@click.option(
+    "--text",
+    required=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="在这个文件（UTF-8）的文字上比较。The file of text, in UTF-8, to compare them on.",
+)
+@click.option(
+    "--heads",
+    type=click.IntRange(min=1),
+    help="注意力头数，若文件里没有写。Attention heads, where the files do not say.",
+)
+@engine_options
+@json_option
+def command(
+    first: Path,
+    second: Path,
+    text: Path,
+    heads: int | None,
+    engine: str,
+    threads: int | None,
+    as_json: bool,
+) -> None:
+    """在一段文字上比较 FIRST 和 SECOND 对下一个词的预测，例如原来的模型和 4 位的。
+
+    Compare the next-token predictions of FIRST and SECOND on a text: a model, say, and the same in
+    4 bits. Both in any readable form, of one vocabulary.
+    """
+    from cpm_lm.evaluation.compare import compare
+
+    try:
+        words = text.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RequestError(f"{text} is not UTF-8: {error}") from None
+    with progress_bar("比较 Comparing") as progress:
+        found = compare(
+            first, second, words, heads=heads, engine=engine, threads=threads, progress=progress
+        )
+    if as_json:
+        print_json(found.to_json())
+    else:
+        _print(found)
+
+
+def _print(found: Comparison) -> None:
+    click.echo(
+        f"词 tokens: {found.tokens}，每段至多 in windows of {found.window}；"
+        f"{found.first_weights}，{found.second_weights}"
+    )
+    click.echo(
+        f"KL: 平均 mean {found.mean_kl:.3g}，最大 worst {found.worst_kl:.3g} nats "
+        f"（词 token {found.worst_token}）"
+    )
+    click.echo(f"首选相同 same first choice: {found.same_top:.2%}")
+    if found.same_top_sure is not None:
+        click.echo(
+            f"  其中领先 0.1 以上 where it leads by more than 0.1: {found.same_top_sure:.2%} "
+            f"（{found.sure} 个词 tokens）"
+        )
+    if found.perplexity is not None:
+        click.echo(
+            f"困惑度 perplexity: {found.perplexity:.4g}，之比 ratio {found.perplexity_ratio:.5f}"
+        )
