@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import hypothesis
@@ -19,6 +20,11 @@ hypothesis.settings.load_profile("patient")
 # Keras has one backend per process; it is named before any test imports Keras.
 os.environ["KERAS_BACKEND"] = os.environ.get("CPM_TEST_ENGINE", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+# A run in the background of a shell ignores Ctrl-C, and its children would inherit that: the tests
+# that interrupt a program would wait for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parent.parent
 SHARED = Path(os.environ.get("CPM_TEST_DATA", ROOT / "../shared/data"))
