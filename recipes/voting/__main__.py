@@ -28,7 +28,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "voting.md"
 BEGIN, END = (
     f"<!-- {word}: written by `python -m recipes.voting` -->" for word in ("begin", "end")
 )
-QUESTIONS = 150
+QUESTIONS = 300
 LONGEST = 8
 """Tokens of an answer: the largest has three digits."""
 METHODS: dict[str, dict[str, Any]] = {
