@@ -19,13 +19,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from make_pretrained import random_model, state_of, write_bin, write_h5
 from make_shards import write_shards
 from tiny_bert import PIECES, write_pieces
 from transformers import BertTokenizer
 
+from cpm_lm.checkpoints.convert import convert
 from cpm_lm.checkpoints.source import open_source
+from cpm_lm.checkpoints.store import Store
 from cpm_lm.errors import CpmError
 from cpm_lm.tokenizer import Tokenizer
 
@@ -61,10 +64,24 @@ def in_two(directory: Path) -> Path:
     return write_bin(directory, MODEL, state_of(MODEL), shards=2)
 
 
+def packed(directory: Path, weights: str) -> Path:
+    convert(saved(directory.parent / f"float-{weights}"), directory, weights=weights)
+    return directory
+
+
 def newer_tokenizer(directory: Path) -> Path:
     write_pieces(directory / "old")
     BertTokenizer.from_pretrained(directory / "old").save_pretrained(directory)
     return directory
+
+
+def widened(directory: Path) -> None:
+    """Whatever opens must have finite numbers in all its packed matrices."""
+    store = Store.open(directory)
+    for name in store.names:
+        wide = store.float32(name)
+        if store.packed(name) is not None and not np.isfinite(wide).all():
+            raise AssertionError(f"{name} holds numbers that are not finite")
 
 
 Read = Callable[[Path], Any]
@@ -77,6 +94,9 @@ TARGETS: dict[str, tuple[Callable[[Path], Path], str, Read]] = {
     "older torch file": (legacy, "pytorch_model.bin", open_source),
     "shard": (shards, "mp_rank_00_model_states.pt", open_source),
     "safetensors": (saved, "model.safetensors", open_source),
+    "q8": (lambda d: packed(d, "q8"), "model.safetensors", widened),
+    "q4": (lambda d: packed(d, "q4"), "model.safetensors", widened),
+    "quantization": (lambda d: packed(d, "q4"), "config.json", Store.open),
     "h5": (lambda d: write_h5(d, MODEL), "tf_model.h5", open_source),
     "config": (saved, "config.json", open_source),
     "index": (in_two, "pytorch_model.bin.index.json", open_source),

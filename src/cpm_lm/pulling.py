@@ -13,15 +13,15 @@ from cpm_lm.checkpoints.convert import convert
 from cpm_lm.checkpoints.hub import Fetched, fetch, full_name
 from cpm_lm.checkpoints.manifest import Manifest
 from cpm_lm.checkpoints.source import open_source
-from cpm_lm.checkpoints.tensors import weights_dtype
+from cpm_lm.checkpoints.writers import form_called
 from cpm_lm.errors import CheckpointError
 from cpm_lm.verifying.opening import own_weights
 from cpm_lm.verifying.verify import Verification, verify
 
 __all__ = ["Pulled", "pull"]
 
-LEAST = {None: 1.0, "f32": 1.0}
-"""The least size of the result, of that of the files fetched; half of it in other formats."""
+LEAST = {None: 1.0, "f32": 1.0, "q8": 0.25, "q4": 0.14}
+"""The least size of the result, of that of the files fetched; half of it in 16 bits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ def pull(
     name = full_name(name)
     target = Path(name.split("/")[1] if output is None else output)
     if weights is not None:
-        weights_dtype(weights)
+        form_called("store", weights)
     if not overwrite and target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise CheckpointError(
             f"{target} exists already; choose another name, or overwrite it (--overwrite)"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from cpm_lm.checkpoints.tensors import WEIGHTS
+from cpm_lm.checkpoints.writers import FORMS
 from cpm_lm.cli.console import print_json, progress_bar
 from cpm_lm.cli.options import engine_options, json_option
 from cpm_lm.cli.verify import print_verification
@@ -31,7 +31,7 @@ STAGES = {"fetch": "下载 Fetching", "convert": "转换 Converting", "verify": 
 )
 @click.option(
     "--weights",
-    type=click.Choice(list(WEIGHTS)),
+    type=click.Choice(FORMS["store"].formats),
     help="权重的存法；默认与发布的相同。How the weights are stored; default: as published.",
 )
 @click.option(

@@ -6,12 +6,13 @@ before it is called.
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from cpm_lm.checkpoints.staging import staged, staged_file
-from cpm_lm.checkpoints.store import CONFIG, Store
+from cpm_lm.checkpoints.store import CONFIG, QUANTIZATION, Store, read_values
 from cpm_lm.checkpoints.tensors import DTYPES, WEIGHTS, count_infinite, narrow, weights_dtype
 from cpm_lm.checkpoints.tf_variables import EXTRA
 from cpm_lm.errors import CheckpointError, ConfigError
@@ -58,7 +59,7 @@ def export(
     `keras.saving.load_model` where this package is installed.
 
     Args:
-        source: a store made by `cpm convert`.
+        source: a store made by `cpm convert`; one in 8 or 4 bits is widened.
         target: the directory, or the file ending in `.keras`, to make.
         format: "saved-model" or "keras".
         weights: "f32", "f16" or "bf16": how numbers are stored; 16-bit ones are widened for
@@ -128,8 +129,10 @@ def _write_saved_model(
     except tf.errors.OpError as error:
         raise OSError(error.message.partition("\n")[0]) from None  # for `staged` to tell
     (work / EXTRA).mkdir()
-    names = (CONFIG, *(Tokenizer.files(store.directory) if store.has_tokenizer else ()))
-    for name in names:
+    values = read_values(store.directory / CONFIG)
+    values.pop(QUANTIZATION, None)  # what is written here is floats
+    (work / EXTRA / CONFIG).write_text(json.dumps(values, indent=2) + "\n", "utf-8")
+    for name in Tokenizer.files(store.directory) if store.has_tokenizer else ():
         shutil.copyfile(store.directory / name, work / EXTRA / name)
 
 
