@@ -38,18 +38,28 @@ def written(folder: Path, weights: str, **changed: np.ndarray) -> dict[str, floa
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from([Q8, Q4]))
-def test_codes_are_within_half_a_step(seed: int, packing: Any) -> None:
+def test_codes_are_the_nearest_and_scales_lose_least(seed: int, packing: Any) -> None:
     rng = np.random.default_rng(seed)
     numbers = rng.standard_t(3, (3, 2, packing.group)).astype(np.float32)
     numbers[0, 0] = 0
     codes, scales, lost = quantize(numbers, packing)
     assert packing.least <= codes.min() <= codes.max() <= packing.largest
-    back = codes * scales.astype(np.float32)[..., None]
-    # Half a step, and what a scale's own rounding to 11 bits cuts off the largest.
-    room = scales.astype(np.float32) * (0.5 + packing.largest * 2**-11)
-    assert (np.abs(back - numbers).max(axis=-1) <= room).all()
-    assert lost == pytest.approx(np.square(back - numbers).sum(), rel=1e-3)
+    wide = scales.astype(np.float32)[..., None]
+    back = codes * wide
     assert scales[0, 0] == 0
+    # Within half a step wherever the largest code is not reached, and never on the wrong side.
+    inside = (codes > packing.least) & (codes < packing.largest)
+    assert (
+        np.abs(back - numbers)[inside] <= 0.501 * np.broadcast_to(wide, codes.shape)[inside]
+    ).all()
+    assert (back * numbers >= 0).all()
+    assert lost == pytest.approx(np.square(back - numbers).sum(), rel=1e-3)
+    # No more than by the scale that cuts nothing off; and in 8 bits by no other.
+    plain = (np.abs(numbers).max(axis=-1, keepdims=True) / packing.largest).astype(np.float16)
+    step = np.maximum(plain.astype(np.float32), 1e-9)
+    whole = np.clip(np.rint(numbers / step), packing.least, packing.largest) * step
+    assert lost <= np.square(whole - numbers).sum() * 1.001
+    assert packing.bits == 4 or np.array_equal(scales, plain[..., 0])
 
 
 def test_bytes_of_four_bits() -> None:

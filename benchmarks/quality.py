@@ -1,0 +1,208 @@
+"""What 16, 8 and 4 bits cost: predictions beside float32's, on the model in the package.
+
+    python -m benchmarks.quality                 # print the table
+    python -m benchmarks.quality --write         # put it into docs/performance.md
+    python -m benchmarks.quality --tried         # other ways of rounding as well
+
+The texts are prose written for this project, poems, and what the model itself writes from fixed
+seeds; then random ids. The rows of the formats are stores that `convert` made; those of the ways
+that were tried are float32 stores with rounded numbers. Nothing here is timed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from benchmarks.measuring import write_between
+from benchmarks.roundings import TRIED
+
+from cpm_lm.checkpoints.convert import convert
+from cpm_lm.checkpoints.mapping import UNTURNED, Dims, Joined, shapes
+from cpm_lm.checkpoints.packing import packing_of, stored_bytes
+from cpm_lm.checkpoints.store import Store, write_model
+from cpm_lm.checkpoints.tensors import Tensor
+from cpm_lm.engines.base import Engine
+from cpm_lm.engines.select import open_engine
+from cpm_lm.evaluation.compare import Divergence, divergence
+from cpm_lm.model import DEMO, load
+from cpm_lm.tokenizer import Tokenizer
+from cpm_lm.verifying.sanity import PROSE
+
+PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
+MARK = "python -m benchmarks.quality"
+POEMS = (
+    "静夜思\n李白\n床前明月光，疑是地上霜。举头望明月，低头思故乡。\n"
+    "春晓\n孟浩然\n春眠不觉晓，处处闻啼鸟。夜来风雨声，花落知多少。\n"
+    "登鹳雀楼\n王之涣\n白日依山尽，黄河入海流。欲穷千里目，更上一层楼。\n"
+)
+BEGINNINGS = (
+    "今天的天气很好，",
+    "静夜思\n李白\n",
+    "从前，",
+    "他走进房间，",
+    "中国的首都是",
+    "春风",
+)
+FORMATS = ("f16", "bf16", "q8", "q4")
+TARGETS = {"q8": 1e-3, "q4": 3e-2}
+"""The mean KL to stay under, on each kind of text."""
+SAME = 0.995
+"""How often q8's first choice must be float32's, where that leads by more than 0.1."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One way of storing the weights."""
+
+    name: str
+    bits: float
+    """Bits a weight, scales and all."""
+    error: float
+    """Median over the blocks' matrices of the difference's norm over the matrix's."""
+    text: Divergence
+    random: Divergence
+
+
+def texts(count: int) -> list[list[int]]:
+    """Return the ids of all texts, each within the context."""
+    model, tokenizer = load(engine="auto"), Tokenizer.load(DEMO)
+    written = [
+        beginning + sample.text
+        for at, beginning in enumerate(BEGINNINGS)
+        for sample in model.sample(
+            beginning, n=count, max_tokens=200, temperature=1.0, top_p=1.0, seed=at
+        )
+    ]
+    length = Store.open(DEMO).config.n_positions
+    return [tokenizer.encode(text)[:length] for text in (PROSE, POEMS, *written)]
+
+
+def random_ids() -> list[list[int]]:
+    config = Store.open(DEMO).config
+    draw = np.random.Generator(np.random.Philox(key=2))
+    return [draw.integers(0, config.vocab_size, config.n_positions).tolist() for _ in range(2)]
+
+
+def rounded(base: Store, name: str, directory: Path) -> Path:
+    """Write a float32 store with the numbers that one of TRIED gives."""
+    _, embedding, method = TRIED[name]
+    tensors = {}
+    with tempfile.TemporaryDirectory() as folder:
+        convert(base.directory, Path(folder) / "q8", weights="q8")
+        eight = Store.open(Path(folder) / "q8").float32("wte.weight")
+    for tensor in base.names:
+        array = base.float32(tensor)
+        if tensor == "wte.weight" and not embedding:
+            array = eight
+        elif packing_of("q4", tensor) is not None:
+            turn = tensor not in UNTURNED
+            array = method(array.T).T if turn else method(array)
+        tensors[tensor] = Joined((Tensor(np.ascontiguousarray(array, np.float32), "F32"),))
+    directory.mkdir()
+    write_model(directory, base.config, tensors, "f32")
+    return directory
+
+
+def error(base: Store, other: Store) -> float:
+    names = [n for n in shapes(Dims.of(base.config)) if n != "wte.weight" and packing_of("q4", n)]
+    pairs = ((base.float32(name), other.float32(name)) for name in names)
+    return float(np.median([np.linalg.norm(b - a) / np.linalg.norm(a) for a, b in pairs]))
+
+
+def measured(args: argparse.Namespace, scratch: Path) -> Iterator[Line]:
+    """Yield a line for each format, and for each way that was tried."""
+    convert(DEMO, scratch / "f32", weights="f32")
+    base, first = Store.open(scratch / "f32"), engine(scratch / "f32", args)
+    words, ids = texts(args.samples), random_ids()
+    for name in (*FORMATS, *(TRIED if args.tried else ())):
+        if name in TRIED:
+            rounded(base, name, scratch / name)
+            bits = TRIED[name][0]
+        else:
+            convert(scratch / "f32", scratch / name, weights=name)
+            dims = Dims.of(base.config)
+            bits = 8 * stored_bytes(dims, name) / base.config.parameter_count
+        second = engine(scratch / name, args)
+        line = Line(
+            name=name,
+            bits=bits,
+            error=error(base, Store.open(scratch / name)),
+            text=divergence(first, second, words),
+            random=divergence(first, second, ids),
+        )
+        print(row(line), flush=True)
+        yield line
+
+
+def engine(directory: Path, args: argparse.Namespace) -> Engine:
+    return open_engine(directory, engine=args.engine)
+
+
+def row(line: Line) -> str:
+    text, random = line.text, line.random
+    assert text.same_top_sure is not None
+    return (
+        f"| {line.name} | {line.bits:.2f} | {line.error:.4f} | {text.mean_kl:.2g} | "
+        f"{text.worst_kl:.2g} | {text.same_top:.2%} | {text.same_top_sure:.2%} | "
+        f"{text.perplexity_ratio:.4f} | {random.mean_kl:.2g} |"
+    )
+
+
+def report(lines: list[Line], args: argparse.Namespace) -> str:
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    first = lines[0]
+    return "\n".join(
+        [
+            f"{first.text.tokens:,} tokens of text, {first.text.sure:,} with a first choice that "
+            f"leads by more than 0.1; {first.random.tokens:,} random ones. "
+            f"Engine {args.engine}, commit {commit}.",
+            "",
+            "| weights | bits a weight | relative error | KL | worst KL | same first choice | "
+            "where it leads | perplexity, ratio | KL, random ids |",
+            "|---|---|---|---|---|---|---|---|---|",
+            *map(row, lines),
+        ]
+    )
+
+
+def missed(lines: list[Line]) -> list[str]:
+    """Return what is worse than it should be."""
+    worse = []
+    for line in lines:
+        for kind, found in (("text", line.text), ("random ids", line.random)):
+            if line.name in TARGETS and found.mean_kl >= TARGETS[line.name]:
+                worse.append(f"{line.name} on {kind}: KL {found.mean_kl:.2g}")
+        if line.name == "q8" and (line.text.same_top_sure or 0) <= SAME:
+            worse.append(f"q8: first choice the same {line.text.same_top_sure:.2%}")
+    return worse
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--engine", default="reference", help="what computes")
+    parser.add_argument("--samples", type=int, default=4, help="texts for each beginning")
+    parser.add_argument("--tried", action="store_true", help="other ways of rounding as well")
+    parser.add_argument("--write", action="store_true", help="put the table into the page")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        lines = list(measured(args, Path(folder)))
+    text = report(lines, args)
+    print(text)
+    if args.write:
+        write_between(PAGE, MARK, text)
+    if worse := missed(lines):
+        raise SystemExit(f"worse than the targets: {'; '.join(worse)}")
+
+
+if __name__ == "__main__":
+    main()
