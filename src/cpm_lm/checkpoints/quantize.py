@@ -22,7 +22,7 @@ SHARES: dict[int, tuple[float, ...]] = {
 """What part of the scale that gives a group's largest number the largest code is tried, by bits.
 
 In 4 bits a smaller scale, which cuts the largest off, often loses less in all: the search takes a
-third off the KL of the packaged model. In 8 bits it takes nothing off.
+third off the KL of the packaged model. In 8 bits it takes hardly anything off.
 """
 
 Groups = Float32[np.ndarray, "rows groups group"]
