@@ -13,6 +13,8 @@ from cpm_lm.checkpoints.store import Store
 from cpm_lm.engines.select import open_engine
 from cpm_lm.gpt.load import keras_model
 
+pytestmark = pytest.mark.keras
+
 IDS, PARENTS = [3, 1, 4, 1, 5, 9], [-1, -2, -3, -3, -1, -6]
 """A tree of two roots, one of them with two branches."""
 
