@@ -115,6 +115,8 @@ CPM_INLINE void tile(const int16_t* x, Part w, int64_t groups, f32x8 (*sums)[MOS
         CPM_UNROLL for (int o = 0; o < O; ++o) {
             i16x16 weights[Q::VECTORS];
             Q::unpack(w.values + o * w.stride, weights);
+            // The next tile's weights: its rows are too short for the processor to foresee them.
+            __builtin_prefetch(w.values + (O + o) * w.stride);
             const f32x8 scale = splat(w.scales[o * w.scales_stride]);
             CPM_UNROLL for (int r = 0; r < R; ++r) {
                 i32x8 sum = pairs(weights[0], load(x + r * Q::GROUP));
