@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from cpm_lm.checkpoints.mapping import Dims, shapes
+from cpm_lm.checkpoints.mapping import UNTURNED, Dims, shapes
+from cpm_lm.checkpoints.packing import FORMATS, Packed, Packing, packed_bytes, packing_of, turned
+from cpm_lm.checkpoints.quantize import quantize
 from cpm_lm.checkpoints.tensors import WEIGHTS, narrow, widen
 from cpm_lm.config import GPTConfig
 from cpm_lm.engines.native import NativeEngine
@@ -34,10 +36,39 @@ def both(
     config: GPTConfig, element: str = "f32", seed: int = 0, **options: Any
 ) -> tuple[NativeEngine, ReferenceEngine]:
     """The two engines on the same rounded weights."""
+    if element in FORMATS:
+        return both_packed(config, element, seed, **options)
     dtype = WEIGHTS[element]
     stored = {name: narrow(t, dtype) for name, t in random_tensors(config, seed).items()}
     wide = {name: np.array(widen(tensor, dtype)) for name, tensor in stored.items()}
     return NativeEngine(config, stored, element, **options), ReferenceEngine(config, wide)
+
+
+def both_packed(
+    config: GPTConfig, element: str, seed: int, **options: Any
+) -> tuple[NativeEngine, ReferenceEngine]:
+    """The two engines on the same packed weights; the reference has them widened."""
+    stored: dict[str, np.ndarray | Packed] = {}
+    wide: dict[str, np.ndarray] = {}
+    for name, values in random_tensors(config, seed).items():
+        packing = packing_of(element, name)
+        if packing is None:
+            stored[name] = wide[name] = values
+            continue
+        matrix = packed(values if name in UNTURNED else values.T, packing)
+        assert matrix.shape == turned(name, values.shape)
+        everything = matrix.widened(slice(None), slice(None))
+        stored[name], wide[name] = matrix, everything if name in UNTURNED else everything.T.copy()
+    return NativeEngine(config, stored, element, **options), ReferenceEngine(config, wide)
+
+
+def packed(matrix: np.ndarray, packing: Packing) -> Packed:
+    """Pack [out, in] as a store does."""
+    outputs, inputs = matrix.shape
+    filled = np.pad(matrix, ((0, 0), (0, packing.padded(inputs) - inputs)))
+    codes, scales, _ = quantize(filled.reshape(outputs, -1, packing.group), packing)
+    values = codes if packing.bits == 8 else packed_bytes(codes)
+    return Packed(values.reshape(outputs, -1), scales, packing, (outputs, inputs))
 
 
 def chain(length: int) -> list[int]:

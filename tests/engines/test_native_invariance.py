@@ -13,10 +13,11 @@ from random_models import both, chain, random_parents, shape
 from cpm_lm.engines.base import Session
 from cpm_lm.engines.native import NativeEngine
 
+ELEMENTS = ["f32", "f16", "bf16", "q8", "q4"]
 CONFIG = shape(n_embd=80, n_head=8, n_positions=128, vocab_size=203)
 ENGINES = {
     (element, threads): both(CONFIG, element, threads=threads)[0]
-    for element in ("f32", "f16", "bf16")
+    for element in ELEMENTS
     for threads in (1, 2, 3)
 }
 
@@ -43,7 +44,7 @@ def grow(session: Session, tokens: np.ndarray, parents: np.ndarray, cuts: list[i
     seed=st.integers(0, 2**32 - 1),
     count=st.integers(1, 70),
     cuts=st.lists(st.integers(0, 70), max_size=8),
-    element=st.sampled_from(["f32", "f16", "bf16"]),
+    element=st.sampled_from(ELEMENTS),
     threads=st.sampled_from([1, 2, 3]),
     slice_tokens=st.sampled_from([1, 2, 5, 16, 256]),
 )
@@ -58,7 +59,7 @@ def test_slicing_and_threads_change_no_bit(seed, count, cuts, element, threads, 
     assert np.array_equal(whole, pieces)
 
 
-@pytest.mark.parametrize("element", ["f32", "f16", "bf16"])
+@pytest.mark.parametrize("element", ELEMENTS)
 @pytest.mark.parametrize("rows", [2, 3, 4, 7, 33, 256, 300])
 def test_a_row_is_the_same_alone_and_among_many(element, rows):
     engine, wide = ENGINES[element, 1], ENGINES[element, 3]

@@ -16,7 +16,6 @@ import numpy as np
 
 import cpm_lm._native as kernels
 from cpm_lm.checkpoints.mapping import Dims, shapes
-from cpm_lm.checkpoints.tensors import DTYPES, WEIGHTS
 from cpm_lm.config import GPTConfig
 from cpm_lm.engines.machine import available_memory
 from cpm_lm.engines.native import NativeEngine
@@ -98,12 +97,12 @@ def measure(engine: NativeEngine, seconds: float) -> Measured:
             while time.perf_counter() < until:
                 found.append(step())
     medians = [statistics.median(found) for found in times]
-    size = DTYPES[WEIGHTS[engine.element]].itemsize
+    read = engine.weights.read_bytes
     products = config.parameter_count - config.n_positions * config.n_embd
     return Measured(
         read_bytes_per_second=bandwidth,
         float32_operations_per_second=peak,
-        weight_bytes=products * size,
+        weight_bytes=read,
         steps=tuple(
             Step(
                 name=name,
@@ -111,7 +110,7 @@ def measure(engine: NativeEngine, seconds: float) -> Measured:
                 seconds=took,
                 tokens_per_second=rows / took,
                 rounds=len(found),
-                of_bandwidth=products * size / took / bandwidth,
+                of_bandwidth=read / took / bandwidth,
                 of_peak=2 * products * rows / took / peak,
                 of_python=min(1.0, outside / took),
             )

@@ -1,8 +1,8 @@
 """The engine for CPUs: the network stated over kernels that are compiled from `native/`.
 
 Knows the formula, where weights lie and how much memory a session takes; does not know how a
-kernel computes. Weight matrices are used where the store has them, in its mapped file; only
-biases and norms are widened.
+kernel computes. Weight matrices are used where the store has them, in its mapped file, in 32 to
+4 bits; only biases and norms are widened.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Float32, Int32
 
 import cpm_lm._native as kernels
+from cpm_lm.checkpoints.packing import Packed
 from cpm_lm.checkpoints.store import Store
 from cpm_lm.checkpoints.tensors import WEIGHTS, Array, widen
 from cpm_lm.config import GPTConfig
@@ -48,7 +49,7 @@ def open_native(
     store = Store.open(directory)
     return NativeEngine(
         store.config,
-        {name: store.tensor(name) for name in store.names},
+        {name: store.packed(name) or store.tensor(name) for name in store.names},
         store.weights,
         threads=threads,
         cache_dtype=cache_dtype,
@@ -76,30 +77,41 @@ class Block:
     mlp_c_proj: kernels.Matrix
 
 
+Tensors = Mapping[str, Array | Packed]
+
+
 class Weights:
     """All weights as the kernels take them.
 
     Args:
         config: the model's shape.
         tensors: by Hugging Face's GPT-2 names without the `transformer.` prefix; bf16 as its bits.
-        element: the type of all of them: f32, f16 or bf16.
+        element: the type of all that are not packed: f32, f16 or bf16.
     """
 
-    def __init__(self, config: GPTConfig, tensors: Mapping[str, Array], element: Any) -> None:
+    def __init__(self, config: GPTConfig, tensors: Tensors, element: Any) -> None:
         def vector(name: str) -> Float32[np.ndarray, " D"]:
-            return np.array(widen(tensors[name], WEIGHTS[element]))
+            values = tensors[name]
+            assert isinstance(values, np.ndarray)
+            return np.array(widen(values, WEIGHTS[element]))
 
         def norm(name: str) -> Norm:
             return Norm(vector(f"{name}.weight"), vector(f"{name}.bias"))
 
         def matrix(name: str, *, transposed: bool = False) -> kernels.Matrix:
             values = tensors[f"{name}.weight"]
+            bias = None if transposed else vector(f"{name}.bias")
+            if isinstance(values, Packed):
+                bits: Any = f"q{values.bits}"
+                inputs = values.shape[1]
+                return kernels.Matrix.quantised(
+                    values.codes, values.scales, bits, inputs, bias=bias
+                )
             if not values.flags.aligned:
                 raise CheckpointError(
                     f"{name}.weight does not lie at a multiple of {values.itemsize} bytes in its "
                     "file, as its numbers must; write the model again with cpm convert"
                 )
-            bias = None if transposed else vector(f"{name}.bias")
             return kernels.Matrix(values, element, transposed=transposed, bias=bias)
 
         self.wte = matrix("wte", transposed=True)
@@ -116,6 +128,12 @@ class Weights:
             for i in range(config.n_layer)
         ]
         self.ln_f = norm("ln_f")
+
+    @property
+    def read_bytes(self) -> int:
+        """What a step reads of them: every matrix but the positions, of which it needs few rows."""
+        blocks = ((h.c_attn, h.c_proj, h.mlp_c_fc, h.mlp_c_proj) for h in self.blocks)
+        return self.wte.nbytes + sum(matrix.nbytes for block in blocks for matrix in block)
 
 
 class Scratch:
@@ -174,7 +192,9 @@ def hidden_states(
 
 
 class NativeEngine(Engine):
-    """The kernels, on weights in 32 or 16 bits; float32 activations.
+    """The kernels, on weights in 32 to 4 bits; float32 activations.
+
+    Before a product with weights in 8 or 4 bits, each row of activations is rounded to 16 bits.
 
     A node's logits do not change by one bit with the other nodes of the call, its slicing or the
     number of threads. Sessions of several threads take turns at the kernels.
@@ -182,8 +202,9 @@ class NativeEngine(Engine):
     Args:
         config: the model's shape.
         weights: tensors by Hugging Face's GPT-2 names without the `transformer.` prefix, usually
-            mapped; bf16 as its bits in uint16.
-        element: the type of all of them: f32, f16 or bf16.
+            mapped; bf16 as its bits in uint16, matrices in 8 and 4 bits packed.
+        element: the type of all of them: f32, f16, bf16, or q8 or q4, where what is not packed is
+            float32.
         threads: how many compute; None for the physical cores this process may use.
         cache_dtype: how keys and values are kept, f32 or f16; f16 takes half the memory, and
             moves logits by what rounding to 11 bits does.
@@ -200,7 +221,7 @@ class NativeEngine(Engine):
     def __init__(
         self,
         config: GPTConfig,
-        weights: Mapping[str, Array],
+        weights: Tensors,
         element: str,
         *,
         threads: int | None = None,
@@ -213,7 +234,7 @@ class NativeEngine(Engine):
             raise EngineError(f"cache_bytes is {cache_bytes}; at least 1 was expected")
         self.config = config
         self.element = element
-        self.weights = Weights(config, weights, element)
+        self.weights = Weights(config, weights, element if element in WEIGHTS else "f32")
         self.pool = pool_of(threads or cores())
         self.cache_dtype: Any = cache_dtype
         self.cache_bytes = cache_bytes
