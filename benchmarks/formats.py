@@ -114,9 +114,15 @@ def anonymous(process: subprocess.Popen[bytes]) -> int:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon")), 0)
 
 
-def run(name: str, program: str, *words: str | Path, reads: Path, makes: Path | None) -> Step:
-    """Run a program in a process of its own and watch it; stop if it fails."""
-    forget(reads)
+def run(
+    name: str, program: str, *words: str | Path, reads: Path | None, makes: Path | None
+) -> Step:
+    """Run a program in a process of its own and watch it; stop if it fails.
+
+    What it reads is dropped from the page cache before, if it is named.
+    """
+    if reads is not None:
+        forget(reads)
     with tempfile.NamedTemporaryFile("r") as counted:
         command = [sys.executable, "-c", program, counted.name, *map(str, words)]
         environment = os.environ | {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "2"}
