@@ -84,6 +84,7 @@ check: .venv/check
 
 docs: .venv/test
 	$(BIN)/python docs/figures.py
+	$(BIN)/python docs/decode_figure.py
 
 bench: .venv/bench
 	$(BIN)/python benchmarks/keras_decode.py

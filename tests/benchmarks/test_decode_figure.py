@@ -1,0 +1,62 @@
+"""The picture of decoding: read from the block that the benchmark writes, and from nothing else."""
+
+import importlib
+import itertools
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[2] / "docs"
+BLOCK = """
+<!-- begin: written by `python -m benchmarks.decode --layers 8` -->
+8 x 2560, 709 M parameters, 2 threads, 5 rounds. A machine.
+
+- 20.5 (19.0–21.0) GB/s read
+- 150.0 (140.0–151.0) GFLOP/s float32
+
+| contender | bits | decode tok/s (quartiles) | of bandwidth | x llama |
+|---|---|---|---|---|
+| ours:f32 | 32 | 7.0 (6.9–7.1) | 96% | 1.10 |
+| llama.cpp:Q4_0 | 4 | 31.5 (31.0–32.0) | 70% |  |
+| peer:int8 | FAILED: logits differ by 0.1 deviations, 0.06 allowed |
+
+- ours:f32: 0.1; f32 | 32 | 9.9 (
+<!-- end: written by `python -m benchmarks.decode --layers 8` -->
+| other | 8 | 99.0 (98.0–99.5) | 70% |  |
+"""
+
+
+@pytest.fixture
+def drawing(monkeypatch):
+    monkeypatch.syspath_prepend(DOCS)
+    return importlib.import_module("decode_figure")
+
+
+def test_the_block_is_read_and_nothing_around_it(drawing):
+    run = drawing.measured(BLOCK)
+    assert run.points == [("ours:f32", 32, 7.0), ("llama.cpp:Q4_0", 4, 31.5)]
+    assert run.bandwidth == (20.5e9, 19e9, 21e9)
+    assert run.weights == 709e6 - 1024 * 2560
+    assert not run.void
+    assert drawing.measured(
+        BLOCK.replace("\n- ours", "\nVOID: shares of read bandwidth\n- ours")
+    ).void
+
+
+def test_a_page_without_figures_has_no_picture(drawing):
+    assert drawing.measured("") is None
+    assert drawing.measured(BLOCK.replace("GB/s read", "")) is None
+
+
+def test_every_row_of_the_page_is_read(drawing):
+    page = (DOCS / "performance.md").read_text("utf-8")
+    block = page.partition(f"begin: {drawing.MARK}")[2].partition(f"end: {drawing.MARK}")[0]
+    rows = [row for row in block.splitlines() if row.startswith("| ") and "FAILED" not in row][1:]
+    run = drawing.measured(page)
+    assert [name for name, _, _ in (run.points if run else [])] == [row.split()[1] for row in rows]
+
+
+def test_labels_do_not_overlap_and_stay_inside(drawing):
+    placed = drawing.labels([100.0, 101.0, 300.0, drawing.BOTTOM - 2.0, drawing.BOTTOM - 1.0])
+    assert all(below - above >= drawing.GAP for above, below in itertools.pairwise(placed))
+    assert placed[-1] < drawing.BOTTOM
