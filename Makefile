@@ -88,6 +88,7 @@ docs: .venv/test
 
 bench: .venv/bench
 	$(BIN)/python benchmarks/keras_decode.py
+	$(BIN)/python benchmarks/vote.py
 
 # 5.2 GB of random weights through the formats; 21 GB of disk and 14 GB of memory, or ARGS="--layers 4".
 bench-formats: .venv/test

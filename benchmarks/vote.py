@@ -1,6 +1,6 @@
 """Three hundred short texts of one prompt: merged, unmerged, and by Hugging Face.
 
-    python benchmarks/vote.py                  # the model in the package, on the reference engine
+    python benchmarks/vote.py                  # the model in the package, on the native engine
     python benchmarks/vote.py --quick          # one round
 
 (a) `Model.vote`, whose texts share whatever they have in common;
@@ -236,7 +236,7 @@ def picture(found: list[dict[str, Any]], path: Path, title: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=DEMO, help="a store with float weights")
-    parser.add_argument("--engine", default="reference")
+    parser.add_argument("--engine", default="native")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("-n", type=int, default=300)
     parser.add_argument("--tokens", type=int, default=10)

@@ -103,7 +103,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--questions", type=int, default=QUESTIONS)
     parser.add_argument("--model", type=Path, default=DEMO)
-    parser.add_argument("--engine", default="reference")
+    parser.add_argument("--engine", default="native")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     model = cpm_lm.load(args.model, engine=args.engine, threads=args.threads)
