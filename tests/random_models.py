@@ -74,15 +74,3 @@ def packed(matrix: np.ndarray, packing: Packing) -> Packed:
 def chain(length: int) -> list[int]:
     """Parents of a path from a root, in one call."""
     return [-1, *range(-2, -1 - length, -1)]
-
-
-def random_parents(rng: np.random.Generator, live: list[int], count: int) -> list[int]:
-    """Roots, live nodes and tokens of the same call, mixed."""
-    parents = []
-    for i in range(count):
-        inner = i > 0 and rng.random() < 0.5
-        outer = live and rng.random() < 0.8
-        parents.append(
-            -2 - int(rng.integers(i)) if inner else int(rng.choice(live)) if outer else -1
-        )
-    return parents

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from random_models import both, chain, random_parents, shape
-from tolerances import LOGITS
+from random_forests import close, grow_alike
+from random_models import both, chain, shape
 
 from cpm_lm.errors import CapacityError, RequestError
 
@@ -16,10 +16,6 @@ SHAPES = {
     "one head of one": shape(n_embd=1, n_head=1, vocab_size=1, n_layer=1),
     "odd everything": shape(n_embd=33, n_head=3, vocab_size=257, n_layer=3),
 }
-
-
-def close(got: np.ndarray, wanted: np.ndarray) -> bool:
-    return bool(np.abs(got - wanted).max(initial=0) < LOGITS["float32"])
 
 
 @pytest.mark.parametrize("element", ["f32", "f16", "bf16"])
@@ -43,24 +39,7 @@ def test_random_forests_with_released_and_reused_slots(seed):
     rng = np.random.default_rng(seed)
     engine, oracle = both(shape(n_positions=40), seed=seed, threads=2)
     ours, theirs = engine.session(48), oracle.session(48)
-    live: list[int] = []
-    released = 0
-    for _ in range(24):
-        count = int(rng.integers(1, 9))
-        while ours.capacity - ours.live < count:
-            doomed = [int(rng.choice(live))]
-            ours.release(doomed)
-            theirs.release(doomed)
-            live = [node for node in live if ours._forest._alive[node]]
-            released += 1
-        parents = random_parents(rng, live, count)
-        tokens = rng.integers(0, 61, count).tolist()
-        nodes, got = ours.extend(tokens, parents, list(range(count)))
-        same, wanted = theirs.extend(tokens, parents, list(range(count)))
-        assert nodes.tolist() == same.tolist()
-        assert close(got, wanted)
-        live += nodes.tolist()
-    assert released  # or the test has not tried what it is for
+    grow_alike(ours, theirs, rng)
 
 
 def test_a_whole_context_of_1024():

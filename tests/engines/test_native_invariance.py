@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_models import both, chain, random_parents, shape
+from random_forests import random_parents
+from random_models import both, chain, shape
 
 from cpm_lm.engines.base import Session
 from cpm_lm.engines.native import NativeEngine

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tolerances import LOGITS
+from random_forests import close, grow_alike
 
 from cpm_lm.engines.select import open_engine
 from cpm_lm.engines.shapes import ROWS
@@ -20,44 +20,11 @@ def oracle(tiny: Path):
     return open_engine(tiny, engine="reference")
 
 
-def random_parents(rng: np.random.Generator, live: list[int], count: int) -> list[int]:
-    """Roots, live nodes and tokens of the same call, mixed."""
-    parents = []
-    for i in range(count):
-        inner = i > 0 and rng.random() < 0.5
-        outer = live and rng.random() < 0.8
-        parents.append(
-            -2 - int(rng.integers(i)) if inner else int(rng.choice(live)) if outer else -1
-        )
-    return parents
-
-
-def close(got: np.ndarray, wanted: np.ndarray) -> bool:
-    return bool(np.abs(got - wanted).max() < LOGITS["float32"])
-
-
 @pytest.mark.parametrize("seed", [0, 1])
 def test_random_forests_with_reused_slots(engine, oracle, seed):
     rng = np.random.default_rng(seed)
     ours, theirs = engine.session(48), oracle.session(48)
-    live: list[int] = []
-    released = 0
-    for _ in range(24):
-        count = int(rng.integers(1, 9))
-        while ours.capacity - ours.live < count:
-            doomed = [int(rng.choice(live))]
-            ours.release(doomed)
-            theirs.release(doomed)
-            live = [node for node in live if ours._forest._alive[node]]
-            released += 1
-        parents = random_parents(rng, live, count)
-        tokens = rng.integers(0, 512, count).tolist()
-        nodes, got = ours.extend(tokens, parents, list(range(count)))
-        same, wanted = theirs.extend(tokens, parents, list(range(count)))
-        assert nodes.tolist() == same.tolist()
-        assert close(got, wanted)
-        live += nodes.tolist()
-    assert released  # or the test has not tried what it is for
+    grow_alike(ours, theirs, rng)
 
 
 @pytest.mark.parametrize("count", sorted({n + d for n in ROWS for d in (-1, 0, 1)} - {0}))
