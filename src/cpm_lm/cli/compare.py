@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cpm_lm.cli.console import print_json, progress_bar
-from cpm_lm.cli.options import engine_options, json_option
+from cpm_lm.cli.options import engine_options, heads_option, json_option
 from cpm_lm.errors import RequestError
 
 if TYPE_CHECKING:
@@ -26,11 +26,7 @@ __all__ = ["command"]
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="在这个文件（UTF-8）的文字上比较。The file of text, in UTF-8, to compare them on.",
 )
-@click.option(
-    "--heads",
-    type=click.IntRange(min=1),
-    help="注意力头数，若文件里没有写。Attention heads, where the files do not say.",
-)
+@heads_option
 @engine_options
 @json_option
 def command(

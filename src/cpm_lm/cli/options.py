@@ -13,7 +13,14 @@ from cpm_lm.cli.console import Text
 from cpm_lm.decoding.options import METHODS, SamplingOptions, VotingOptions
 from cpm_lm.engines.select import OPEN
 
-__all__ = ["engine_options", "json_option", "model_options", "sampling_options", "voting_options"]
+__all__ = [
+    "engine_options",
+    "heads_option",
+    "json_option",
+    "model_options",
+    "sampling_options",
+    "voting_options",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -31,6 +38,11 @@ FIRST = ("n", "max_tokens", "stop", "seed")
 """What is asked for most comes first in the help."""
 SHORT = {"n": ["-n"]}
 
+heads_option = click.option(
+    "--heads",
+    type=click.IntRange(min=1),
+    help="注意力头数，若文件里没有写。Attention heads, where the files do not say.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="输出 JSON。Print JSON.")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cpm_lm.cli.console import print_json, progress_bar
-from cpm_lm.cli.options import engine_options, json_option
+from cpm_lm.cli.options import engine_options, heads_option, json_option
 
 if TYPE_CHECKING:
     from cpm_lm.verifying.verify import Verification
@@ -44,11 +44,7 @@ __all__ = ["command", "print_verification"]
     show_default=True,
     help="在一段中文上计算损失。Measure the loss on a Chinese text.",
 )
-@click.option(
-    "--heads",
-    type=click.IntRange(min=1),
-    help="注意力头数，若文件里没有写。Attention heads, where the files do not say.",
-)
+@heads_option
 @engine_options
 @json_option
 def command(
