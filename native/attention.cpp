@@ -20,8 +20,8 @@ CPM_INLINE typename E::type* locate(const CacheView& cache, int64_t part, int64_
     return chunk + cache.layer_offset + line * cache.padded;
 }
 
-CPM_INLINE void put(float* at, f32x8 x) { store(at, x); }
-CPM_INLINE void put(uint16_t* at, f32x8 x) { store_f16(at, x); }
+CPM_INLINE void put(float* at, f32s x) { store(at, x); }
+CPM_INLINE void put(uint16_t* at, f32s x) { store_f16(at, x); }
 
 template <class E>
 void keep(const float* from, const CacheView& cache, int64_t part, int64_t head, int64_t slot) {
@@ -45,11 +45,11 @@ void keep_all(const float* qkv, const CacheView& cache, const PathsView& paths, 
 
 // Turn scores into weights in place and return their sum; `count` is a multiple of LANES.
 float soften(float* scores, int64_t count) {
-    f32x8 most = load(scores), total = zero();
+    f32s most = load(scores), total = zero();
     for (int64_t s = LANES; s < count; s += LANES) most = largest(most, load(scores + s));
-    const f32x8 top = splat(largest(most));
+    const f32s top = splat(largest(most));
     for (int64_t s = 0; s < count; s += LANES) {
-        const f32x8 weight = exponential(load(scores + s) - top);
+        const f32s weight = exponential(load(scores + s) - top);
         store(scores + s, weight);
         total += weight;
     }
@@ -65,7 +65,7 @@ void attend(const float* query, const CacheView& cache, int64_t head, const int3
     std::memcpy(q, query, sizeof(float) * static_cast<size_t>(cache.head_size));
     for (int64_t s = 0; s < count; ++s) {
         const auto* const key = locate<E>(cache, 0, head, slots[s]);
-        f32x8 dot = zero();
+        f32s dot = zero();
         for (int64_t h = 0; h < padded; h += LANES) dot = fma(load(q + h), E::load(key + h), dot);
         scores[s] = sum(dot) * scale;
     }
@@ -74,7 +74,7 @@ void attend(const float* query, const CacheView& cache, int64_t head, const int3
     const float total = soften(scores, whole);
     for (int64_t s = 0; s < count; ++s) {
         const auto* const value = locate<E>(cache, 1, head, slots[s]);
-        const f32x8 weight = splat(scores[s]);
+        const f32s weight = splat(scores[s]);
         for (int64_t h = 0; h < padded; h += LANES)
             store(mix + h, fma(weight, E::load(value + h), load(mix + h)));
     }

@@ -8,7 +8,7 @@ Cache::Cache(int64_t layers, int64_t heads, int64_t head_size, Element element)
     : layers_(layers),
       heads_(heads),
       head_size_(head_size),
-      padded_((head_size + 7) / 8 * 8),
+      padded_((head_size + 15) / 16 * 16),  // whole vectors of every instruction set
       element_(element) {}
 
 int64_t Cache::slot_bytes() const {

@@ -11,9 +11,10 @@ struct Kernels {
 
     // out[R, O] = x[R, K] W + bias, or out += if `add`.
     void (*linear)(Pool&, const float* x, int64_t rows, const Weights&, float* out, bool add);
-    // The same for quantised weights; `room` is for as many rows.
-    void (*linear_quantised)(Pool&, const float* x, int64_t rows, const Weights&,
-                             const Narrowed& room, float* out, bool add);
+    // The same for quantised weights; `room` has so many bytes, aligned to 64.
+    void (*linear_quantised)(Pool&, const float* x, int64_t rows, const Weights&, void* room,
+                             float* out, bool add);
+    int64_t (*quantised_room)(int64_t rows, const Weights&);
     void (*layer_norm)(Pool&, const float* x, int64_t rows, int64_t width, const float* weight,
                        const float* bias, float epsilon, float* out);
     void (*gelu)(Pool&, float* x, int64_t count, Gelu kind);
@@ -31,6 +32,12 @@ struct Kernels {
 const Kernels& portable_kernels();
 #if defined(CPM_HAS_AVX2)
 const Kernels& avx2_kernels();
+#endif
+#if defined(CPM_HAS_AVX512)
+const Kernels& avx512_kernels();
+#endif
+#if defined(CPM_HAS_AMX)
+const Kernels& amx_kernels();
 #endif
 
 }  // namespace cpm

@@ -29,10 +29,10 @@ constexpr int64_t LONGEST = 10 * 1024;   // stripe of one row: long runs of memo
 // sums[r] += x[r][k .. k+DEPTH] W[k .. k+DEPTH] along one vector of outputs.
 template <class Load, int R, int DEPTH>
 CPM_INLINE void step(const float (&factor)[R][DEPTH], Load weights, float* sums, int64_t stripe) {
-    f32x8 weight[DEPTH];
+    f32s weight[DEPTH];
     for (int d = 0; d < DEPTH; ++d) weight[d] = weights(d);
     for (int r = 0; r < R; ++r) {
-        f32x8 total = load(sums + r * stripe);
+        f32s total = load(sums + r * stripe);
         for (int d = 0; d < DEPTH; ++d) total = fma(splat(factor[r][d]), weight[d], total);
         store(sums + r * stripe, total);
     }
@@ -93,7 +93,7 @@ void stream(Pool& pool, const float* x, const Weights& w, float* out, bool add) 
 // ---- many rows ----
 
 constexpr int64_t PANEL = 2 * LANES;  // outputs of a tile in registers
-constexpr int64_t PANELS = 16;        // of one task: 128 kB of widened weights
+constexpr int64_t PANELS = 256 / PANEL;  // of one task: 128 kB of widened weights
 
 // Widen `count` outputs of W for `depth` inputs into panels of [BLOCK][PANEL], with zeros beyond
 // the last output. Row by row, as they lie in memory: each is on another page.
@@ -118,12 +118,12 @@ void pack(const typename E::type* w, int64_t stride, int64_t depth, int64_t coun
 template <int R>
 void tile(const float* x, int64_t inputs, int64_t depth, const float* panel, float* out,
           int64_t outputs, int64_t count) {
-    f32x8 sums[R][2];
+    f32s sums[R][2];
     for (int r = 0; r < R; ++r) sums[r][0] = sums[r][1] = zero();
     for (int64_t k = 0; k < depth; ++k, panel += PANEL) {
-        const f32x8 left = load(panel), right = load(panel + LANES);
+        const f32s left = load(panel), right = load(panel + LANES);
         for (int r = 0; r < R; ++r) {
-            const f32x8 factor = splat(x[r * inputs + k]);
+            const f32s factor = splat(x[r * inputs + k]);
             sums[r][0] = fma(factor, left, sums[r][0]);
             sums[r][1] = fma(factor, right, sums[r][1]);
         }

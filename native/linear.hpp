@@ -6,7 +6,9 @@
 
 namespace cpm::CPM_ISA {
 
-#if defined(__AVX2__) || defined(__aarch64__)
+#if defined(__AVX512F__)
+constexpr int TILE_ROWS = 12;  // 12 x 2 sums of 32 registers
+#elif defined(__AVX2__) || defined(__aarch64__)
 constexpr int TILE_ROWS = 6;  // 6 x 2 sums, two weights and a factor: 15 of 16 registers
 #else
 constexpr int TILE_ROWS = 2;  // a vector takes two registers
@@ -14,11 +16,11 @@ constexpr int TILE_ROWS = 2;  // a vector takes two registers
 
 CPM_INLINE int64_t ceiling(int64_t count, int64_t size) { return (count + size - 1) / size; }
 
-// Return a width, a multiple of 16 and at most `most`, that gives every thread the same number of
+// Return a width, a multiple of 32 and at most `most`, that gives every thread the same number of
 // tasks of nearly equal size, a few if there is work enough, so that a delayed thread is helped.
 CPM_INLINE int64_t split(int64_t outputs, int64_t threads, int64_t most) {
     const int64_t turns = ceiling(outputs, most * threads);
-    return ceiling(ceiling(outputs, turns * threads), 16) * 16;
+    return ceiling(ceiling(outputs, turns * threads), 32) * 32;
 }
 
 void linear_transposed(Pool&, const float* x, int64_t rows, const Weights&, float* out, bool add);

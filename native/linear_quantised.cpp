@@ -1,215 +1,387 @@
 // out = x W^T + bias for weights [O, K] in 8 or 4 bits, with a float16 scale for every group.
 //
-// Each row of x is brought to 16 bits first, by a scale of its own. Lane l of an output then sums
-// the products of a group's inputs 2l, 2l+1 mod 16 as int32, exactly: at most 8 products of at most
-// 128 * 32767 in 8 bits, 3.4e7, and 4 of 8 * 32767 in 4 bits. One FMA a group takes them, times the
-// group's scale, to the lane's float32 sum; groups come in order. The eight lanes are added in a
-// fixed tree, multiplied by the row's scale, and added to the bias (plus what `out` held).
-// None of this depends on how rows and outputs are cut into tiles.
-#include "linear.hpp"
-#include "simd_integer.hpp"
+// Each row of x is rounded to 16 bits first, by a unit of its own. The products of a group are
+// summed exactly, as int32: at most 64 of 128 * 32639 in 8 bits, 2.7e8. The sum is brought to
+// float32 and taken, times the group's scale, to the output's sum by one FMA; groups come in order.
+// That sum times the row's unit is added to the bias (plus what `out` held). None of this depends
+// on how rows and outputs are cut into tiles, and it is the same on every processor with FMA.
+//
+//   few    fewer rows than lanes: lanes are several outputs of some rows
+//   many   lanes are rows; parts of x and W stay in the caches
+#include "quantised.hpp"
 
 namespace cpm::CPM_ISA {
 namespace {
 
+// ---- formats: the weights and numbers that are multiplied at a time, a "unit" ----
+
 struct Q8 {
-    static constexpr int64_t GROUP = GROUP_Q8, BYTES = GROUP;
-    static constexpr int VECTORS = 4;
-    CPM_INLINE void unpack(const uint8_t* from, i16x16* to) {
-        for (int v = 0; v < VECTORS; ++v)
-            to[v] = widen(reinterpret_cast<const int8_t*>(from) + v * PAIRED);
+    static constexpr int64_t GROUP = GROUP_Q8, GROUPS = 1, WEIGHT_BYTES = 64, NUMBER_BYTES = 128;
+    static constexpr int32_t ZERO = 0;  // the code that means 0
+    struct Codes {
+        i16s part[64 / PAIRED];
+    };
+    CPM_INLINE Codes unpack(const uint8_t* from) {
+        Codes codes;
+        CPM_UNROLL for (int i = 0; i < 64 / PAIRED; ++i)
+            codes.part[i] = widen(reinterpret_cast<const int8_t*>(from) + i * PAIRED);
+        return codes;
     }
+    CPM_INLINE i32s dot(const Codes& codes, const uint8_t* numbers) {
+        const auto* const x = reinterpret_cast<const int16_t*>(numbers);
+        i32s sum = {};
+        CPM_UNROLL for (int i = 0; i < 64 / PAIRED; ++i)
+            sum = add_pairs(sum, codes.part[i], load(x + i * PAIRED));
+        return sum;
+    }
+    CPM_INLINE void keep(const int16_t* from, uint8_t* to) { std::memcpy(to, from, NUMBER_BYTES); }
 };
 
+#if defined(__AVX2__)
+// Bytes with bytes: the codes without a sign, and the numbers' high and low bytes. A block of four
+// lanes is a group, so that a vector holds as many groups as it has blocks.
 struct Q4 {
-    static constexpr int64_t GROUP = GROUP_Q4, BYTES = GROUP / 2;
-    static constexpr int VECTORS = 2;
-    CPM_INLINE void unpack(const uint8_t* from, i16x16* to) {
-        const i16x16 both = widen(from);
-        to[0] = (both & 15) - 8;
-        to[1] = (both >> 4) - 8;
+    static constexpr int64_t GROUP = GROUP_Q4, GROUPS = LANES / 4;
+    static constexpr int64_t WEIGHT_BYTES = BYTES, NUMBER_BYTES = 4 * BYTES;
+    static constexpr int32_t ZERO = 8;
+#if defined(__AVX512VNNI__)
+    using Bytes = __m512i;
+    CPM_INLINE Bytes get(const uint8_t* at) { return _mm512_loadu_si512(at); }
+    CPM_INLINE Bytes dots(Bytes a, Bytes x, Bytes b, Bytes y) {
+        return _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(_mm512_setzero_si512(), a, x), b, y);
+    }
+    CPM_INLINE i32s dot(Bytes codes, const uint8_t* x) {
+        const Bytes low = _mm512_and_si512(codes, _mm512_set1_epi8(15));
+        const Bytes high = _mm512_and_si512(_mm512_srli_epi16(codes, 4), _mm512_set1_epi8(15));
+        const Bytes above = dots(low, get(x), high, get(x + BYTES));
+        const Bytes below = dots(low, get(x + 2 * BYTES), high, get(x + 3 * BYTES));
+        return ((i32s)above << 8) + (i32s)below;
+    }
+#else
+    using Bytes = __m256i;
+    CPM_INLINE Bytes get(const uint8_t* at) {
+        return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at));
+    }
+    // Sums of four products of at most 15 * 128: they fit 16 bits.
+    CPM_INLINE Bytes dots(Bytes a, Bytes x, Bytes b, Bytes y) {
+        return _mm256_add_epi16(_mm256_maddubs_epi16(a, x), _mm256_maddubs_epi16(b, y));
+    }
+    CPM_INLINE i32s dot(Bytes codes, const uint8_t* x) {
+        const Bytes low = _mm256_and_si256(codes, _mm256_set1_epi8(15));
+        const Bytes high = _mm256_and_si256(_mm256_srli_epi16(codes, 4), _mm256_set1_epi8(15));
+        const Bytes above = dots(low, get(x), high, get(x + BYTES));
+        const Bytes below = dots(low, get(x + 2 * BYTES), high, get(x + 3 * BYTES));
+        return (i32s)_mm256_madd_epi16(above, _mm256_set1_epi16(256)) +
+               (i32s)_mm256_madd_epi16(below, _mm256_set1_epi16(1));
+    }
+#endif
+    using Codes = Bytes;
+    CPM_INLINE Codes unpack(const uint8_t* from) { return get(from); }
+    // High bytes of the groups' first halves, of their second halves; then the low bytes.
+    CPM_INLINE void keep(const int16_t* from, uint8_t* to) {
+        typedef int16_t i16x16 __attribute__((vector_size(32)));
+        typedef int8_t i8x16 __attribute__((vector_size(16)));
+        for (int64_t i = 0; i < GROUPS * GROUP; i += 16) {
+            i16x16 x;
+            std::memcpy(&x, from + i, sizeof x);
+            const i8x16 above = __builtin_convertvector((x + 128) >> 8, i8x16);
+            const i8x16 below = __builtin_convertvector(x, i8x16);
+            uint8_t* const at = to + i / GROUP * 16 + (i % GROUP ? BYTES : 0);
+            std::memcpy(at, &above, sizeof above);
+            std::memcpy(at + 2 * BYTES, &below, sizeof below);
+        }
     }
 };
+#else
+struct Q4 {
+    static constexpr int64_t GROUP = GROUP_Q4, GROUPS = 1, WEIGHT_BYTES = 16, NUMBER_BYTES = 64;
+    static constexpr int32_t ZERO = 8;
+    using Codes = i16s;
+    CPM_INLINE Codes unpack(const uint8_t* from) {
+        u8s x;
+        std::memcpy(&x, from, sizeof x);
+        return __builtin_convertvector(x, i16s);
+    }
+    CPM_INLINE i32s dot(Codes codes, const uint8_t* numbers) {
+        const auto* const x = reinterpret_cast<const int16_t*>(numbers);
+        return add_pairs(add_pairs(i32s{}, codes & 15, load(x)), codes >> 4, load(x + PAIRED));
+    }
+    CPM_INLINE void keep(const int16_t* from, uint8_t* to) { std::memcpy(to, from, NUMBER_BYTES); }
+};
+#endif
 
-// ---- rows of x in 16 bits ----
+// ---- rows of x ----
 
-constexpr int MOST_ROWS = 8;      // of a tile
-constexpr int64_t BLOCK = 1024;   // inputs: of so many rows they fill half a first-level cache
-constexpr int64_t OUTPUTS = 64;   // whose weights stay in the second-level cache
-constexpr int64_t MOST = 256;     // outputs of a task
-
-// Rows are kept by bands of MOST_ROWS, the last with what is left: [groups][rows of it][GROUP].
+// Rows are kept by bands of LANES; the last has as many as are left, filled up with zeros to a
+// power of two. A band is [units][rows][NUMBER_BYTES].
 struct Band {
-    int64_t first, rows;
+    int64_t first, used;
+    int rows;
 };
 
 CPM_INLINE Band band_of(int64_t row, int64_t rows) {
-    const int64_t first = row / MOST_ROWS * MOST_ROWS;
-    return {first, rows - first < MOST_ROWS ? rows - first : MOST_ROWS};
+    const int64_t first = row / LANES * LANES, left = rows - first;
+    int room = 1;
+    while (room < LANES && room < left) room *= 2;
+    return {first, left < LANES ? left : LANES, room};
 }
 
-// Return what 32767 in the row stands for; NaN if something in it is not finite.
-float scale_of(const float* x, int64_t count) {
-    u32x8 most = {};
-    for (int64_t i = 0; i < count; i += LANES) {
-        const int64_t n = count - i;
-        const u32x8 bits = (u32x8)(n < LANES ? load_first<F32>(x + i, n) : load(x + i));
-        const u32x8 magnitude = bits & 0x7fffffffu;  // in the order of the numbers, NaN on top
-        most = magnitude > most ? magnitude : most;
+template <class Q>
+CPM_INLINE int64_t units_of(const Weights& w) {
+    return ceiling(w.padded, Q::GROUP * Q::GROUPS);
+}
+
+// Room for the rows of one call: values, zeros, units.
+template <class Q>
+struct Rows {
+    Rows(int64_t rows, const Weights& w, void* room)
+        : groups(w.padded / Q::GROUP),
+          units(units_of<Q>(w)),
+          values(static_cast<uint8_t*>(room)),
+          zeros(reinterpret_cast<int32_t*>(values + value_bytes(rows, w))),
+          scales(reinterpret_cast<float*>(zeros + zero_count(rows, w))) {}
+
+    static int64_t filled(int64_t rows) {
+        const Band last = band_of(rows - 1, rows);
+        return last.first + last.rows;
     }
-    uint32_t top = 0;
-    for (int i = 0; i < LANES; ++i) top = most[i] > top ? most[i] : top;
-    if (top >= 0x7f800000u) return __builtin_nanf("");
-    float largest;
-    std::memcpy(&largest, &top, sizeof largest);
-    return largest < 0x1p-100f ? 0.0f : largest / 32767.0f;  // its inverse must be finite
+    static int64_t value_bytes(int64_t rows, const Weights& w) {
+        return filled(rows) * units_of<Q>(w) * Q::NUMBER_BYTES;
+    }
+    static int64_t zero_count(int64_t rows, const Weights& w) {
+        return Q::ZERO ? ceiling(rows, LANES) * (w.padded / Q::GROUP) * LANES : 0;
+    }
+    static int64_t bytes(int64_t rows, const Weights& w) {
+        return value_bytes(rows, w) + 4 * (zero_count(rows, w) + rows);
+    }
+    const uint8_t* at(Band band, int64_t unit) const {
+        return values + (band.first * units + unit * band.rows) * Q::NUMBER_BYTES;
+    }
+
+    const int64_t groups, units;
+    uint8_t* const values;
+    int32_t* const zeros;  // what code ZERO gives in place of 0: [bands][groups][LANES]
+    float* const scales;   // of rows
+};
+
+template <class Q>
+void narrow(const float* x, int64_t inputs, int64_t row, int64_t rows, const Rows<Q>& to) {
+    constexpr int64_t SIZE = Q::GROUP * Q::GROUPS;
+    const Band band = band_of(row < rows ? row : rows - 1, rows);
+    const int64_t place = row - band.first, count = row < rows ? inputs : 0;
+    const float scale = unit_of(x, count);
+    if (row < rows) to.scales[row] = scale;
+    for (int64_t u = 0; u < to.units; ++u) {
+        int16_t numbers[SIZE];
+        round_all(x + u * SIZE, count - u * SIZE, SIZE, scale, numbers);
+        Q::keep(numbers, to.values + (band.first * to.units + u * band.rows + place) * Q::NUMBER_BYTES);
+        if constexpr (Q::ZERO != 0)
+            for (int64_t g = 0; g < Q::GROUPS && u * Q::GROUPS + g < to.groups; ++g) {
+                int32_t sum = 0;
+                for (int64_t i = 0; i < Q::GROUP; ++i) sum += numbers[g * Q::GROUP + i];
+                const int64_t at = (band.first / LANES * to.groups + u * Q::GROUPS + g) * LANES;
+                for (int64_t l = place; l < LANES; l += band.rows) to.zeros[at + l] = Q::ZERO * sum;
+            }
+    }
 }
 
 template <class Q>
-void narrow(const float* x, int64_t count, float scale, int16_t* to, int64_t step) {
-    const f32x8 factor = splat(scale > 0.0f ? 1.0f / scale : 0.0f);
-    for (int64_t start = 0; start < count; start += Q::GROUP, to += step)
-        for (int64_t i = 0; i < Q::GROUP; i += LANES) {
-            const int64_t n = count - start - i;
-            const float* const from = x + start + i;
-            const f32x8 some = n >= LANES ? load(from) : load_first<F32>(from, n);
-            const i32x8 whole = nearest(some * factor);
-            const i16x8 kept = __builtin_convertvector(whole, i16x8);
-            std::memcpy(to + i, &kept, sizeof kept);
-        }
-}
-
-template <class Q>
-void narrow_all(Pool& pool, const float* x, int64_t rows, int64_t inputs, int64_t padded,
-                const Narrowed& to) {
+void narrow_all(Pool& pool, const float* x, int64_t rows, int64_t inputs, const Rows<Q>& to) {
     constexpr int64_t TASK = 16384;  // numbers that are worth a thread's while
-    const int64_t together = TASK / inputs + 1;
-    parallel(pool, ceiling(rows, together), 0, [&](int64_t task, float*) {
-        for (int64_t r = task * together; r < rows && r < (task + 1) * together; ++r) {
-            const Band band = band_of(r, rows);
-            const float* const row = x + r * inputs;
-            to.scales[r] = scale_of(row, inputs);
-            int16_t* const start = to.values + band.first * padded + (r - band.first) * Q::GROUP;
-            narrow<Q>(row, inputs, to.scales[r], start, band.rows * Q::GROUP);
-        }
+    const int64_t together = TASK / inputs + 1, filled = Rows<Q>::filled(rows);
+    parallel(pool, ceiling(filled, together), 0, [&](int64_t task, float*) {
+        for (int64_t r = task * together; r < filled && r < (task + 1) * together; ++r)
+            narrow<Q>(x + (r < rows ? r : 0) * inputs, inputs, r, rows, to);
     });
 }
 
 // ---- products ----
 
-// A part of the weights: some outputs, some groups.
-struct Part {
-    const uint8_t* values;
-    int64_t stride;
-    const float* scales;  // widened
-    int64_t scales_stride;
+// O outputs with R rows along groups; lane o * R + r is output o with row r.
+template <class Q>
+struct Strip {
+    const uint8_t* weights;
+    int64_t stride;        // bytes of an output
+    const uint8_t* numbers;
+    const int32_t* zeros;  // [groups][LANES]
+    const float* scales;   // [groups][LANES], or [groups] if there is but one output
+    int64_t groups;
 };
 
-// sums[o][r] += the products of `groups` groups of R rows with O outputs.
 template <class Q, int R, int O>
-CPM_INLINE void tile(const int16_t* x, Part w, int64_t groups, f32x8 (*sums)[MOST_ROWS]) {
-    f32x8 total[O][R];
-    CPM_UNROLL for (int o = 0; o < O; ++o)
-        CPM_UNROLL for (int r = 0; r < R; ++r) total[o][r] = sums[o][r];
-    for (int64_t g = 0; g < groups; ++g, x += R * Q::GROUP, w.values += Q::BYTES, ++w.scales)
-        CPM_UNROLL for (int o = 0; o < O; ++o) {
-            i16x16 weights[Q::VECTORS];
-            Q::unpack(w.values + o * w.stride, weights);
-            // The next tile's weights: its rows are too short for the processor to foresee them.
-            __builtin_prefetch(w.values + (O + o) * w.stride);
-            const f32x8 scale = splat(w.scales[o * w.scales_stride]);
-            CPM_UNROLL for (int r = 0; r < R; ++r) {
-                i32x8 sum = pairs(weights[0], load(x + r * Q::GROUP));
-                CPM_UNROLL for (int v = 1; v < Q::VECTORS; ++v)
-                    sum += pairs(weights[v], load(x + r * Q::GROUP + v * PAIRED));
-                total[o][r] = fma(__builtin_convertvector(sum, f32x8), scale, total[o][r]);
-            }
-        }
-    CPM_UNROLL for (int o = 0; o < O; ++o)
-        CPM_UNROLL for (int r = 0; r < R; ++r) sums[o][r] = total[o][r];
+CPM_INLINE void multiply(const uint8_t* weights, int64_t stride, const uint8_t* numbers,
+                         i32s* sums) {
+    CPM_UNROLL for (int o = 0; o < O; ++o) {
+        const auto codes = Q::unpack(weights + o * stride);
+        CPM_UNROLL for (int r = 0; r < R; ++r)
+            sums[o * R + r] = Q::dot(codes, numbers + r * Q::NUMBER_BYTES);
+    }
+    for (int l = O * R; l < LANES; ++l) sums[l] = i32s{};
+    sum_blocks(sums);
+    if constexpr (Q::GROUPS == 1)
+        CPM_UNROLL for (int b = 1; b < LANES / 4; ++b) sums[0] += sums[b];
 }
 
-// The tiles of one band along `outputs` outputs: as wide as the registers allow.
+// Take the exact sums of `count` groups from group g on to the total.
+template <class Q, bool ALONE>
+CPM_INLINE f32s take(const Strip<Q>& s, const i32s* sums, int64_t g, int count, f32s total) {
+    CPM_UNROLL for (int k = 0; k < count; ++k) {
+        i32s sum = sums[k];
+        if constexpr (Q::ZERO != 0) sum -= load(s.zeros + (g + k) * LANES);
+        const f32s scale = ALONE ? splat(s.scales[g + k]) : load(s.scales + (g + k) * LANES);
+        total = fma(__builtin_convertvector(sum, f32s), scale, total);
+    }
+    return total;
+}
+
+template <class Q, int R, int O, bool AHEAD>
+CPM_INLINE f32s tile(const Strip<Q>& s, f32s total) {
+    constexpr bool ALONE = R == LANES;
+    const uint8_t *weights = s.weights, *numbers = s.numbers;
+    i32s sums[LANES];
+    int64_t g = 0;
+    for (; g + Q::GROUPS <= s.groups; g += Q::GROUPS) {
+        if constexpr (AHEAD)  // the next tile's weights: its rows are too short to be foreseen
+            CPM_UNROLL for (int o = 0; o < O; ++o)
+                __builtin_prefetch(weights + (O + o) * s.stride, 0, 3);
+        multiply<Q, R, O>(weights, s.stride, numbers, sums);
+        total = take<Q, ALONE>(s, sums, g, Q::GROUPS, total);
+        weights += Q::WEIGHT_BYTES, numbers += R * Q::NUMBER_BYTES;
+    }
+    if (const auto rest = static_cast<int>(s.groups - g); rest > 0) {
+        uint8_t last[O * Q::WEIGHT_BYTES] = {};
+        for (int o = 0; o < O; ++o)
+            std::memcpy(last + o * Q::WEIGHT_BYTES, weights + o * s.stride,
+                        static_cast<size_t>(rest * Q::WEIGHT_BYTES / Q::GROUPS));
+        multiply<Q, R, O>(last, Q::WEIGHT_BYTES, numbers, sums);
+        total = take<Q, ALONE>(s, sums, g, rest, total);
+    }
+    return total;
+}
+
+constexpr int64_t OUTPUTS = 64;             // whose weights stay in the second-level cache
+constexpr int64_t MOST_OUTPUTS = 256;       // of a task
+constexpr int64_t BLOCK = 8192 / LANES;     // inputs: of LANES rows they fill half a first-level cache
+
+// Outputs of W, and what is prepared for them.
+struct Part {
+    const uint8_t* weights;
+    int64_t stride, first, count;
+    const float* scales;  // widened, [count][step]
+    int64_t step;
+    float* spread;        // room for [groups][LANES]
+};
+
+// Lay the scales of O outputs out as the lanes of a tile with R rows need them.
+template <int R, int O>
+CPM_INLINE void spread(const float* scales, int64_t step, int64_t groups, float* to) {
+    for (int64_t g = 0; g < groups; g += LANES) {
+        f32s lanes[LANES];
+        CPM_UNROLL for (int l = 0; l < LANES; ++l)
+            lanes[l] = l / R < O ? load(scales + l / R * step + g) : zero();
+        transpose<1>(lanes);
+        CPM_UNROLL for (int l = 0; l < LANES; ++l) store(to + (g + l) * LANES, lanes[l]);
+    }
+}
+
+template <class Q, int R, int O>
+CPM_INLINE void few_outputs(const Rows<Q>& x, Band band, const Part& part, int64_t o,
+                            const Target& target) {
+    spread<R, O>(part.scales + o * part.step, part.step, x.groups, part.spread);
+    const Strip<Q> strip{part.weights + o * part.stride, part.stride, x.at(band, 0),
+                         x.zeros + band.first / LANES * x.groups * LANES, part.spread, x.groups};
+    float sums[LANES];
+    store(sums, tile<Q, R, O, true>(strip, zero()));
+    for (int64_t r = 0; r < band.used; ++r)
+        for (int64_t i = 0; i < O; ++i)
+            target.put(band.first + r, part.first + o + i, sums[i * R + r]);
+}
+
 template <class Q, int R>
-void tiles(const int16_t* x, Part w, int64_t outputs, int64_t groups, f32x8 (*sums)[MOST_ROWS]) {
-    constexpr int O = R == 1 ? 8 : R == 2 ? 4 : R <= 4 ? 2 : 1;
-    const auto at = [&](int64_t o) {
-        return Part{w.values + o * w.stride, w.stride, w.scales + o * w.scales_stride,
-                    w.scales_stride};
-    };
+void few(const Rows<Q>& x, Band band, const Part& part, const Target& target) {
+    constexpr int O = LANES / R;
     int64_t o = 0;
-    for (; o + O <= outputs; o += O) tile<Q, R, O>(x, at(o), groups, sums + o);
-    for (; o < outputs; ++o) tile<Q, R, 1>(x, at(o), groups, sums + o);
-}
-
-template <class Q, int R = MOST_ROWS>
-void choose(int64_t rows, const int16_t* x, Part w, int64_t outputs, int64_t groups,
-            f32x8 (*sums)[MOST_ROWS]) {
-    if (rows == R) return tiles<Q, R>(x, w, outputs, groups, sums);
-    if constexpr (R > 1) choose<Q, R - 1>(rows, x, w, outputs, groups, sums);
-}
-
-void widen_scales(const uint16_t* from, int64_t count, float* to) {
-    int64_t i = 0;
-    for (; i + LANES <= count; i += LANES) store(to + i, F16::load(from + i));
-    store_first(to + i, load_first<F16>(from + i, count - i), count - i);
-}
-
-void finish(const Weights& w, const f32x8 (*sums)[MOST_ROWS], Band band, const float* row_scales,
-            int64_t first, int64_t count, float* out, bool add) {
-    for (int64_t r = 0; r < band.rows; ++r)
-        for (int64_t o = 0; o < count; ++o) {
-            float* const at = out + (band.first + r) * w.outputs + first + o;
-            const float bias = w.bias ? w.bias[first + o] : 0.0f;
-            const float product = sum(sums[o][r]) * row_scales[band.first + r];
-            *at = (add ? *at + bias : bias) + product;
-        }
+    for (; o + O <= part.count; o += O) few_outputs<Q, R, O>(x, band, part, o, target);
+    for (; o < part.count; ++o) few_outputs<Q, R, 1>(x, band, part, o, target);
 }
 
 template <class Q>
-void products(Pool& pool, const Narrowed& x, int64_t rows, const Weights& w, float* out, bool add) {
+void many(const Rows<Q>& x, Band band, const Part& part, const Target& target) {
+    f32s sums[OUTPUTS];
+    for (int64_t o = 0; o < part.count; ++o) sums[o] = zero();
+    for (int64_t g = 0; g < x.groups; g += BLOCK / Q::GROUP) {
+        const int64_t left = x.groups - g, groups = left < BLOCK / Q::GROUP ? left : BLOCK / Q::GROUP;
+        const int64_t unit = g / Q::GROUPS;
+        Strip<Q> strip{part.weights + unit * Q::WEIGHT_BYTES, part.stride, x.at(band, unit),
+                       x.zeros + (band.first / LANES * x.groups + g) * LANES, part.scales + g, groups};
+        for (int64_t o = 0; o < part.count; ++o) {
+            sums[o] = tile<Q, LANES, 1, false>(strip, sums[o]);
+            strip.weights += part.stride, strip.scales += part.step;
+        }
+    }
+    for (int64_t o = 0; o < part.count; o += LANES)
+        target.put_block(band.first, band.used, part.first + o,
+                         part.count - o < LANES ? part.count - o : LANES, sums + o);
+}
+
+template <class Q, int R = LANES>
+CPM_INLINE void choose(const Rows<Q>& x, Band band, const Part& part, const Target& target) {
+    if constexpr (R == LANES) {
+        if (band.rows == R) return many<Q>(x, band, part, target);
+    } else {
+        if (band.rows == R) return few<Q, R>(x, band, part, target);
+    }
+    if constexpr (R > 1) choose<Q, R / 2>(x, band, part, target);
+}
+
+template <class Q>
+void products(Pool& pool, const Rows<Q>& x, int64_t rows, const Target& target) {
+    const Weights& w = target.w;
     const auto* const values = static_cast<const uint8_t*>(w.values);
-    const int64_t groups = w.padded / Q::GROUP, stride = groups * Q::BYTES;
-    const int64_t width = split(w.outputs, pool.threads(), MOST);
-    const int64_t sums_floats = OUTPUTS * MOST_ROWS * LANES;
-    // Few rows follow the weights to their end in memory; many come back to them from a cache.
-    const int64_t block = rows < MOST_ROWS ? groups : BLOCK / Q::GROUP;
-    parallel(pool, ceiling(w.outputs, width), sums_floats + OUTPUTS * groups,
+    const int64_t stride = x.groups * Q::WEIGHT_BYTES / Q::GROUPS;
+    const int64_t step = ceiling(x.groups, LANES) * LANES;
+    const int64_t width = split(w.outputs, pool.threads(), MOST_OUTPUTS);
+    parallel(pool, ceiling(w.outputs, width), (OUTPUTS + LANES) * step,
              [&](int64_t task, float* scratch) {
-        auto* const sums = reinterpret_cast<f32x8(*)[MOST_ROWS]>(scratch);
-        float* const scales = scratch + sums_floats;
         const int64_t stop = task * width + width < w.outputs ? task * width + width : w.outputs;
         for (int64_t first = task * width; first < stop; first += OUTPUTS) {
             const int64_t count = stop - first < OUTPUTS ? stop - first : OUTPUTS;
-            widen_scales(w.scales + first * groups, count * groups, scales);
-            for (int64_t row = 0; row < rows; row += MOST_ROWS) {
-                const Band band = band_of(row, rows);
-                const int16_t* const from = x.values + row * w.padded;
-                for (int64_t o = 0; o < count; ++o)
-                    for (int64_t r = 0; r < band.rows; ++r) sums[o][r] = zero();
-                for (int64_t g = 0; g < groups; g += block) {
-                    const Part part{values + first * stride + g * Q::BYTES, stride, scales + g,
-                                    groups};
-                    choose<Q>(band.rows, from + g * band.rows * Q::GROUP, part, count,
-                              groups - g < block ? groups - g : block, sums);
-                }
-                finish(w, sums, band, x.scales, first, count, out, add);
-            }
+            for (int64_t o = 0; o < count; ++o)
+                widen_scales(w.scales + (first + o) * x.groups, x.groups, scratch + o * step);
+            const Part part{values + first * stride, stride, first, count, scratch, step,
+                            scratch + OUTPUTS * step};
+            for (int64_t row = 0; row < rows; row += LANES)
+                choose<Q>(x, band_of(row, rows), part, target);
         }
     });
 }
 
 template <class Q>
-void both(Pool& pool, const float* x, int64_t rows, const Weights& w, const Narrowed& room,
-          float* out, bool add) {
-    narrow_all<Q>(pool, x, rows, w.inputs, w.padded, room);
-    products<Q>(pool, room, rows, w, out, add);
+void both(Pool& pool, const float* x, int64_t rows, const Weights& w, void* room, float* out,
+          bool add) {
+    const Rows<Q> narrowed(rows, w, room);
+    narrow_all<Q>(pool, x, rows, w.inputs, narrowed);
+    products<Q>(pool, narrowed, rows, Target{w, narrowed.scales, out, add});
 }
+
+#if defined(__AMX_INT8__)
+constexpr int64_t TILES_FROM = 5;  // rows; with fewer the memory is the limit either way
+#endif
 
 }  // namespace
 
-void linear_quantised(Pool& pool, const float* x, int64_t rows, const Weights& w,
-                      const Narrowed& room, float* out, bool add) {
+int64_t quantised_room(int64_t rows, const Weights& w) {
+#if defined(__AMX_INT8__)
+    if (rows >= TILES_FROM) return tiles_room(rows, w);
+#endif
+    return w.element == Element::q8 ? Rows<Q8>::bytes(rows, w) : Rows<Q4>::bytes(rows, w);
+}
+
+void linear_quantised(Pool& pool, const float* x, int64_t rows, const Weights& w, void* room,
+                      float* out, bool add) {
+#if defined(__AMX_INT8__)
+    if (rows >= TILES_FROM) return linear_tiles(pool, x, rows, w, room, out, add);
+#endif
     w.element == Element::q8 ? both<Q8>(pool, x, rows, w, room, out, add)
                              : both<Q4>(pool, x, rows, w, room, out, add);
 }

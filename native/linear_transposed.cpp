@@ -18,23 +18,23 @@ constexpr int ROWS = TILE_ROWS / 2;
 template <class E, int R, int O>
 void tile(const float* x, int64_t inputs, const typename E::type* w, int64_t stride,
           int64_t depth, float* out, int64_t outputs) {
-    f32x8 sums[R][O];
+    f32s sums[R][O];
     for (int r = 0; r < R; ++r)
         for (int o = 0; o < O; ++o) sums[r][o] = zero();
     int64_t k = 0;
     for (; k + LANES <= depth; k += LANES) {
-        f32x8 factor[R];
+        f32s factor[R];
         for (int r = 0; r < R; ++r) factor[r] = load(x + r * inputs + k);
         for (int o = 0; o < O; ++o) {
-            const f32x8 weight = E::load(w + o * stride + k);
+            const f32s weight = E::load(w + o * stride + k);
             for (int r = 0; r < R; ++r) sums[r][o] = fma(factor[r], weight, sums[r][o]);
         }
     }
     if (k < depth)
         for (int o = 0; o < O; ++o) {
-            const f32x8 weight = load_first<E>(w + o * stride + k, depth - k);
+            const f32s weight = load_first<E>(w + o * stride + k, depth - k);
             for (int r = 0; r < R; ++r) {
-                const f32x8 factor = load_first<F32>(x + r * inputs + k, depth - k);
+                const f32s factor = load_first<F32>(x + r * inputs + k, depth - k);
                 sums[r][o] = fma(factor, weight, sums[r][o]);
             }
         }

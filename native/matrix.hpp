@@ -98,14 +98,4 @@ private:
     int64_t bytes_ = 0;
 };
 
-// Room for the rows of x in the form that quantised weights are multiplied with.
-struct NarrowedRows {
-    NarrowedRows(int64_t rows, const Weights& w)
-        : values(new int16_t[static_cast<size_t>(rows * w.padded)]),
-          scales(new float[static_cast<size_t>(rows)]) {}
-    Narrowed view() const { return {values.get(), scales.get()}; }
-    const std::unique_ptr<int16_t[]> values;
-    const std::unique_ptr<float[]> scales;
-};
-
 }  // namespace cpm

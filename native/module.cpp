@@ -11,6 +11,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <memory>
+#include <new>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -153,6 +154,20 @@ void reserve(Cache& cache, int64_t slots) {
 
 // ---- the kernels ----
 
+// Memory for one call, aligned to a cache line.
+class Room {
+public:
+    explicit Room(int64_t bytes)
+        : data_(::operator new(static_cast<size_t>(bytes), std::align_val_t{64})) {}
+    ~Room() { ::operator delete(data_, std::align_val_t{64}); }
+    Room(const Room&) = delete;
+    Room& operator=(const Room&) = delete;
+    void* data() const { return data_; }
+
+private:
+    void* data_;
+};
+
 void linear(Pool& pool, nb::handle x_, const Matrix& matrix, nb::handle out_, bool add) {
     const Array x(x_.ptr(), "x", "float32", 2);
     const Array out(out_.ptr(), "out", "float32", 2, Access::write);
@@ -163,8 +178,9 @@ void linear(Pool& pool, nb::handle x_, const Matrix& matrix, nb::handle out_, bo
     const nb::gil_scoped_release release;
     float *const from = x.data<float>(), *const to = out.data<float>();
     if (!quantised(w.element)) return pool.kernels().linear(pool, from, x.size(0), w, to, add);
-    const NarrowedRows room(x.size(0), w);
-    pool.kernels().linear_quantised(pool, from, x.size(0), w, room.view(), to, add);
+    if (x.size(0) == 0) return;
+    const Room room(pool.kernels().quantised_room(x.size(0), w));
+    pool.kernels().linear_quantised(pool, from, x.size(0), w, room.data(), to, add);
 }
 
 void layer_norm(Pool& pool, nb::handle x_, nb::handle weight_, nb::handle bias_, float epsilon,

@@ -10,7 +10,7 @@ float read_all(Pool& pool, const float* data, int64_t count) {
     float total = 0.0f;
     parallel(pool, count / TASK, 0, [&](int64_t task, float*) {
         const float* const from = data + task * TASK;
-        f32x8 sums[STREAMS];
+        f32s sums[STREAMS];
         for (auto& s : sums) s = zero();
         for (int64_t i = 0; i < TASK / STREAMS; i += 2 * LANES)
             for (int s = 0; s < STREAMS; ++s) {
@@ -28,9 +28,9 @@ double multiply_add(Pool& pool, float* sink) {
     constexpr int64_t STEPS = 1 << 20;
     constexpr int CHAINS = 12;  // more than latency times the number of units
     parallel(pool, pool.threads(), 0, [&](int64_t task, float*) {
-        f32x8 sums[CHAINS];
+        f32s sums[CHAINS];
         for (int c = 0; c < CHAINS; ++c) sums[c] = splat(static_cast<float>(c));
-        f32x8 a = splat(0.999999f), b = splat(1e-6f);
+        f32s a = splat(0.999999f), b = splat(1e-6f);
         for (int64_t i = 0; i < STEPS; ++i) {
             for (int c = 0; c < CHAINS; ++c) sums[c] = fma(sums[c], a, b);
         }

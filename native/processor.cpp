@@ -3,23 +3,82 @@
 #if defined(CPM_HAS_AVX2)
 #include <cpuid.h>
 #endif
+#if defined(CPM_HAS_AMX)
+#include <csetjmp>
+#include <csignal>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 namespace cpm {
 namespace {
 
 #if defined(CPM_HAS_AVX2)
-// Intel's manual, volume 1, 14.7.1: the processor has the instructions, and the system (OSXSAVE,
-// XCR0) keeps the upper halves of the registers when it switches threads.
-bool has_avx2() {
+struct Registers {
     unsigned a, b, c, d;
-    if (!__get_cpuid(1, &a, &b, &c, &d)) return false;
-    constexpr unsigned FMA = 1u << 12, OSXSAVE = 1u << 27, AVX = 1u << 28, F16C = 1u << 29;
-    constexpr unsigned needed = FMA | OSXSAVE | AVX | F16C;
-    if ((c & needed) != needed) return false;
+};
+
+Registers ask(unsigned leaf) {
+    Registers r{};
+    __get_cpuid_count(leaf, 0, &r.a, &r.b, &r.c, &r.d);
+    return r;
+}
+
+// Does the system keep these registers when it switches threads? As Intel's manual has them,
+// volume 1, 13.3: OSXSAVE, then bits of XCR0.
+bool kept(unsigned bits) {
+    constexpr unsigned OSXSAVE = 1u << 27;
+    if (!(ask(1).c & OSXSAVE)) return false;
     unsigned low, high;
     asm("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-    if ((low & 6) != 6) return false;
-    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & (1u << 5));
+    return (low & bits) == bits;
+}
+
+bool has_avx2() {
+    constexpr unsigned FMA = 1u << 12, AVX = 1u << 28, F16C = 1u << 29, AVX2 = 1u << 5;
+    constexpr unsigned needed = FMA | AVX | F16C;
+    return (ask(1).c & needed) == needed && kept(0x6) && (ask(7).b & AVX2);
+}
+#endif
+
+#if defined(CPM_HAS_AVX512)
+bool has_avx512() {
+    constexpr unsigned F = 1u << 16, DQ = 1u << 17, BW = 1u << 30, VL = 1u << 31, VNNI = 1u << 11;
+    constexpr unsigned needed = F | DQ | BW | VL;
+    const Registers seven = ask(7);
+    return has_avx2() && kept(0xe6) && (seven.b & needed) == needed && (seven.c & VNNI);
+}
+#endif
+
+#if defined(CPM_HAS_AMX)
+sigjmp_buf back;
+
+void fault(int) { siglongjmp(back, 1); }
+
+// Some virtual machines announce tiles and fault at the first: try one, as libraries try
+// instructions that a processor has no way to announce.
+bool tiles_work() {
+    struct sigaction catching {}, before;
+    catching.sa_handler = fault;
+    if (sigaction(SIGILL, &catching, &before)) return false;
+    const bool works = sigsetjmp(back, 1) == 0;
+    if (works) {
+        alignas(64) unsigned char configuration[64] = {1};
+        configuration[16] = 64, configuration[48] = 16;  // tile 0: 16 rows of 64 bytes
+        asm volatile("ldtilecfg %0\n\ttilezero %%tmm0\n\ttilerelease" ::"m"(configuration));
+    }
+    sigaction(SIGILL, &before, nullptr);
+    return works;
+}
+
+// The system gives room for tiles to those who ask for it: Linux, Documentation/arch/x86/xstate.
+bool has_amx() {
+    constexpr unsigned TILE = 1u << 24, INT8 = 1u << 25;
+    constexpr long REQUEST = 0x1023, TILE_DATA = 18;
+    static const bool has = has_avx512() && (ask(7).d & (TILE | INT8)) == (TILE | INT8) &&
+                            kept(0x60000) && syscall(SYS_arch_prctl, REQUEST, TILE_DATA) == 0 &&
+                            tiles_work();
+    return has;
 }
 #endif
 
@@ -27,6 +86,12 @@ bool has_avx2() {
 
 std::vector<const Kernels*> usable_kernels() {
     std::vector<const Kernels*> usable;
+#if defined(CPM_HAS_AMX)
+    if (has_amx()) usable.push_back(&amx_kernels());
+#endif
+#if defined(CPM_HAS_AVX512)
+    if (has_avx512()) usable.push_back(&avx512_kernels());
+#endif
 #if defined(CPM_HAS_AVX2)
     if (has_avx2()) usable.push_back(&avx2_kernels());
 #endif

@@ -17,38 +17,38 @@ CPM_INLINE void each(const float* x, int64_t count, Visit visit) {
     if (i < count) visit(i, load_first<F32>(x + i, count - i), count - i);
 }
 
-CPM_INLINE void put(float* at, f32x8 x, int64_t n) { n == LANES ? store(at, x) : store_first(at, x, n); }
+CPM_INLINE void put(float* at, f32s x, int64_t n) { n == LANES ? store(at, x) : store_first(at, x, n); }
 
-CPM_INLINE f32x8 get(const float* at, int64_t n) {
+CPM_INLINE f32s get(const float* at, int64_t n) {
     return n == LANES ? load(at) : load_first<F32>(at, n);
 }
 
 void norm(const float* x, int64_t width, const float* weight, const float* bias, float epsilon,
           float* out) {
-    f32x8 total = zero(), squares = zero();
-    each(x, width, [&](int64_t, f32x8 v, int64_t) __attribute__((always_inline)) { total += v; });
+    f32s total = zero(), squares = zero();
+    each(x, width, [&](int64_t, f32s v, int64_t) __attribute__((always_inline)) { total += v; });
     const float mean = sum(total) / static_cast<float>(width);
-    each(x, width, [&](int64_t, f32x8 v, int64_t n) __attribute__((always_inline)) {
-        f32x8 centred = v - splat(mean);
+    each(x, width, [&](int64_t, f32s v, int64_t n) __attribute__((always_inline)) {
+        f32s centred = v - splat(mean);
         for (int64_t i = n; i < LANES; ++i) centred[i] = 0.0f;
         squares = fma(centred, centred, squares);
     });
     const float variance = sum(squares) / static_cast<float>(width);
-    const f32x8 factor = splat(1.0f / __builtin_sqrtf(variance + epsilon));
-    each(x, width, [&](int64_t i, f32x8 v, int64_t n) __attribute__((always_inline)) {
-        const f32x8 unit = (v - splat(mean)) * factor;
+    const f32s factor = splat(1.0f / __builtin_sqrtf(variance + epsilon));
+    each(x, width, [&](int64_t i, f32s v, int64_t n) __attribute__((always_inline)) {
+        const f32s unit = (v - splat(mean)) * factor;
         put(out + i, fma(unit, get(weight + i, n), get(bias + i, n)), n);
     });
 }
 
 // 0.5 x (1 + tanh u) = x / (1 + e^(-2u)), u = sqrt(2/pi) (x + 0.044715 x^3).
-CPM_INLINE f32x8 gelu_tanh(f32x8 x) {
-    const f32x8 u = x * fma(x * x, splat(0.7978845608f * 0.044715f), splat(0.7978845608f));
+CPM_INLINE f32s gelu_tanh(f32s x) {
+    const f32s u = x * fma(x * x, splat(0.7978845608f * 0.044715f), splat(0.7978845608f));
     return x / (splat(1.0f) + exponential(splat(-2.0f) * u));
 }
 
-CPM_INLINE f32x8 gelu_erf(f32x8 x) {
-    f32x8 result;
+CPM_INLINE f32s gelu_erf(f32s x) {
+    f32s result;
     for (int i = 0; i < LANES; ++i) result[i] = 0.5f * x[i] * (1.0f + ::erff(x[i] * 0.70710678f));
     return result;
 }
@@ -58,7 +58,7 @@ void map(Pool& pool, float* x, int64_t count, Function function) {
     parallel(pool, (count + TASK - 1) / TASK, 0, [&](int64_t task, float*) {
         float* const from = x + task * TASK;
         const int64_t most = count - task * TASK;
-        each(from, most < TASK ? most : TASK, [&](int64_t i, f32x8 v, int64_t n) {
+        each(from, most < TASK ? most : TASK, [&](int64_t i, f32s v, int64_t n) {
             put(from + i, function(v), n);
         });
     });
@@ -69,11 +69,11 @@ CPM_INLINE void add_row(const void* values, int64_t row, int64_t width, float* o
     const auto* from = static_cast<const typename E::type*>(values) + row * width;
     int64_t d = 0;
     for (; d + LANES <= width; d += LANES) {
-        const f32x8 v = E::load(from + d);
+        const f32s v = E::load(from + d);
         store(out + d, first ? v : load(out + d) + v);
     }
     if (const int64_t n = width - d; n > 0) {
-        const f32x8 v = load_first<E>(from + d, n);
+        const f32s v = load_first<E>(from + d, n);
         store_first(out + d, first ? v : load_first<F32>(out + d, n) + v, n);
     }
 }
@@ -110,8 +110,8 @@ void layer_norm(Pool& pool, const float* x, int64_t rows, int64_t width, const f
 
 void gelu(Pool& pool, float* x, int64_t count, Gelu kind) {
     switch (kind) {
-        case Gelu::tanh: return map(pool, x, count, [](f32x8 v) { return gelu_tanh(v); });
-        case Gelu::erf: return map(pool, x, count, [](f32x8 v) { return gelu_erf(v); });
+        case Gelu::tanh: return map(pool, x, count, [](f32s v) { return gelu_tanh(v); });
+        case Gelu::erf: return map(pool, x, count, [](f32s v) { return gelu_erf(v); });
     }
 }
 

@@ -1,5 +1,7 @@
-// Sixteen 16-bit integers at a time: what products of integers need beyond simd.hpp.
+// Vectors of integers: what exact products need beyond simd.hpp, and exchanges between lanes.
 #pragma once
+
+#include <utility>
 
 #include "simd.hpp"
 
@@ -10,67 +12,118 @@
 // Before a loop of a few turns whose array is to live in registers, however long its body.
 #if defined(__clang__)
 #define CPM_UNROLL _Pragma("clang loop unroll(full)")
+#elif defined(__AVX512F__)
+#define CPM_UNROLL _Pragma("GCC unroll 16")
 #else
 #define CPM_UNROLL _Pragma("GCC unroll 8")
 #endif
 
 namespace cpm::CPM_ISA {
 
-typedef int8_t i8x16 __attribute__((vector_size(16)));
-typedef uint8_t u8x16 __attribute__((vector_size(16)));
-typedef int16_t i16x8 __attribute__((vector_size(16)));
-typedef int16_t i16x16 __attribute__((vector_size(32)));
+constexpr int64_t PAIRED = 2 * LANES;  // 16-bit integers in a vector
+constexpr int64_t BYTES = 4 * LANES;   // bytes in a vector
 
-constexpr int64_t PAIRED = 16;  // integers in a vector
+typedef int8_t i8s __attribute__((vector_size(PAIRED)));
+typedef uint8_t u8s __attribute__((vector_size(PAIRED)));
+typedef int16_t i16h __attribute__((vector_size(2 * LANES)));  // as many as a vector has lanes
+typedef int16_t i16s __attribute__((vector_size(2 * PAIRED)));
 
-CPM_INLINE i16x16 load(const int16_t* at) {
-    i16x16 x;
+CPM_INLINE i32s load(const int32_t* at) {
+    i32s x;
     std::memcpy(&x, at, sizeof x);
     return x;
 }
 
-CPM_INLINE i16x16 widen(const int8_t* at) {
-    i8x16 x;
+CPM_INLINE i16s load(const int16_t* at) {
+    i16s x;
     std::memcpy(&x, at, sizeof x);
-#if defined(__AVX2__)
-    return (i16x16)_mm256_cvtepi8_epi16((__m128i)x);  // GCC 12 would make it of two halves
+    return x;
+}
+
+CPM_INLINE i16s widen(const int8_t* at) {
+    i8s x;
+    std::memcpy(&x, at, sizeof x);
+#if defined(__AVX512F__)
+    return (i16s)_mm512_cvtepi8_epi16((__m256i)x);
+#elif defined(__AVX2__)
+    return (i16s)_mm256_cvtepi8_epi16((__m128i)x);  // GCC 12 would make it of two halves
 #else
-    return __builtin_convertvector(x, i16x16);
+    return __builtin_convertvector(x, i16s);
 #endif
 }
 
-CPM_INLINE i16x16 widen(const uint8_t* at) {
-    u8x16 x;
-    std::memcpy(&x, at, sizeof x);
-#if defined(__AVX2__)
-    return (i16x16)_mm256_cvtepu8_epi16((__m128i)x);
-#else
-    return __builtin_convertvector(x, i16x16);
-#endif
-}
-
-// Return a[2i] b[2i] + a[2i+1] b[2i+1], exactly unless all four are -32768.
-CPM_INLINE i32x8 pairs(i16x16 a, i16x16 b) {
-#if defined(__AVX2__)
-    return (i32x8)_mm256_madd_epi16((__m256i)a, (__m256i)b);
+// Return sum[i] + a[2i] b[2i] + a[2i+1] b[2i+1], exactly unless it does not fit.
+CPM_INLINE i32s add_pairs(i32s sum, i16s a, i16s b) {
+#if defined(__AVX512VNNI__)
+    return (i32s)_mm512_dpwssd_epi32((__m512i)sum, (__m512i)a, (__m512i)b);
+#elif defined(__AVX2__)
+    return sum + (i32s)_mm256_madd_epi16((__m256i)a, (__m256i)b);
 #elif defined(__SSE2__)
     __m128i left[2], right[2];
     std::memcpy(left, &a, sizeof a);
     std::memcpy(right, &b, sizeof b);
     for (int i = 0; i < 2; ++i) left[i] = _mm_madd_epi16(left[i], right[i]);
-    i32x8 sums;
+    i32s sums;
     std::memcpy(&sums, left, sizeof sums);
-    return sums;
+    return sum + sums;
 #else
-    const i32x8 x = (i32x8)a, y = (i32x8)b;
-    return (x >> 16) * (y >> 16) + (x << 16 >> 16) * (y << 16 >> 16);
+    const i32s x = (i32s)a, y = (i32s)b;
+    return sum + (x >> 16) * (y >> 16) + (x << 16 >> 16) * (y << 16 >> 16);
 #endif
 }
 
-// Return eight numbers of at most 2^22 rounded to the nearest integer, ties to even.
-CPM_INLINE i32x8 nearest(f32x8 x) {
-    const f32x8 magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to a whole number
-    return (i32x8)(x + magic) - (i32x8)magic;
+// Return numbers of at most 2^22 rounded to the nearest integer, ties to even.
+CPM_INLINE i32s nearest(f32s x) {
+    const f32s magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to a whole number
+    return (i32s)(x + magic) - (i32s)magic;
+}
+
+// ---- exchanges between lanes ----
+
+template <int... J>
+using Indices = std::integer_sequence<int, J...>;
+using Lanes = std::make_integer_sequence<int, LANES>;
+
+// Lanes change places between a and b so that blocks of S lanes of the two stand in turn.
+template <int S, class V, int... J>
+CPM_INLINE void exchange(V& a, V& b, Indices<J...>) {
+    const V low = __builtin_shufflevector(a, b, (J & S ? LANES + J - S : J)...);
+    const V high = __builtin_shufflevector(a, b, (J & S ? LANES + J : J + S)...);
+    a = low, b = high;
+}
+
+// Transpose blocks of S lanes: block i of vector j becomes block j of vector i.
+template <int S, class V>
+CPM_INLINE void transpose(V* x) {
+    constexpr int COUNT = LANES / S;
+    if constexpr (COUNT > 1)
+        CPM_UNROLL for (int i = 0; i < COUNT; ++i)
+            if (!(i & 1)) exchange<S>(x[i], x[i + 1], Lanes{});
+    if constexpr (COUNT > 2)
+        CPM_UNROLL for (int i = 0; i < COUNT; ++i)
+            if (!(i & 2)) exchange<2 * S>(x[i], x[i + 2], Lanes{});
+    if constexpr (COUNT > 4)
+        CPM_UNROLL for (int i = 0; i < COUNT; ++i)
+            if (!(i & 4)) exchange<4 * S>(x[i], x[i + 4], Lanes{});
+    if constexpr (COUNT > 8)
+        CPM_UNROLL for (int i = 0; i < COUNT; ++i)
+            if (!(i & 8)) exchange<8 * S>(x[i], x[i + 8], Lanes{});
+}
+
+// In every block of four lanes, sums of neighbours: two of a, then two of b.
+template <int... J>
+CPM_INLINE i32s neighbours(i32s a, i32s b, Indices<J...>) {
+    return __builtin_shufflevector(a, b, (J / 4 * 4 + (J & 2 ? LANES : 0) + (J & 1) * 2)...) +
+           __builtin_shufflevector(a, b, (J / 4 * 4 + (J & 2 ? LANES : 0) + (J & 1) * 2 + 1)...);
+}
+
+// From a vector for every lane: block b of four lanes of vector l is summed into lane l of x[b].
+CPM_INLINE void sum_blocks(i32s* x) {
+    CPM_UNROLL for (int i = 0; i < LANES / 4; ++i) {
+        const i32s left = neighbours(x[4 * i], x[4 * i + 1], Lanes{});
+        x[i] = neighbours(left, neighbours(x[4 * i + 2], x[4 * i + 3], Lanes{}), Lanes{});
+    }
+    transpose<4>(x);
 }
 
 }  // namespace cpm::CPM_ISA

@@ -10,7 +10,8 @@ namespace cpm {
 namespace CPM_ISA {
 
 void linear(Pool&, const float*, int64_t, const Weights&, float*, bool);
-void linear_quantised(Pool&, const float*, int64_t, const Weights&, const Narrowed&, float*, bool);
+void linear_quantised(Pool&, const float*, int64_t, const Weights&, void*, float*, bool);
+int64_t quantised_room(int64_t, const Weights&);
 void layer_norm(Pool&, const float*, int64_t, int64_t, const float*, const float*, float, float*);
 void gelu(Pool&, float*, int64_t, Gelu);
 void attention(Pool&, const float*, const CacheView&, const PathsView&, float, float*);
@@ -24,8 +25,9 @@ double multiply_add(Pool&, float*);
 const Kernels& CPM_TABLE(CPM_ISA)() {
     using namespace CPM_ISA;
     static constexpr Kernels kernels{CPM_NAME(CPM_ISA), linear,    linear_quantised,
-                                     layer_norm,        gelu,      attention,
-                                     embedding,         read_all,  multiply_add};
+                                     quantised_room,    layer_norm, gelu,
+                                     attention,         embedding, read_all,
+                                     multiply_add};
     return kernels;
 }
 

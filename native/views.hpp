@@ -31,12 +31,6 @@ struct Weights {
     int64_t padded = 0;                // numbers in a row of a quantised matrix
 };
 
-// Room for rows of x in 16 bits: `padded` numbers each, and what 1 stands for.
-struct Narrowed {
-    int16_t* values;
-    float* scales;
-};
-
 // The slots that each of `rows` new tokens sees, from its root to itself.
 struct PathsView {
     int64_t rows;

@@ -21,7 +21,7 @@ Quantised = Literal["q8", "q4"]
 """Integers with a scale for each group: of 64 in 8 bits, of 32 in 4 bits."""
 
 def instruction_sets() -> list[str]:
-    """Return what this processor can run, best first: ["avx2", "portable"] or ["portable"]."""
+    """Return what this processor can run, best first, of "amx", "avx512", "avx2", "portable"."""
 
 def instruction_set() -> str:
     """Return what a pool uses unless told: the best there is, or what CPM_ISA names."""

@@ -1,0 +1,87 @@
+// What all products with weights in 8 or 4 bits share: the rows of x as whole numbers.
+//
+// A row's largest number becomes MOST, so that every number is two signed bytes, high and low.
+#pragma once
+
+#include "linear.hpp"
+#include "simd_integer.hpp"
+
+namespace cpm::CPM_ISA {
+
+constexpr float MOST = 127 * 256 + 127;
+
+// Return what 1 stands for in the row; NaN if something in it is not finite.
+CPM_INLINE float unit_of(const float* x, int64_t count) {
+    u32s most = {};
+    for (int64_t i = 0; i < count; i += LANES) {
+        const int64_t n = count - i;
+        const u32s bits = (u32s)(n < LANES ? load_first<F32>(x + i, n) : load(x + i));
+        const u32s magnitude = bits & 0x7fffffffu;  // in the order of the numbers, NaN on top
+        most = magnitude > most ? magnitude : most;
+    }
+    uint32_t top = 0;
+    for (int i = 0; i < LANES; ++i) top = most[i] > top ? most[i] : top;
+    if (top >= 0x7f800000u) return __builtin_nanf("");
+    float largest;
+    std::memcpy(&largest, &top, sizeof largest);
+    return largest < 0x1p-100f ? 0.0f : largest / MOST;  // its inverse must be finite
+}
+
+// Round the first `count` numbers of x, and write zeros up to `size`, a whole number of vectors.
+CPM_INLINE void round_all(const float* x, int64_t count, int64_t size, float unit, int16_t* to) {
+    const f32s factor = splat(unit > 0.0f ? 1.0f / unit : 0.0f);
+    for (int64_t i = 0; i < size; i += LANES) {
+        const int64_t n = count - i;
+        const f32s some = n >= LANES ? load(x + i) : load_first<F32>(x + i, n);
+        const i16h kept = __builtin_convertvector(nearest(some * factor), i16h);
+        std::memcpy(to + i, &kept, sizeof kept);
+    }
+}
+
+CPM_INLINE void widen_scales(const uint16_t* from, int64_t count, float* to) {
+    int64_t i = 0;
+    for (; i + LANES <= count; i += LANES) store(to + i, F16::load(from + i));
+    for (; i < count; ++i) to[i] = load_first<F16>(from + i, 1)[0];
+}
+
+// Where products go: each times its row's unit, to the bias and, if `add`, what is there.
+struct Target {
+    const Weights& w;
+    const float* units;
+    float* out;
+    bool add;
+
+    void put(int64_t row, int64_t output, float sum) const {
+        float* const at = out + row * w.outputs + output;
+        const float bias = w.bias ? w.bias[output] : 0.0f;
+        const float product = sum * units[row];
+        *at = (add ? *at + bias : bias) + product;
+    }
+    // Put a vector of outputs.
+    void put_all(int64_t row, int64_t output, f32s sums) const {
+        float* const at = out + row * w.outputs + output;
+        const f32s bias = w.bias ? load(w.bias + output) : zero();
+        const f32s product = sums * splat(units[row]);
+        store(at, (add ? load(at) + bias : bias) + product);
+    }
+    // Put `count` outputs of `rows` rows from vectors [output] whose lanes are rows.
+    void put_block(int64_t row, int64_t rows, int64_t output, int64_t count,
+                              const f32s* sums) const {
+        f32s turned[LANES];
+        for (int64_t o = 0; o < LANES; ++o) turned[o] = o < count ? sums[o] : zero();
+        transpose<1>(turned);
+        for (int64_t r = 0; r < rows; ++r) {
+            if (count == LANES)
+                put_all(row + r, output, turned[r]);
+            else
+                for (int64_t o = 0; o < count; ++o) put(row + r, output + o, turned[r][o]);
+        }
+    }
+};
+
+// The products by tiles of AMX, for many rows; only where there are such instructions.
+int64_t tiles_room(int64_t rows, const Weights& w);
+void linear_tiles(Pool&, const float* x, int64_t rows, const Weights&, void* room, float* out,
+                  bool add);
+
+}  // namespace cpm::CPM_ISA
