@@ -237,16 +237,16 @@ CPM_INLINE f32s take(const Strip<Q>& s, const i32s* sums, int64_t g, int count, 
 template <class Q, int R, int O, bool AHEAD>
 CPM_INLINE f32s tile(const Strip<Q>& s, f32s total) {
     constexpr bool ALONE = R == LANES;
-    const uint8_t *weights = s.weights, *numbers = s.numbers;
+    const uint8_t *weights = s.weights, *numbers = s.numbers, *ahead = weights + O * s.stride;
     i32s sums[LANES];
     int64_t g = 0;
     for (; g + Q::GROUPS <= s.groups; g += Q::GROUPS) {
-        if constexpr (AHEAD)  // the next tile's weights: its rows are too short to be foreseen
+        if constexpr (AHEAD)  // the next tile's weights, in memory's order: rows are short
             CPM_UNROLL for (int o = 0; o < O; ++o)
-                __builtin_prefetch(weights + (O + o) * s.stride, 0, 3);
+                __builtin_prefetch(ahead + o * Q::WEIGHT_BYTES, 0, 2);
         multiply<Q, R, O>(weights, s.stride, numbers, sums);
         total = take<Q, ALONE>(s, sums, g, Q::GROUPS, total);
-        weights += Q::WEIGHT_BYTES, numbers += R * Q::NUMBER_BYTES;
+        weights += Q::WEIGHT_BYTES, numbers += R * Q::NUMBER_BYTES, ahead += O * Q::WEIGHT_BYTES;
     }
     if (const auto rest = static_cast<int>(s.groups - g); rest > 0) {
         uint8_t last[O * Q::WEIGHT_BYTES] = {};

@@ -41,7 +41,7 @@ CPM_INLINE void round_all(const float* x, int64_t count, int64_t size, float uni
 CPM_INLINE void widen_scales(const uint16_t* from, int64_t count, float* to) {
     int64_t i = 0;
     for (; i + LANES <= count; i += LANES) store(to + i, F16::load(from + i));
-    for (; i < count; ++i) to[i] = load_first<F16>(from + i, 1)[0];
+    if (i < count) store_first(to + i, load_first<F16>(from + i, count - i), count - i);
 }
 
 // Where products go: each times its row's unit, to the bias and, if `add`, what is there.

@@ -106,12 +106,24 @@ struct F16 {
 template <class E>
 CPM_INLINE f32s load_first(const typename E::type* at, int64_t n) {
     typename E::type some[LANES] = {};
+#if defined(__AVX512F__)
+    const uint32_t those = n < LANES ? (1u << (n < 0 ? 0 : n)) - 1 : 0xffffu;
+    if constexpr (sizeof some[0] == 4)
+        _mm512_storeu_ps(some, _mm512_maskz_loadu_ps(static_cast<__mmask16>(those), at));
+    else
+        _mm256_storeu_epi16(some, _mm256_maskz_loadu_epi16(static_cast<__mmask16>(those), at));
+#else
     for (int64_t i = 0; i < n; ++i) some[i] = at[i];
+#endif
     return E::load(some);
 }
 
 CPM_INLINE void store_first(float* at, f32s x, int64_t n) {
+#if defined(__AVX512F__)
+    _mm512_mask_storeu_ps(at, static_cast<__mmask16>((1u << n) - 1), x);  // n is below LANES
+#else
     for (int64_t i = 0; i < n; ++i) at[i] = x[i];
+#endif
 }
 
 // Write a vector as float16, rounded to the nearest, ties to even.
