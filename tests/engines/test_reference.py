@@ -11,8 +11,9 @@ from tolerances import HIDDEN, LOGITS
 
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.config import GPTConfig
-from cpm_lm.engines.reference import ReferenceEngine, gelu_erf, hidden_states
+from cpm_lm.engines.reference import ReferenceEngine, hidden_states
 from cpm_lm.engines.select import open_engine
+from cpm_lm.formulas import gelu_erf
 from cpm_lm.errors import CapacityError, RequestError
 
 DATA = Path(__file__).parent.parent / "data" / "checkpoints"
