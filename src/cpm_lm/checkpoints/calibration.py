@@ -81,7 +81,7 @@ def _normed(x: Rows, config: GPTConfig, tensors: Mapping[str, Joined], name: str
         return layer_norm(x, w, name, config.layer_norm_epsilon)
 
 
-def _mixed(qkv: Float32[np.ndarray, "T 3D"], config: GPTConfig) -> Rows:
+def _mixed(qkv: Float32[np.ndarray, "T columns"], config: GPTConfig) -> Rows:
     q, k, v = (part.reshape(len(qkv), config.n_head, -1) for part in np.split(qkv, 3, axis=-1))
     with np.errstate(all="ignore"):
         return attention(q, k, v, np.tri(len(qkv), dtype=bool)).reshape(len(qkv), -1)

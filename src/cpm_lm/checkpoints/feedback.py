@@ -26,29 +26,30 @@ SPAN = 2560
 """Inputs whose errors reach each other: bounds the table of their products, and its time."""
 
 
-def quantize_for(inputs: Inputs, matrix: Matrix, packing: Packing) -> tuple[Codes, Scales, Matrix]:
+def quantize_for(inputs: Inputs, matrix: Matrix, packing: Packing) -> tuple[Codes, Scales, float]:
     """Round a matrix so that its products with some inputs change little.
 
     Args:
         inputs: rows that the matrix is multiplied by; where they are not finite, or all zero,
             each number is rounded to the nearest.
-        matrix: finite; overwritten.
+        matrix: finite; gets the rounded numbers, codes times scales.
         packing: the bits.
 
     Returns:
         codes: int8[out, groups, group], padded with zeros.
         scales: of each group; infinite where its numbers are too large for float16.
-        rounded: the codes times their scales, in `matrix`'s own memory.
+        lost: the sum of the squares of what was changed.
     """
     width, out = matrix.shape
     codes = np.zeros((packing.padded(width), out), np.int8)
     scales = np.empty((len(codes) // packing.group, out), np.float16)
+    lost = 0.0
     for start in range(0, width, SPAN):
         span, groups = slice(start, start + SPAN), slice(start // packing.group, None)
         shares = _shares(inputs[:, span])
-        _round(matrix[span], shares, packing, codes[span], scales[groups])
+        lost += _round(matrix[span], shares, packing, codes[span], scales[groups])
     turned = np.ascontiguousarray(codes.T).reshape(out, -1, packing.group)
-    return turned, np.ascontiguousarray(scales.T), matrix
+    return turned, np.ascontiguousarray(scales.T), lost
 
 
 def _shares(inputs: Inputs) -> Float32[np.ndarray, "in in"]:
@@ -73,7 +74,7 @@ def _round(
     packing: Packing,
     codes: Int8[np.ndarray, "padded out"],
     scales: Float16[np.ndarray, "groups out"],
-) -> None:
+) -> float:
     """Fill codes and scales of one span, and put the rounded numbers into `matrix`."""
     lost = np.zeros_like(matrix)
     for at, start in enumerate(range(0, len(matrix), packing.group)):
@@ -89,3 +90,4 @@ def _round(
             codes[j], row = row, row * wide
             lost[j] = matrix[j] - row
             matrix[j] = row
+    return float(np.einsum("io,io->", lost, lost, dtype=np.float64))

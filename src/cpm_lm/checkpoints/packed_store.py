@@ -175,12 +175,9 @@ def _fed_back(
         assert packing is not None
         matrix = np.concatenate(list(_wide(step.name, tensors[step.name], problems)))
         power = _power(matrix)
-        codes, scales, step.rounded = quantize_for(step.inputs, matrix, packing)
+        codes, scales, wrong = quantize_for(step.inputs, matrix, packing)
+        step.rounded = matrix
         yield codes if packing.bits == 8 else packed_bytes(codes)
-        wrong, start = 0.0, 0
-        for block in _wide(step.name, tensors[step.name], []):
-            wrong += _power(block - step.rounded[start : start + len(block)])
-            start += len(block)
         yield _judged(step.name, scales, wrong, power, errors, problems)
 
 
