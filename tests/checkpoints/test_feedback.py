@@ -84,9 +84,7 @@ def test_the_steps_are_those_of_the_network(activation: str) -> None:
     cache = np.zeros((config.n_layer, 2, T, config.n_head, config.head_size), np.float32)
     places = np.arange(T, dtype=np.int32)
     seen = np.tri(T, dtype=bool)
-    states = list(
-        hidden_states(weights, config, ids.astype(np.int32), places, seen, cache, places)
-    )
+    states = list(hidden_states(weights, config, ids.astype(np.int32), places, seen, cache, places))
     normed = states[1] - states[1].mean(axis=-1, keepdims=True)
     normed /= np.sqrt(np.square(normed).mean(axis=-1, keepdims=True) + config.layer_norm_epsilon)
     normed = normed * weights["h.1.ln_1.weight"] + weights["h.1.ln_1.bias"]

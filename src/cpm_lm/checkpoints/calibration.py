@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from cpm_lm.checkpoints.mapping import Joined
-from cpm_lm.checkpoints.tensors import widen
+from cpm_lm.checkpoints.tensors import Single, widen
 from cpm_lm.config import GPTConfig
 from cpm_lm.formulas import ACTIVATIONS, attention, layer_norm
 
@@ -92,7 +92,7 @@ def _activated(x: Float32[np.ndarray, "T in"], config: GPTConfig) -> Float32[np.
         return ACTIVATIONS[config.activation_function](x)
 
 
-def _whole(tensor: Joined) -> Float32[np.ndarray, "..."]:
+def _whole(tensor: Joined) -> Single:
     return widen(tensor.whole(), tensor.dtype)
 
 
