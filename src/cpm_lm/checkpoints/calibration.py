@@ -2,7 +2,7 @@
 
 Knows a model's tensors and how its blocks are made of them; how matrices are rounded `feedback`
 knows. The ids are random, from a fixed seed: they need no vocabulary, and the packaged model's
-predictions on text gain as much by them as by a page of text.
+predictions on text gain nearly as much by them as by what it writes itself.
 """
 
 from __future__ import annotations

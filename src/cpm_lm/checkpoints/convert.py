@@ -60,8 +60,8 @@ def convert(
         to: "store", or "huggingface", which is the same; "megatron", the original's shards.
         weights: "f32", "f16" or "bf16", rounded to nearest even; or of a store "q8" or "q4",
             matrices of 8 or 4 bits with a scale for each group of numbers (the word embedding has
-            8 bits in both). "q4" is rounded for the model's own activations on fixed random ids,
-            which takes the work of reading a page.
+            8 bits in both). "q4" is rounded for the model's own activations on fixed random ids, of
+            which it computes a page.
         config: the model's shape, or a JSON file with it, in Hugging Face's or the original's
             names; it must agree with the tensors.
         heads: the number of attention heads, which shards do not say; needed unless `config` is

@@ -21,7 +21,7 @@ Inputs = Float32[np.ndarray, "T in"]
 
 DAMPING = 0.1
 """Added to the mean squares of the inputs, in parts of their mean. A few hundred tokens tell
-little of inputs that hardly vary in them: 0.1 loses a third less on text than 0.01."""
+little of inputs that hardly vary in them: with 0.1 the KL on text is less than with 0.01."""
 SPAN = 2560
 """Inputs whose errors reach each other: bounds the table of their products, and its time."""
 
