@@ -82,12 +82,13 @@ def _round(
         wanted = matrix[group] + shares[:start, group].T @ lost[:start]
         scales[at] = fitted(np.ascontiguousarray(wanted.T)[:, None], packing)[0][:, 0]
         wide = scales[at].astype(np.float32)
-        wide[np.isinf(wide)] = 0  # the caller names what is too large
+        fits = np.isfinite(wide)  # the caller names what does not; its neighbours must not pay
+        wide[~fits] = 0
         inverse = np.divide(1, wide, out=np.zeros_like(wide), where=wide > 0)
         for j in range(start, group.stop):
             row = wanted[j - start] + shares[start:j, j] @ lost[start:j]
             row = np.clip(np.rint(row * inverse), packing.least, packing.largest)
             codes[j], row = row, row * wide
-            lost[j] = matrix[j] - row
+            lost[j] = np.where(fits, matrix[j] - row, 0)
             matrix[j] = row
     return float(np.einsum("io,io->", lost, lost, dtype=np.float64))
