@@ -88,6 +88,9 @@ TRIED: dict[str, tuple[float, bool, Callable[[Matrix], Matrix]]] = {
         8.25, True, by_groups(64, lambda x: best(x, [symmetric(x, 8, s) for s in FINE]))
     ),
     "4 bits, nothing cut off": (4.5, False, by_groups(32, lambda x: symmetric(x, 4))),
+    "4 bits, scales searched": (
+        4.5, False, by_groups(32, lambda x: best(x, [symmetric(x, 4, s) for s in (1, *SHARES)]))
+    ),
     "4 bits, signed scales": (4.5, False, by_groups(32, signed)),
     "4 bits, signed scales searched": (
         4.5, False, by_groups(32, lambda x: best(x, [signed(x, s) for s in (*SHARES, *-SHARES)]))

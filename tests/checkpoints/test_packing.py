@@ -145,17 +145,21 @@ def test_packed_weights_are_a_stores(tmp_path: Path) -> None:
     ("value", "words"),
     [(np.nan, "1 numbers that are not finite"), (1e30, "too large for 1 float16 scales")],
 )
-def test_numbers_that_cannot_be_packed(value: float, words: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("weights", FORMATS)
+def test_numbers_that_cannot_be_packed(
+    value: float, words: str, weights: str, tmp_path: Path
+) -> None:
     array = np.ones((320, 80), np.float32)
     array[5, 7] = value
     with pytest.raises(CheckpointError, match=f"{MATRIX} holds.*{words}"):
-        written(tmp_path / "new", "q8", **{MATRIX: array})
+        written(tmp_path / "new", weights, **{MATRIX: array})
 
 
-def test_numbers_too_small_for_scales(tmp_path: Path) -> None:
+@pytest.mark.parametrize("weights", FORMATS)
+def test_numbers_too_small_for_scales(weights: str, tmp_path: Path) -> None:
     small = np.full((320, 80), 1e-8, np.float32)
     with pytest.raises(CheckpointError, match="too small for float16 scales"):
-        written(tmp_path / "new", "q8", **{MATRIX: small})
+        written(tmp_path / "new", weights, **{MATRIX: small})
     # Scales that are subnormal are good enough, and a matrix of zeros is one of zeros.
     rng = np.random.default_rng(0)
     fine = (1e-3 * rng.standard_normal((320, 80))).astype(np.float32)

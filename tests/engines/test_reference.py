@@ -11,9 +11,10 @@ from tolerances import HIDDEN, LOGITS
 
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.config import GPTConfig
-from cpm_lm.engines.reference import ReferenceEngine, gelu_erf, hidden_states
+from cpm_lm.engines.reference import ReferenceEngine, hidden_states
 from cpm_lm.engines.select import open_engine
 from cpm_lm.errors import CapacityError, RequestError
+from cpm_lm.formulas import gelu_erf
 
 DATA = Path(__file__).parent.parent / "data" / "checkpoints"
 NAMES = sorted(path.parent.name for path in DATA.glob("*/reference.npz"))

@@ -16,7 +16,7 @@ from cpm_lm.checkpoints.heads import known_heads
 from cpm_lm.checkpoints.manifest import MANIFEST, Manifest, digest, tool_version
 from cpm_lm.checkpoints.mapping import Dims
 from cpm_lm.checkpoints.megatron_writer import LAYOUTS
-from cpm_lm.checkpoints.packing import stored_bytes
+from cpm_lm.checkpoints.packing import rounding_of, stored_bytes
 from cpm_lm.checkpoints.published_configs import oddities, special_ids
 from cpm_lm.checkpoints.source import Source, open_source
 from cpm_lm.checkpoints.splitting import check_ranks
@@ -49,7 +49,8 @@ def convert(
     """Make a store of a checkpoint.
 
     The target appears complete or not at all, also if the process is killed or the disk fills.
-    Memory stays far below one layer of the model: tensors are joined and written piece by piece.
+    Memory stays far below one layer of the model: tensors are joined and written piece by piece;
+    only "q4" has whole matrices in memory, one or two at a time.
 
     Args:
         source: a store, of any number format; a Megatron checkpoint of any number of ranks: the
@@ -59,7 +60,8 @@ def convert(
         to: "store", or "huggingface", which is the same; "megatron", the original's shards.
         weights: "f32", "f16" or "bf16", rounded to nearest even; or of a store "q8" or "q4",
             matrices of 8 or 4 bits with a scale for each group of numbers (the word embedding has
-            8 bits in both).
+            8 bits in both). "q4" is rounded for the model's own activations on fixed random ids, of
+            which it computes a page.
         config: the model's shape, or a JSON file with it, in Hugging Face's or the original's
             names; it must agree with the tensors.
         heads: the number of attention heads, which shards do not say; needed unless `config` is
@@ -147,6 +149,7 @@ def _write(form: Form, order: Work, work: Path, count: _Counter) -> Manifest:
             for file in source.files
         ),
         files=written.files,
+        rounding=rounding_of(order.weights),
         errors=written.errors,
         ignored=source.ignored,
         notes=order.notes,

@@ -58,6 +58,9 @@ class Manifest:
     """The files that were read."""
     files: tuple[FileRecord, ...]
     """The files that were written, without this record itself."""
+    rounding: str | None = None
+    """How the blocks' matrices were rounded to 8 or 4 bits: "nearest", each number to the nearest
+    code, or "feedback", each making up for those before it; None where they are floats."""
     errors: Mapping[str, float] = field(default_factory=dict)
     """Of every matrix that was packed in 8 or 4 bits, the norm of what rounding changed over the
     matrix's own."""

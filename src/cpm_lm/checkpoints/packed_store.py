@@ -11,15 +11,19 @@ from pathlib import Path
 
 import numpy as np
 
+from cpm_lm.checkpoints.calibration import steps
+from cpm_lm.checkpoints.feedback import quantize_for
 from cpm_lm.checkpoints.lines import one_line
 from cpm_lm.checkpoints.mapping import UNTURNED, Dims, Joined, shapes
 from cpm_lm.checkpoints.packing import (
+    FEEDBACK,
     SCALES,
     Packed,
     Packing,
     entries,
     packed_bytes,
     packing_of,
+    rounding_of,
     scale_problem,
     turned,
 )
@@ -43,7 +47,9 @@ def write_packed(
     weights: str,
     on_bytes: Callable[[memoryview], None],
 ) -> dict[str, float]:
-    """Write a model's tensors packed; a block of a tensor is in memory, never a whole one.
+    """Write a model's tensors packed.
+
+    To the nearest, a block of a tensor is in memory, never a whole one; with feedback, a matrix.
 
     Args:
         path: the new file.
@@ -69,9 +75,14 @@ def write_packed(
         for name in floats:
             for block in _wide(name, tensors[name], problems):
                 yield np.ascontiguousarray(block)
+        fed_back = rounding_of(weights) == FEEDBACK
         for name in names:
             if (packing := packing_of(weights, name)) is not None:
+                if fed_back and name not in UNTURNED:
+                    break
                 yield from _packed(name, tensors[name], packing, errors, problems)
+        if fed_back:
+            yield from _fed_back(config, tensors, weights, errors, problems)
 
     write_safetensors(path, entries(dims, weights), blocks(), on_bytes)
     if problems:
@@ -146,10 +157,44 @@ def _packed(
         rows = np.pad(block, ((0, 0), (0, width - block.shape[1])))
         codes, found, lost = quantize(rows.reshape(len(rows), -1, packing.group), packing)
         scales.append(found)
-        wrong, power = wrong + lost, power + float(np.square(block, dtype=np.float64).sum())
+        wrong, power = wrong + lost, power + _power(block)
         yield codes if packing.bits == 8 else packed_bytes(codes)
-    whole = np.concatenate(scales)
-    if wider := np.count_nonzero(np.isinf(whole)):
+    yield _judged(name, np.concatenate(scales), wrong, power, errors, problems)
+
+
+def _fed_back(
+    config: GPTConfig,
+    tensors: Mapping[str, Joined],
+    weights: str,
+    errors: dict[str, float],
+    problems: list[str],
+) -> Iterator[Array]:
+    """Yield the codes and scales of the blocks' matrices in turn; note their errors."""
+    for step in steps(config, tensors):
+        packing = packing_of(weights, step.name)
+        assert packing is not None
+        matrix = np.concatenate(list(_wide(step.name, tensors[step.name], problems)))
+        power = _power(matrix)
+        codes, scales, wrong = quantize_for(step.inputs, matrix, packing)
+        step.rounded = matrix
+        yield codes if packing.bits == 8 else packed_bytes(codes)
+        yield _judged(step.name, scales, wrong, power, errors, problems)
+
+
+def _power(numbers: Single) -> float:
+    return float(np.square(numbers, dtype=np.float64).sum())
+
+
+def _judged(
+    name: str,
+    scales: Array,
+    wrong: float,
+    power: float,
+    errors: dict[str, float],
+    problems: list[str],
+) -> Array:
+    """Return a matrix's scales; note its error, and what is wrong with it."""
+    if wider := np.count_nonzero(np.isinf(scales)):
         problems.append(
             f"{name} holds numbers too large for {wider} float16 scales; choose weights='f32'"
         )
@@ -159,4 +204,4 @@ def _packed(
             f"{name} loses its numbers (relative error {errors[name]:.2f}): they are too small "
             "for float16 scales; choose weights='f32'"
         )
-    yield whole
+    return scales

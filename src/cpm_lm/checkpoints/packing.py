@@ -17,6 +17,7 @@ from cpm_lm.checkpoints.mapping import BLOCK_BYTES, UNTURNED, Dims, Joined, shap
 from cpm_lm.checkpoints.tensors import DTYPES, WEIGHTS, Array
 
 __all__ = [
+    "FEEDBACK",
     "FORMATS",
     "SCALES",
     "Packed",
@@ -25,6 +26,7 @@ __all__ = [
     "entries",
     "packed_bytes",
     "packing_of",
+    "rounding_of",
     "scale_problem",
     "stored_bytes",
     "turned",
@@ -84,6 +86,16 @@ class Packing:
 Q8, Q4 = Packing(8, 64), Packing(4, 32)
 FORMATS = {"q8": Q8, "q4": Q4}
 """What a user calls the packed formats of a store."""
+
+NEAREST, FEEDBACK = "nearest", "feedback"
+ROUNDINGS = {"q8": NEAREST, "q4": FEEDBACK}
+"""How the matrices of the blocks are rounded: each number to the nearest, or, in 4 bits, so that
+their products with the activations of fixed random ids change little."""
+
+
+def rounding_of(weights: str) -> str | None:
+    """Return how a number format's matrices are rounded; None where they are floats."""
+    return ROUNDINGS.get(weights)
 
 
 def packing_of(weights: str, name: str) -> Packing | None:

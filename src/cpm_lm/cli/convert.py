@@ -30,8 +30,9 @@ __all__ = ["command"]
     type=click.Choice(FORMS["store"].formats),
     default="f32",
     show_default=True,
-    help="权重的存法：32 位、16 位，或 8 位、4 位的矩阵。"
-    "How the weights are stored: 32 or 16 bits, or matrices of 8 or 4.",
+    help="权重的存法：32 位、16 位，或 8 位、4 位的矩阵；q4 还要让模型算一小段，慢一些。"
+    "How the weights are stored: 32 or 16 bits, or matrices of 8 or 4; q4 runs the model on some "
+    "ids as well, which takes longer.",
 )
 @click.option(
     "--config",

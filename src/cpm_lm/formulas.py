@@ -1,0 +1,58 @@
+"""The parts of a block in plain numpy float32, each as its formula.
+
+Knows arrays and names of weights; how a network is made of them its users know. Source: the
+original's mpu/transformer.py.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Bool, Float32
+
+__all__ = ["ACTIVATIONS", "Weights", "attention", "gelu_erf", "gelu_tanh", "layer_norm", "linear"]
+
+Weights = Mapping[str, Float32[np.ndarray, "..."]]
+Activation = Float32[np.ndarray, "..."]
+
+
+def gelu_tanh(x: Activation) -> Activation:
+    """Return 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), the original's form."""
+    return 0.5 * x * (1 + np.tanh(0.7978845608 * x * (1 + 0.044715 * x * x)))
+
+
+def gelu_erf(x: Activation) -> Activation:
+    """Return 0.5 x (1 + erf(x / sqrt 2)), the form of other GPT families."""
+    erf = np.vectorize(math.erf, otypes=[np.float32])
+    return 0.5 * x * (1 + erf(x / np.float32(math.sqrt(2))))
+
+
+ACTIVATIONS = {"gelu_new": gelu_tanh, "gelu": gelu_erf}
+
+
+def layer_norm(x: Activation, w: Weights, name: str, epsilon: float) -> Activation:
+    """Return x with mean 0 and variance 1 along D, then scaled and shifted."""
+    centred = x - x.mean(axis=-1, keepdims=True)
+    variance = np.square(centred).mean(axis=-1, keepdims=True)
+    return centred / np.sqrt(variance + epsilon) * w[f"{name}.weight"] + w[f"{name}.bias"]
+
+
+def linear(x: Activation, w: Weights, name: str) -> Activation:
+    """Return x W + b; W lies [in, out]."""
+    return x @ w[f"{name}.weight"] + w[f"{name}.bias"]
+
+
+def attention(
+    q: Float32[np.ndarray, "T N H"],
+    k: Float32[np.ndarray, "S N H"],
+    v: Float32[np.ndarray, "S N H"],
+    visible: Bool[np.ndarray, "T S"],
+) -> Float32[np.ndarray, "T N H"]:
+    """Return softmax(q k^T / sqrt(H)) v over the visible slots of each row, head by head."""
+    q, k, v = (x.swapaxes(0, 1) for x in (q, k, v))
+    scores = q @ k.swapaxes(1, 2) / np.float32(math.sqrt(q.shape[-1]))
+    scores = np.where(visible, scores, np.float32(-np.inf))
+    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return ((weights / weights.sum(axis=-1, keepdims=True)) @ v).swapaxes(0, 1)
