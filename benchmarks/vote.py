@@ -26,7 +26,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -266,7 +266,7 @@ def picture(found: list[dict[str, Any]], path: Path, title: str) -> None:
         figure.savefig(path, metadata={"Date": None})
 
 
-def arguments() -> argparse.Namespace:
+def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -281,7 +281,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--prompts", default=",".join(PROMPTS))
     parser.add_argument("--plot", type=Path, help="a picture, .svg or .png")
     parser.add_argument("--write", action="store_true", help="put the table into the page")
-    args = parser.parse_args()
+    args = parser.parse_args(words)
     args.rounds = 1 if args.quick else args.rounds
     return args
 
