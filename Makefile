@@ -99,8 +99,9 @@ bench-formats: .venv/test
 	touch $@
 
 # Peers live in an environment of their own. llama.cpp comes from the source package of its Python
-# binding, built for this processor, but without tile instructions (AMX): some virtual machines
-# announce them and fault. With them: make bench-decode LLAMA_FLAGS=
+# binding, built for this processor, but without tile instructions (AMX): GCC 12.2 takes the stores of
+# most of the tiles' configuration for dead, and the first tile of many rows faults. With them, where
+# the compiler is sound: make bench-decode LLAMA_FLAGS=
 LLAMA := 0.3.36
 LLAMA_FLAGS := -mno-amx-tile -mno-amx-int8 -mno-amx-bf16
 PEERS := $(CURDIR)/.venv-bench
