@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help install demo test sanitize fuzz check docs bench bench-decode bench-formats clean
+.PHONY: help install demo test sanitize fuzz check docs bench bench-decode bench-vote bench-formats clean
 
 help:
 	@echo "make demo     安装并试用自带的小模型 / install, and try the model in the package"
@@ -14,6 +14,7 @@ help:
 	@echo "make docs     文档中的图和例子 / pictures and examples of the documentation"
 	@echo "make bench    与其他实现比速度 / speed beside other implementations"
 	@echo "make bench-decode  原生引擎与同类库比速度 / the native engine beside its peers"
+	@echo "make bench-vote  三百个样本与同类库比速度 / three hundred samples beside other libraries"
 	@echo "make bench-formats 26 亿参数走一遍各格式 / 2.6 billion parameters through the formats"
 
 install: .venv/base
@@ -88,7 +89,6 @@ docs: .venv/test
 
 bench: .venv/bench
 	$(BIN)/python benchmarks/keras_decode.py
-	$(BIN)/python benchmarks/vote.py
 
 # 5.2 GB of random weights through the formats; 21 GB of disk and 14 GB of memory, or ARGS="--layers 4".
 bench-formats: .venv/test
@@ -99,8 +99,9 @@ bench-formats: .venv/test
 	touch $@
 
 # Peers live in an environment of their own. llama.cpp comes from the source package of its Python
-# binding, built for this processor, but without tile instructions (AMX): some virtual machines
-# announce them and fault. With them: make bench-decode LLAMA_FLAGS=
+# binding, built for this processor, but without tile instructions (AMX): GCC 12.2 takes the stores of
+# most of the tiles' configuration for dead, and the first tile of many rows faults. With them, where
+# the compiler is sound: make bench-decode LLAMA_FLAGS=
 LLAMA := 0.3.36
 LLAMA_FLAGS := -mno-amx-tile -mno-amx-int8 -mno-amx-bf16
 PEERS := $(CURDIR)/.venv-bench
@@ -110,6 +111,9 @@ LLAMA_BUILD := $(PEERS)/llama.cpp
 bench-decode: .venv-bench/package .venv-bench/llama
 	LLAMA_CPP_LIB_PATH=$(LLAMA_BUILD)/bin $(PEERS)/bin/python -m benchmarks.decode $(ARGS)
 
+bench-vote: .venv-bench/package
+	$(PEERS)/bin/python -m benchmarks.vote $(ARGS)
+
 .venv-bench/peers: pyproject.toml
 	$(PYTHON) -m venv $(PEERS)
 	$(PEERS_PIP) install "pip>=25.1"
@@ -118,7 +122,7 @@ bench-decode: .venv-bench/package .venv-bench/llama
 
 # The package as users get it, with its kernels.
 .venv-bench/package: .venv-bench/peers $(shell find src native CMakeLists.txt -type f -not -name '*.pyc')
-	$(PEERS_PIP) install .
+	$(PEERS_PIP) install ".[plot]"
 	touch $@
 
 .venv-bench/llama: .venv-bench/peers

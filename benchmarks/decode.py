@@ -49,7 +49,8 @@ PAGE = ROOT / "docs" / "performance.md"
 CONTENDERS = {
     32: "ours:f32 llama.cpp:F32 llama-bench:F32 ctranslate2:float32 huggingface:f32 first-port:f32",
     16: "ours:f16 ours:bf16 llama.cpp:F16 llama-bench:F16 huggingface:bf16 first-port:f16",
-    8: "ours:q8 llama.cpp:Q8_0 llama-bench:Q8_0 ctranslate2:int8 torch-int8:int8pack onnxruntime:8",
+    8: "ours:q8 llama.cpp:Q8_0 llama-bench:Q8_0 ctranslate2:int8 torch-int8:int8pack onnxruntime:8 "
+    "litert:int8",
     4: "ours:q4 llama.cpp:Q4_0 llama-bench:Q4_0 onnxruntime:4",
 }
 """`library:format` by bits."""

@@ -1,13 +1,16 @@
-"""Three hundred short texts of one prompt: merged, unmerged, and by Hugging Face.
+"""Three hundred short texts of one prompt: merged, unmerged, and by other libraries.
 
-    python benchmarks/vote.py                  # the model in the package, on the native engine
-    python benchmarks/vote.py --quick          # one round
+    make bench-vote                            # the model in the package, on the native engine
+    make bench-vote ARGS="--quick"             # one round
+    make bench-vote ARGS="--threads 1 --write --plot docs/figures/vote.png"     # the page's
 
 (a) `Model.vote`, whose texts share whatever they have in common;
 (b) the same texts on the same engine, each an algorithm of its own that the scheduler batches with
     the others, but nothing merged;
-(c) Hugging Face's `generate(num_return_sequences=n)` with the same weights in float32, the same
-    distribution and the same ends.
+(c) Hugging Face's `generate(num_return_sequences=n)` and CTranslate2's
+    `generate_batch(num_hypotheses=n)`, with the same distribution and the same ends.
+Each prompt is drawn from twice: from the store's floats, beside both libraries in float32, and from
+the same weights in q8, beside CTranslate2's int8; each rounds the same numbers in its own way.
 Turns are interleaved; medians are compared. The texts of (a) and (b) must be the same, but for
 one in a hundred: products of other shapes round otherwise, and a random number may lie just there.
 The texts of (a) and (c) must be of one distribution (a chi-square test of two samples).
@@ -18,19 +21,25 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import platform
 import statistics
-import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from benchmarks.machine import describe
+from benchmarks.measuring import write_between
+from benchmarks.peers.drawing import CTranslate2, Drawer, Drawn, HuggingFace
+from benchmarks.peers.files import convert
 
 import cpm_lm
+from cpm_lm.checkpoints.store import Store
+from cpm_lm.checkpoints.tensors import WEIGHTS
 from cpm_lm.decoding.draws import Independent
 from cpm_lm.decoding.rules import Rules
 from cpm_lm.decoding.sampling import Limits, sample
@@ -47,7 +56,10 @@ PROMPTS = {
 OPEN = Rules(temperature=1.0, top_p=1.0)
 CAPACITIES = (256, 1024)
 """Nodes of the unmerged run's session; the quicker one is measured."""
-Drawn = list[tuple[int, ...]]
+PAUSE = 0.3
+"""Seconds before a turn: threads of the one before wait in a loop for a while (OpenMP: 0.2 s)."""
+PAGE = Path(__file__).parent.parent / "docs" / "voting.md"
+PEERS = ("Hugging Face", "CTranslate2")
 
 
 class Unmerged:
@@ -79,43 +91,6 @@ class Unmerged:
         return texts, sum(result.rows for result in results)
 
 
-class HuggingFace:
-    def __init__(self, directory: Path, model: Model, tokens: int, threads: int) -> None:
-        import torch
-        import transformers
-
-        torch.set_num_threads(threads)
-        transformers.utils.logging.set_verbosity_error()
-        transformers.utils.logging.disable_progress_bar()
-        self.torch = torch
-        self.gpt = transformers.GPT2LMHeadModel.from_pretrained(directory, dtype=torch.float32)
-        self.gpt.eval()
-        self.tokens, self.ends = tokens, sorted(ends(model))
-        self.about = f"transformers {transformers.__version__}, torch {torch.__version__}"
-
-    def __call__(self, prompt: list[int], n: int, seed: int) -> Drawn:
-        self.torch.manual_seed(seed)
-        ids = self.torch.tensor([prompt])
-        with self.torch.inference_mode():
-            rows = self.gpt.generate(
-                ids,
-                attention_mask=self.torch.ones_like(ids),
-                do_sample=True,
-                temperature=1.0,
-                top_k=0,
-                top_p=1.0,
-                num_return_sequences=n,
-                max_new_tokens=self.tokens,
-                eos_token_id=self.ends,
-                pad_token_id=self.ends[0],
-            )
-        drawn = []
-        for row in rows[:, len(prompt) :].tolist():
-            at = next((k for k, token in enumerate(row) if token in self.ends), len(row))
-            drawn.append(tuple(row[:at]))
-        return drawn
-
-
 def ends(model: Model) -> set[int]:
     """The pieces that end a text: the end token, and whatever ends a line."""
     tokenizer = model.tokenizer
@@ -125,6 +100,7 @@ def ends(model: Model) -> set[int]:
 
 
 def timed(call: Callable[[], Any]) -> tuple[float, Any]:
+    time.sleep(PAUSE)
     start = time.perf_counter()
     result = call()
     return time.perf_counter() - start, result
@@ -153,40 +129,89 @@ def two_samples(a: Counter[str], b: Counter[str]) -> float:
     return 0.5 * math.erfc(z / math.sqrt(2))
 
 
-def measure(args: argparse.Namespace, model: Model, peer: HuggingFace, name: str) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """One number format: our model, and the libraries that draw from the same weights."""
+
+    weights: str
+    """Ours, such as "f16"."""
+    model: Model
+    peers: Mapping[str, Drawer]
+
+    @property
+    def about(self) -> str:
+        return f"{self.weights} beside {'; '.join(peer.about for peer in self.peers.values())}"
+
+
+def groups(args: argparse.Namespace, scratch: Path) -> list[Group]:
+    """Open everything: floats where the store has them, and 8 bits.
+
+    Raises:
+        SystemExit: no library here has the store's number format.
+    """
+    stored, found = Store.open(args.model).weights, []
+    if stored not in (*WEIGHTS, "q8"):
+        raise SystemExit(f"{args.model} is in {stored}; give a store of floats, or of q8")
+    if stored in WEIGHTS and "float" in args.weights.split(","):
+        found.append(group(args, args.model, stored, scratch))
+    if "q8" in args.weights.split(","):
+        packed = args.model if stored == "q8" else scratch / "store-q8"
+        if packed != args.model:
+            convert(args.model, packed, "q8")
+        found.append(group(args, packed, "q8", scratch))
+    return found
+
+
+def group(args: argparse.Namespace, directory: Path, weights: str, scratch: Path) -> Group:
+    model = cpm_lm.load(directory, engine=args.engine, threads=args.threads)
+    options = (args.model, ends(model), args.tokens, args.threads)
+    form = "int8" if weights == "q8" else "float32"
+    peers: dict[str, Drawer] = {}
+    if form == "float32":
+        peers["Hugging Face"] = HuggingFace(*options)
+    peers["CTranslate2"] = CTranslate2(*options, path=scratch / form, form=form)
+    return Group(weights=weights, model=model, peers=peers)
+
+
+def measure(args: argparse.Namespace, group: Group, name: str) -> dict[str, Any]:
+    model, peers = group.model, group.peers
     prompt = model.prompt_ids(PROMPTS[name])
     runs = [Unmerged(model, args.tokens, capacity) for capacity in CAPACITIES]
     # The first turn is not counted: everything is cold.
     vote = model.vote(prompt, n=args.n, max_tokens=args.tokens)
     unmerged = min(runs, key=lambda run: timed(lambda: run(prompt, args.n, 0))[0])
-    peer(prompt, args.n, 0)
-    taken: dict[str, list[float]] = {"ours": [], "unmerged": [], "peer": []}
-    ours, theirs = Counter[str](), Counter[str]()
+    for peer in peers.values():
+        peer(prompt, args.n, 0)
+    taken: dict[str, list[float]] = {who: [] for who in ("ours", "unmerged", *peers)}
+    tallies = {who: Counter[str]() for who in ("ours", *peers)}
     for seed in range(args.rounds):
         options = {"n": args.n, "seed": seed, "max_tokens": args.tokens}
         a, vote = timed(lambda options=options: model.vote(prompt, **options))
         b, (texts, rows) = timed(lambda seed=seed: unmerged(prompt, args.n, seed))
-        c, drawn = timed(lambda seed=seed: peer(prompt, args.n, seed))
-        for values, seconds in zip(taken.values(), (a, b, c), strict=True):
-            values.append(seconds)
+        taken["ours"].append(a)
+        taken["unmerged"].append(b)
+        for who, peer in peers.items():
+            c, drawn = timed(lambda peer=peer, seed=seed: peer(prompt, args.n, seed))
+            taken[who].append(c)
+            tallies[who] += answers(model, drawn)
         merged = model.sample(prompt, stop="\n", temperature=1.0, top_p=1.0, **options)
         pairs = zip(merged, texts, strict=True)
         other = sum(s.text != model.tokenizer.decode(tokens) for s, tokens in pairs)
         if other > args.n // 100:
             raise SystemExit(f"{name}: {other} texts of the merged and the unmerged run differ")
-        ours += Counter(s.text for s in merged)
-        theirs += answers(model, drawn)
-    middle = {key: statistics.median(values) for key, values in taken.items()}
+        tallies["ours"] += Counter(s.text for s in merged)
+    middle = {who: statistics.median(values) for who, values in taken.items()}
     saved_rows, saved = 1 - vote.rows / rows, 1 - middle["ours"] / middle["unmerged"]
     return {
         "prompt": name,
+        "weights": group.weights,
         "tokens": len(prompt),
         "rows": (vote.rows, rows),
-        "seconds": tuple(middle.values()),
-        "spread": [spread(values) for values in taken.values()],
+        "seconds": middle,
+        "spread": {who: spread(values) for who, values in taken.items()},
         "shows": saved / saved_rows,
-        "top": (ours.most_common(1)[0], theirs.most_common(1)[0]),
-        "p": two_samples(ours, theirs),
+        "top": {who: tally.most_common(1)[0] for who, tally in tallies.items()},
+        "p": {who: two_samples(tallies["ours"], tallies[who]) for who in peers},
     }
 
 
@@ -194,37 +219,45 @@ def spread(values: list[float]) -> str:
     return f"{min(values):.2f}–{max(values):.2f}"
 
 
-def report(found: list[dict[str, Any]]) -> None:
-    print(
-        "| prompt | tokens | rows | rows unmerged | s, ours (range) | s, unmerged "
-        "| s, Hugging Face | x unmerged | x Hugging Face | saved rows seen as time | p |"
-    )
-    print("|---|---|---|---|---|---|---|---|---|---|---|")
+def table(found: list[dict[str, Any]]) -> list[str]:
+    """Return the lines of a Markdown table; a library's cells are empty where it was not run."""
+    head = ["prompt", "weights", "tokens", "rows", "rows unmerged", "s, ours (range)"]
+    head += [f"s, {who}" for who in ("unmerged", *PEERS)]
+    head += [f"x {who}" for who in ("unmerged", *PEERS)]
+    head += ["saved rows seen as time", *(f"p, {who}" for who in PEERS)]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for row in found:
-        ours, unmerged, peer = row["seconds"]
-        a, b, c = row["spread"]
-        print(
-            f"| {row['prompt']} | {row['tokens']} | {row['rows'][0]} | {row['rows'][1]} "
-            f"| {ours:.2f} ({a}) | {unmerged:.2f} ({b}) | {peer:.2f} ({c}) "
-            f"| {unmerged / ours:.1f} | {peer / ours:.1f} | {row['shows']:.0%} | {row['p']:.2f} |"
-        )
-    for row in found:
-        print(f"{row['prompt']}: commonest text, ours and theirs, over all rounds: {row['top']}")
+        seconds, ranges, others = row["seconds"], row["spread"], ("unmerged", *PEERS)
+        there = [who if who in seconds else "" for who in others]
+        cells = [row["prompt"], row["weights"], str(row["tokens"]), *map(str, row["rows"])]
+        cells += [f"{seconds['ours']:.3f} ({ranges['ours']})"]
+        cells += [f"{seconds[who]:.2f} ({ranges[who]})" if who else "" for who in there]
+        cells += [f"{seconds[who] / seconds['ours']:.1f}" if who else "" for who in there]
+        cells += [f"{row['shows']:.0%}"]
+        cells += [f"{row['p'][who]:.2f}" if who in row["p"] else "" for who in PEERS]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
 
 
 def picture(found: list[dict[str, Any]], path: Path, title: str) -> None:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
+    names = {
+        "ours": "merged (ours)",
+        "unmerged": "unmerged (ours)",
+        "Hugging Face": "Hugging Face generate",
+        "CTranslate2": "CTranslate2",
+    }
     with rc_context({"svg.hashsalt": "vote"}):
-        figure = Figure(figsize=(7, 3), layout="constrained")
+        figure = Figure(figsize=(7, 1 + 0.7 * len(found)), layout="constrained")
         axes = figure.subplots()
-        names = ("merged (ours)", "unmerged (ours)", "Hugging Face generate")
-        for k, label in enumerate(names):
-            at = np.arange(len(found)) + (k - 1) * 0.27
-            bars = axes.barh(at, [row["seconds"][k] for row in found], 0.25, label=label)
-            axes.bar_label(bars, fmt="%.2f s", padding=2, fontsize=8)
-        axes.set_yticks(range(len(found)), [row["prompt"] for row in found])
+        for k, (who, label) in enumerate(names.items()):
+            rows = [i for i, row in enumerate(found) if who in row["seconds"]]
+            at = np.array(rows) + (k - 1.5) * 0.21
+            bars = axes.barh(at, [found[i]["seconds"][who] for i in rows], 0.2, label=label)
+            axes.bar_label(bars, fmt="%.2f s", padding=2, fontsize=7)
+        axes.set_yticks(range(len(found)), [f"{row['prompt']}, {row['weights']}" for row in found])
         axes.invert_yaxis()
         axes.set_xlabel("seconds, median")
         axes.set_title(title, fontsize=9)
@@ -233,9 +266,12 @@ def picture(found: list[dict[str, Any]], path: Path, title: str) -> None:
         figure.savefig(path, metadata={"Date": None})
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, default=DEMO, help="a store with float weights")
+def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", type=Path, default=DEMO, help="a store of floats, or of q8")
+    parser.add_argument("--weights", default="float,q8", help="what to draw from")
     parser.add_argument("--engine", default="native")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("-n", type=int, default=300)
@@ -244,22 +280,28 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one round")
     parser.add_argument("--prompts", default=",".join(PROMPTS))
     parser.add_argument("--plot", type=Path, help="a picture, .svg or .png")
-    args = parser.parse_args()
+    parser.add_argument("--write", action="store_true", help="put the table into the page")
+    args = parser.parse_args(words)
     args.rounds = 1 if args.quick else args.rounds
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
-    model = cpm_lm.load(args.model, engine=args.engine, threads=args.threads)
-    peer = HuggingFace(args.model, model, args.tokens, args.threads)
+    return args
+
+
+def main() -> None:
+    args = arguments()
     title = f"{args.n} texts of up to {args.tokens} tokens, {args.engine} engine"
-    print(f"{title}, {args.threads} threads, median of {args.rounds}")
-    print(
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, "
-        f"load {os.getloadavg()[0]:.1f}, {time.strftime('%Y-%m-%d')}, commit {commit}"
-    )
-    print(f"Python {sys.version.split()[0]}, numpy {np.__version__}, {peer.about}")
-    found = [measure(args, model, peer, name) for name in args.prompts.split(",")]
-    report(found)
+    lines = [f"{title}, {args.threads} threads, medians of {args.rounds} rounds. {describe()}."]
+    print(*lines, flush=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        opened = groups(args, Path(scratch))
+        lines += [f"Python {sys.version.split()[0]}, numpy {np.__version__}."]
+        lines += [f"{group.about}." for group in opened]
+        found = [measure(args, each, name) for name in args.prompts.split(",") for each in opened]
+    lines += ["", *table(found)]
+    print("\n".join(lines[1:]))
+    for row in found:
+        print(f"{row['prompt']}, {row['weights']}: commonest text over all rounds: {row['top']}")
+    if args.write:
+        write_between(PAGE, "make bench-vote", "\n".join(lines))
     if args.plot:
         picture(found, args.plot, title)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import ctranslate2
@@ -13,20 +14,22 @@ from benchmarks.peers.interface import SHORT, Contender, prompt
 from ctranslate2.specs import TransformerDecoderModelSpec
 from ctranslate2.specs.common_spec import Activation
 
-__all__ = ["open_contender"]
+from cpm_lm.checkpoints.store import Store
+
+__all__ = ["open_contender", "words", "write"]
 
 BITS = {"float32": 32, "int8": 8}
 
 
-def write(path: Path, files: Files, form: str) -> None:
-    """Write the model through CTranslate2's own specification, as its converters do."""
-    c = files.config
+def write(path: Path, store: Store, form: str) -> None:
+    """Write a model through CTranslate2's own specification, as its converters do."""
+    c = store.config
     spec = TransformerDecoderModelSpec.from_config(
         c.n_layer, c.n_head, pre_norm=True, activation=Activation.GELUTanh
     )
 
     def tensor(name: str) -> np.ndarray:
-        return np.array(files.f32.float32(name))  # a copy: quantisation works in place
+        return np.array(store.float32(name))  # a copy: quantisation works in place
 
     def norm(target: object, name: str) -> None:
         target.gamma, target.beta = tensor(f"{name}.weight"), tensor(f"{name}.bias")
@@ -49,6 +52,7 @@ def write(path: Path, files: Files, form: str) -> None:
         linear(layer.ffn.linear_0, f"h.{i}.mlp.c_fc")
         linear(layer.ffn.linear_1, f"h.{i}.mlp.c_proj")
     spec.register_vocabulary([str(i) for i in range(c.vocab_size)])
+    spec.config.layer_norm_epsilon = c.layer_norm_epsilon
     spec.config.unk_token = spec.config.bos_token = spec.config.eos_token = "0"
     spec.validate()
     spec.optimize(quantization=form)
@@ -58,7 +62,7 @@ def write(path: Path, files: Files, form: str) -> None:
 
 class CTranslate2(Contender):
     def __init__(self, files: Files, form: str, threads: int) -> None:
-        path = files.make(f"ct2-{form}", lambda path: write(path, files, form))
+        path = files.make(f"ct2-{form}", lambda path: write(path, files.f32, form))
         self.generator = ctranslate2.Generator(
             str(path), device="cpu", compute_type=form, inter_threads=1, intra_threads=threads
         )
@@ -114,7 +118,8 @@ class CTranslate2(Contender):
         raise RuntimeError(f"{steps} steps more take no more time: the machine is too busy")
 
 
-def words(ids: np.ndarray) -> list[str]:
+def words(ids: Iterable[int]) -> list[str]:
+    """Return the words of ids: its vocabulary is their numbers."""
     return [str(i) for i in ids]
 
 

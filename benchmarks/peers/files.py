@@ -20,7 +20,7 @@ from cpm_lm.checkpoints.store import Store, write_model
 from cpm_lm.checkpoints.tensors import WEIGHTS, Tensor
 from cpm_lm.config import GPTConfig
 
-__all__ = ["Files", "Random"]
+__all__ = ["Files", "Random", "convert"]
 
 
 class Random(Mapping[str, Joined]):
@@ -49,6 +49,22 @@ class Random(Mapping[str, Joined]):
 
     def __len__(self) -> int:
         return len(self.shapes)
+
+
+def convert(source: Path, target: Path, weights: str) -> None:
+    """Write a store in another number format, as `cpm convert` does.
+
+    Raises:
+        RuntimeError: this package cannot write it; says why.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "cpm_lm", "convert", source, target, "--weights", weights],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(done.stderr.strip().splitlines()[-1])
 
 
 class Files:
@@ -96,14 +112,6 @@ class Files:
                 path.mkdir(exist_ok=True)
                 write_model(path, self.config, self.weights, weights)
                 return
-            command = [sys.executable, "-m", "cpm_lm", "convert", str(self.store("f32"))]
-            done = subprocess.run(
-                [*command, str(path), "--weights", weights],
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if done.returncode:
-                raise RuntimeError(done.stderr.strip().splitlines()[-1])
+            convert(self.store("f32"), path, weights)
 
         return self.make(f"store-{weights}", write)

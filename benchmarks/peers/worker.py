@@ -28,6 +28,7 @@ MODULES = {
     "first-port": "first_port",
     "onnxruntime": "ort",
     "torch-int8": "torch_int8",
+    "litert": "litert",
 }
 SLOW = 20.0
 """Seconds; an operation of which one call would take longer is left out."""

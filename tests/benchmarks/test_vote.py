@@ -1,0 +1,107 @@
+"""The vote's benchmark: its tally test, its table, who draws from what; nothing is timed."""
+
+from collections import Counter
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from benchmarks import vote
+from benchmarks.peers.drawing import HuggingFace
+
+import cpm_lm
+from cpm_lm.model import DEMO
+
+
+class Nobody:
+    """A library that remembers what it was opened with."""
+
+    def __init__(self, directory, ends, tokens, threads, path=None, form="float32"):
+        self.directory, self.about = directory, f"nobody, {form}"
+
+
+@pytest.fixture
+def without_libraries(monkeypatch):
+    monkeypatch.setattr(vote, "HuggingFace", Nobody)
+    monkeypatch.setattr(vote, "CTranslate2", Nobody)
+
+
+def found(**seconds: float) -> dict:
+    times = {"ours": 0.5, "unmerged": 1.0, **seconds}
+    peers = [who for who in times if who not in ("ours", "unmerged")]
+    return {
+        "prompt": "sums",
+        "weights": "q8",
+        "tokens": 60,
+        "rows": (90, 900),
+        "seconds": times,
+        "spread": dict.fromkeys(times, "0.1–2.0"),
+        "shows": 0.9,
+        "p": dict.fromkeys(peers, 0.5),
+    }
+
+
+def test_tallies_of_one_distribution_pass_and_of_two_do_not():
+    rng = np.random.default_rng(0)
+
+    def draw(*shares: float) -> Counter[str]:
+        return Counter(rng.choice(["a", "b", "c"], 900, p=shares).tolist())
+
+    assert vote.two_samples(draw(0.5, 0.3, 0.2), draw(0.5, 0.3, 0.2)) > 0.01
+    assert vote.two_samples(draw(0.5, 0.3, 0.2), draw(0.3, 0.5, 0.2)) < 1e-6
+
+
+def test_p_is_that_of_the_chi_square_table():
+    # 60:40 and 40:60 of two texts: chi-square 8 with one degree of freedom.
+    p = vote.two_samples(Counter(a=60, b=40), Counter(a=40, b=60))
+    assert p == pytest.approx(0.00468, rel=0.1)
+
+
+def test_texts_that_are_all_rare_tell_nothing():
+    a, b = (Counter(f"{side}{i}" for i in range(300)) for side in "ab")
+    assert vote.two_samples(a, b) == 1.0
+
+
+def test_a_library_that_was_not_run_leaves_its_cells_empty():
+    whole = {"Hugging Face": 3.0, "CTranslate2": 2.0}
+    head, _, *rows = vote.table([found(**whole), found(CTranslate2=2.0)])
+    assert len({line.count("|") for line in (head, *rows)}) == 1
+    names = [cell.strip() for cell in head.split("|")]
+    both, one = ([cell.strip() for cell in row.split("|")] for row in rows)
+    assert both[names.index("x Hugging Face")] == "6.0"
+    assert one[names.index("x CTranslate2")] == "4.0"
+    for column in ("s, Hugging Face", "x Hugging Face", "p, Hugging Face"):
+        assert one[names.index(column)] == ""
+
+
+def test_floats_stand_beside_both_libraries_and_q8_beside_int8(without_libraries, tmp_path):
+    args = vote.arguments(["--engine", "reference", "--threads", "1"])
+    floats, packed = vote.groups(args, tmp_path)
+    assert (floats.weights, list(floats.peers)) == ("f16", list(vote.PEERS))
+    assert (packed.weights, list(packed.peers)) == ("q8", ["CTranslate2"])
+    assert "int8" in packed.about
+    # Each rounds the same numbers by itself: none reads what another has rounded.
+    assert packed.peers["CTranslate2"].directory == DEMO
+
+
+def test_a_store_that_no_library_can_read_is_refused(without_libraries, monkeypatch, tmp_path):
+    monkeypatch.setattr(vote.Store, "open", lambda _: SimpleNamespace(weights="q4"))
+    with pytest.raises(SystemExit, match="q4"):
+        vote.groups(vote.arguments([]), tmp_path)
+
+
+def test_hugging_face_draws_texts_without_their_ends():
+    model = cpm_lm.load(DEMO, engine="reference")
+    ends = vote.ends(model)
+    assert model.tokenizer.end_ids < ends
+    peer = HuggingFace(DEMO, ends, tokens=3, threads=1)
+    drawn = peer(model.prompt_ids(vote.PROMPTS["sums"]), 20, 0)
+    assert len(drawn) == 20
+    assert all(len(text) <= 3 and not ends & set(text) for text in drawn)
+    kept = model.prompt_ids("静")[-1]
+    assert peer.ended([kept, peer.ends[0], kept]) == (kept,)
+
+
+def test_the_page_has_the_marks_that_the_benchmark_writes_between():
+    page = vote.PAGE.read_text("utf-8")
+    for word in ("begin", "end"):
+        assert f"<!-- {word}: written by `make bench-vote` -->" in page
