@@ -301,12 +301,21 @@ def test_where_no_checkpoint_is(tmp_path: Path) -> None:
     folder = write_shards(tmp_path / "in")
     (folder / "latest_checkpointed_iteration.txt").write_text("800\n")
     refused(folder, CheckpointError, "'800'", "iter_0000800", "500")
+    for nothing, shown in (("", "''"), ("\x1b[2J", r"'\x1b[2J'")):
+        (folder / "latest_checkpointed_iteration.txt").write_text(nothing)
+        refused(folder, CheckpointError, shown, "expected a training step")
     (folder / "latest_checkpointed_iteration.txt").write_text("../500\n")
     refused(folder, CheckpointError, "'../500'")
     (folder / "latest_checkpointed_iteration.txt").unlink()
     convert(folder, tmp_path / "one", heads=4)
     shutil.copytree(folder / "500", folder / "600")
     refused(folder, CheckpointError, "500, 600")
+
+
+def test_a_file_that_is_no_shard(tmp_path: Path) -> None:
+    # The directory around it was searched instead, and the error was about that one.
+    (tmp_path / "notes.txt").write_text("x")
+    refused(tmp_path / "notes.txt", CheckpointError, "notes.txt is a file", "directory")
 
 
 @pytest.mark.parametrize("layout", ["deepspeed", "megatron"])

@@ -149,3 +149,11 @@ def test_another_configuration_is_refused_with_all_problems(store: Path) -> None
     path.unlink()
     with pytest.raises(CheckpointError, match=r"no config\.json"):
         Store.open(store)
+
+
+def test_a_path_that_is_no_directory(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="nowhere does not exist"):
+        Store.open(tmp_path / "nowhere")
+    (tmp_path / "weights").write_bytes(b"x")
+    with pytest.raises(CheckpointError, match="weights is a file"):
+        Store.open(tmp_path / "weights")

@@ -73,3 +73,35 @@ def test_ctrl_c_is_no_traceback(store: Path) -> None:
         errors = process.stderr.read()
     assert process.returncode == 1
     assert b"Traceback" not in errors
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows hands over Unicode")
+def test_names_of_files_are_utf8_in_any_locale(tmp_path: Path) -> None:
+    # The locale leaves bytes undecoded then, which came out as `?????`.
+    env = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    for name, shown in (("目录".encode(), "目录"), (b"\xff", "\ufffd")):
+        words = [*CPM, "inspect", os.fsencode(tmp_path) + b"/" + name]
+        printed = subprocess.run(words, capture_output=True, env=env)
+        assert f"{shown} does not exist" in printed.stderr.decode("utf-8")
+
+
+def test_a_name_cannot_command_the_terminal(run: Run) -> None:
+    result = run("inspect", "\x1b[2J\x9b2J目录", code=1)
+    assert result.stderr.startswith(r"cpm: \x1b[2J\x9b2J目录 does not exist")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell of POSIX")
+def test_a_closed_standard_input_is_no_traceback(store: Path) -> None:
+    words = ["sh", "-c", 'exec "$@" <&-', "sh", *CPM, "sample", "-", "-m", str(store)]
+    ended = subprocess.run(words, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
+    assert "standard input is closed" in ended.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's full disk")
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["next", "--help"]])
+def test_help_into_a_full_disk_is_no_traceback(words: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run([*CPM, *words], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
+    assert "No space left" in ended.stderr

@@ -144,7 +144,7 @@ def test_without_the_kernels(store):
 
 @pytest.mark.parametrize("engine", ["native", "tensorflow", "jax", "reference"])
 def test_a_missing_store_is_one_clear_line(tmp_path, engine):
-    with pytest.raises(CheckpointError, match="is not a store"):
+    with pytest.raises(CheckpointError, match="nothing does not exist"):
         open_engine(tmp_path / "nothing", engine=engine)
 
 

@@ -26,6 +26,8 @@ def find_shards(path: Path) -> tuple[str, Path, tuple[Path, ...]]:
         CheckpointError: there are none, a rank is missing or there twice, or it is not clear
             which training step is meant.
     """
+    if path.is_file() and not _belongs(path.name):
+        raise CheckpointError(f"{path} is a file; expected the directory of a checkpoint")
     folder = (path if path.is_dir() else path.parent).resolve()
     if MEGATRON.fullmatch(folder.name) and (folder / MEGATRON_FILE).is_file():
         folder = folder.parent
@@ -51,6 +53,11 @@ def find_shards(path: Path) -> tuple[str, Path, tuple[Path, ...]]:
             f"{', '.join(map(str, ranks))}; get the missing file from where these came from"
         )
     return layouts.pop(), folder, files
+
+
+def _belongs(name: str) -> bool:
+    """Say whether a file of this name, if it is given, stands for the checkpoint around it."""
+    return name in (TRACKER, MEGATRON_FILE) or DEEPSPEED.fullmatch(name) is not None
 
 
 def _shards(folder: Path) -> list[tuple[str, int, Path]]:
@@ -80,9 +87,11 @@ def _step(folder: Path) -> Path:
             f"{folder} holds no checkpoint: expected {TRACKER} or {LAYOUTS}, found {_seen(folder)}"
         )
     step = tracker.read_text("utf-8", errors="replace").strip()[:40]
+    if not re.fullmatch(r"\w+", step):
+        raise CheckpointError(f"{tracker} says {step!a}; expected a training step, such as 80000")
     numbered = f"iter_{int(step):07d}" if step.isdecimal() else step
     for name in (step, numbered):
-        if re.fullmatch(r"\w+", name) and (folder / name).is_dir():
+        if (folder / name).is_dir():
             return folder / name
     raise CheckpointError(
         f"{tracker} names the step {step!r}, but there is no directory {step} or {numbered}; "

@@ -80,6 +80,9 @@ class Store:
                 configuration; all problems are named.
         """
         directory = Path(directory)
+        if not directory.is_dir():
+            found = "is a file" if directory.exists() else "does not exist"
+            raise CheckpointError(f"{directory} {found}; expected a directory from cpm convert")
         for name in (CONFIG, MODEL):
             if not (directory / name).is_file():
                 raise CheckpointError(

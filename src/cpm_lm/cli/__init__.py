@@ -58,4 +58,5 @@ def cpm() -> None:
 def main() -> None:
     """Start the command line; the console script's entry."""
     use_utf8()
-    cpm()
+    with reporting_errors():  # the help is printed before any verb is run
+        cpm()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import io
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,11 +15,12 @@ from typing import Any
 
 import click
 
-from cpm_lm.errors import CpmError
+from cpm_lm.errors import CpmError, RequestError
 
 __all__ = [
     "Text",
     "listed",
+    "one_line",
     "print_json",
     "progress_bar",
     "read_prompt",
@@ -30,7 +33,21 @@ def use_utf8() -> None:
     """Write UTF-8 whatever the console's own encoding is; Chinese must not end as `?`."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8", errors="replace")
+            stream.reconfigure(encoding="utf-8", errors="cpm-as-given")
+
+
+def _as_given(error: UnicodeError) -> tuple[bytes, int]:
+    """Give back bytes that a locale could not decode, as in a file's name: mostly UTF-8."""
+    assert isinstance(error, UnicodeEncodeError)
+    surrogates = error.object[error.start : error.end]
+    try:
+        given = surrogates.encode("ascii", "surrogateescape")
+    except UnicodeEncodeError:  # half a pair, which stands for no byte
+        return b"?" * len(surrogates), error.end
+    return given.decode("utf-8", "replace").encode(), error.end
+
+
+codecs.register_error("cpm-as-given", _as_given)
 
 
 @contextlib.contextmanager
@@ -51,8 +68,14 @@ def reporting_errors() -> Iterator[None]:
 
 def fail(message: str) -> None:
     """Print one line on stderr and leave with exit code 1."""
-    click.echo(f"cpm: {' '.join(message.split())}", err=True)
+    click.echo(f"cpm: {one_line(message)}", err=True)
     sys.exit(1)
+
+
+def one_line(message: str) -> str:
+    """Return a message on one line; what a terminal would obey, in a file's name, is escaped."""
+    words = " ".join(message.split())
+    return re.sub("[\x00-\x1f\x7f-\x9f]", lambda found: ascii(found[0])[1:-1], words)
 
 
 class Text(click.ParamType[str]):
@@ -74,6 +97,8 @@ def read_prompt(text: str) -> str:
     """Return the prompt, from standard input when it is `-`, less its final newline."""
     if text != "-":
         return text
+    if sys.stdin is None:  # closed by whoever started us
+        raise RequestError("the prompt is -, but standard input is closed; give the text itself")
     return sys.stdin.buffer.read().decode("utf-8-sig", errors="replace").removesuffix("\n")
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cpm_lm.cli.console import print_json, progress_bar
+from cpm_lm.cli.console import one_line, print_json, progress_bar
 from cpm_lm.cli.options import engine_options, heads_option, json_option
 
 if TYPE_CHECKING:
@@ -106,6 +106,6 @@ def print_verification(found: Verification) -> None:
     for note in found.notes:
         click.echo(f"注意 note: {note}")
     for problem in found.problems:
-        click.echo(f"问题 problem: {' '.join(problem.split())}")
+        click.echo(f"问题 problem: {one_line(problem)}")
     if not found.problems:
         click.echo("完好。Sound.")
