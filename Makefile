@@ -99,11 +99,14 @@ bench-formats: .venv/test
 	touch $@
 
 # Peers live in an environment of their own. llama.cpp comes from the source package of its Python
-# binding, built for this processor, but without tile instructions (AMX): GCC 12.2 takes the stores of
-# most of the tiles' configuration for dead, and the first tile of many rows faults. With them, where
-# the compiler is sound: make bench-decode LLAMA_FLAGS=
+# binding, built for this processor, with its tile instructions (AMX) if it has them. GCC 12.2 takes
+# the stores of most of the tiles' configuration for dead, and the first tile of many rows then
+# faults; so the one file that uses tiles is compiled without that pass. Without tiles:
+# make bench-decode LLAMA_FLAGS="-mno-amx-tile -mno-amx-int8 -mno-amx-bf16"
 LLAMA := 0.3.36
-LLAMA_FLAGS := -mno-amx-tile -mno-amx-int8 -mno-amx-bf16
+LLAMA_FLAGS :=
+LLAMA_TILES := set_source_files_properties(ggml/src/ggml-cpu/amx/mmq.cpp TARGET_DIRECTORY ggml-cpu \
+	PROPERTIES COMPILE_OPTIONS "-fno-tree-dse;-fno-dse")
 PEERS := $(CURDIR)/.venv-bench
 PEERS_PIP = $(PEERS)/bin/python -m pip --disable-pip-version-check --quiet
 LLAMA_BUILD := $(PEERS)/llama.cpp
@@ -129,6 +132,7 @@ bench-vote: .venv-bench/package
 	$(PEERS_PIP) download --no-deps --no-binary llama-cpp-python --dest $(PEERS) \
 		llama-cpp-python==$(LLAMA)
 	tar -xzf $(PEERS)/llama_cpp_python-$(LLAMA).tar.gz -C $(PEERS)
+	echo '$(LLAMA_TILES)' >>$(PEERS)/llama_cpp_python-$(LLAMA)/vendor/llama.cpp/CMakeLists.txt
 	$(PEERS)/bin/cmake -S $(PEERS)/llama_cpp_python-$(LLAMA)/vendor/llama.cpp -B $(LLAMA_BUILD) \
 		-G Ninja -DCMAKE_MAKE_PROGRAM=$(PEERS)/bin/ninja -DCMAKE_BUILD_TYPE=Release \
 		-DBUILD_SHARED_LIBS=ON -DGGML_NATIVE=ON -DLLAMA_CURL=OFF -DLLAMA_BUILD_TESTS=OFF \

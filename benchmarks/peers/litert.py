@@ -52,6 +52,8 @@ class LiteRT(Stepping):
             shape = [rows if n < 0 else n for n in each["shape_signature"]]
             self.graph.resize_tensor_input(index, shape)
         self.graph.allocate_tensors()
+        for past in self.inputs[2:]:  # hidden cells count as nothing only if they hold numbers
+            self.graph.tensor(past)()[:] = 0
         self.outputs = [each["index"] for each in self.graph.get_output_details()]
         self.opened = kind, rows
 
