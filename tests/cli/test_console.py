@@ -105,3 +105,18 @@ def test_help_into_a_full_disk_is_no_traceback(words: list[str]) -> None:
         ended = subprocess.run([*CPM, *words], stdout=full, stderr=subprocess.PIPE, text=True)
     assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
     assert "No space left" in ended.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell of POSIX")
+@pytest.mark.parametrize("verb", ["convert", "verify", "vote"])
+def test_a_closed_standard_error_hinders_nothing(store: Path, tmp_path: Path, verb: str) -> None:
+    # The progress bar asked a stderr that was not there whether it is a terminal.
+    words = {
+        "convert": ["convert", store, tmp_path / "new"],
+        "verify": ["verify", store, "--no-loss"],
+        "vote": ["vote", "今天", "-m", store, "-n", 2, "--max-tokens", 2],
+    }[verb]
+    command = ["sh", "-c", 'exec "$@" 2>&-', "sh", *CPM, *map(str, words)]
+    ended = subprocess.run(command, stdout=subprocess.PIPE)
+    assert ended.returncode == 0
+    assert ended.stdout
