@@ -5,8 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from running import Run
+
+from cpm_lm.cli import cpm
 
 CPM = [sys.executable, "-m", "cpm_lm"]
 
@@ -28,6 +31,18 @@ def test_every_verb_has_help_in_both_languages(run: Run) -> None:
         text = run(verb, "--help").stdout
         assert any("\u4e00" <= c <= "\u9fff" for c in text)
         assert f"cpm {verb}" in text
+
+
+def test_every_option_has_help_in_both_languages() -> None:
+    # `cpm vote --help` came out half in English.
+    context = click.Context(cpm)
+    for verb in cpm.list_commands(context):
+        command = cpm.get_command(context, verb)
+        assert command
+        for option in command.params:
+            text = getattr(option, "help", None) or "文 text"
+            assert any("\u4e00" <= c <= "\u9fff" for c in text), (verb, option.name)
+            assert any("a" <= c <= "z" for c in text), (verb, option.name)
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "gbk", "ascii"])
