@@ -212,6 +212,11 @@ def test_bad_options_are_refused_before_anything_is_computed(options: dict[str, 
     assert not engine.sessions
 
 
+def test_infinity_is_not_told_to_be_too_small(model: Model) -> None:
+    with pytest.raises(RequestError, match="temperature is inf; expected a finite number"):
+        model.sample("abc", temperature=float("inf"))
+
+
 def test_a_stream_is_one_continuation(model: Model) -> None:
     with pytest.raises(RequestError, match="n is 2; a stream has one"):
         model.stream("abc", n=2)

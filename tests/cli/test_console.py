@@ -5,8 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from running import Run
+
+from cpm_lm.cli import cpm
 
 CPM = [sys.executable, "-m", "cpm_lm"]
 
@@ -28,6 +31,18 @@ def test_every_verb_has_help_in_both_languages(run: Run) -> None:
         text = run(verb, "--help").stdout
         assert any("\u4e00" <= c <= "\u9fff" for c in text)
         assert f"cpm {verb}" in text
+
+
+def test_every_option_has_help_in_both_languages() -> None:
+    # `cpm vote --help` came out half in English.
+    context = click.Context(cpm)
+    for verb in cpm.list_commands(context):
+        command = cpm.get_command(context, verb)
+        assert command
+        for option in command.params:
+            text = getattr(option, "help", None) or "文 text"
+            assert any("\u4e00" <= c <= "\u9fff" for c in text), (verb, option.name)
+            assert any("a" <= c <= "z" for c in text), (verb, option.name)
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "gbk", "ascii"])
@@ -105,3 +120,18 @@ def test_help_into_a_full_disk_is_no_traceback(words: list[str]) -> None:
         ended = subprocess.run([*CPM, *words], stdout=full, stderr=subprocess.PIPE, text=True)
     assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
     assert "No space left" in ended.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell of POSIX")
+@pytest.mark.parametrize("verb", ["convert", "verify", "vote"])
+def test_a_closed_standard_error_hinders_nothing(store: Path, tmp_path: Path, verb: str) -> None:
+    # The progress bar asked a stderr that was not there whether it is a terminal.
+    words = {
+        "convert": ["convert", store, tmp_path / "new"],
+        "verify": ["verify", store, "--no-loss"],
+        "vote": ["vote", "今天", "-m", store, "-n", 2, "--max-tokens", 2],
+    }[verb]
+    command = ["sh", "-c", 'exec "$@" 2>&-', "sh", *CPM, *map(str, words)]
+    ended = subprocess.run(command, stdout=subprocess.PIPE)
+    assert ended.returncode == 0
+    assert ended.stdout

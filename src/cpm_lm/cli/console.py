@@ -20,6 +20,7 @@ from cpm_lm.errors import CpmError, RequestError
 __all__ = [
     "Text",
     "listed",
+    "on_terminal",
     "one_line",
     "print_json",
     "progress_bar",
@@ -113,6 +114,11 @@ def listed(names: Sequence[str], most: int = 4) -> str:
     return ", ".join(names[:most]) + more
 
 
+def on_terminal() -> bool:
+    """Say whether stderr is a terminal; it may also be closed, as in a job that runs unwatched."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
 @contextlib.contextmanager
 def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
     """Give a function of (done, total) that draws on stderr, on a terminal, after one second."""
@@ -123,7 +129,7 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
         def update(done: int, total: int) -> None:
             nonlocal bar
             if bar is None:
-                if not sys.stderr.isatty() or time.monotonic() - started < 1:
+                if not on_terminal() or time.monotonic() - started < 1:
                     return
                 bar = stack.enter_context(
                     click.progressbar(length=total, label=label, file=sys.stderr)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cpm_lm.cli.bars import bars, shortened, visible
-from cpm_lm.cli.console import Text, print_json, read_prompt
+from cpm_lm.cli.console import Text, on_terminal, print_json, read_prompt
 from cpm_lm.cli.options import json_option, model_options, voting_options
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ class Live:
 
     def show(self, tally: Sequence[Tallied], decided: float) -> None:
         """Draw the leading answers, unless they have just been drawn."""
-        if not sys.stderr.isatty() or time.monotonic() - self._last < PAUSE:
+        if not on_terminal() or time.monotonic() - self._last < PAUSE:
             return
         self._last = time.monotonic()
         self.clear()

@@ -42,7 +42,7 @@ def check_number(
     good = isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)
     if good and low <= value <= high and not (above_low and value == low):
         return
-    noun = "a whole number" if whole else "a number"
+    noun = "a whole number" if whole else "a finite number"
     start = f"above {low}" if above_low else f"of at least {low}"
     end = f", at most {high}" if high < math.inf else ""
     raise RequestError(f"{name} is {value!r}; expected {noun} {start}{end}")

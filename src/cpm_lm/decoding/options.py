@@ -99,30 +99,40 @@ class VotingOptions(SamplingOptions):
     n: int = field(
         default=300,
         metadata={
-            "help": "How many texts to draw. An exact vote draws none; there n times max-tokens "
+            "help": "抽几段文字；exact 不抽，未给 budget 时以 n 乘 max-tokens 行为限。"
+            "How many texts to draw. An exact vote draws none; there n times max-tokens "
             "rows are the budget if none is given."
         },
     )
     max_tokens: int = field(
         default=32,
-        metadata={"help": "The most tokens of each text; what is longer is cut off: no answer."},
+        metadata={
+            "help": "每段最多几个词元；更长的被截断，不算答案。"
+            "The most tokens of each text; what is longer is cut off: no answer."
+        },
     )
     temperature: Number = field(
         default=1.0,
         metadata={
-            "help": "What logits are divided by: at 1, with top-p 1, a share is the probability "
+            "help": "温度：为 1 且 top-p 为 1 时，得票率就是模型给答案的概率；小于 1 偏向可能的。"
+            "What logits are divided by: at 1, with top-p 1, a share is the probability "
             "that the model itself gives to an answer; below 1 favours the likely."
         },
     )
     top_p: Number = field(default=1.0, metadata={"help": help_of(Rules, "top_p")})
     stop: str | Iterable[str] = field(
         default=(),
-        metadata={"help": "An answer ends where this text appears, besides at a line's end."},
+        metadata={
+            "help": "答案除了在行末，也在出现这段文字时结束。"
+            "An answer ends where this text appears, besides at a line's end."
+        },
     )
     method: str = field(
         default="sample",
         metadata={
-            "help": "'sample' draws independent texts; 'stratified' spreads them evenly over the "
+            "help": "sample 各自独立地抽；stratified 均匀地铺开，得票率的误差更小；"
+            "exact 从最可能的算起，算出每个答案的概率，直到证明谁赢。"
+            "'sample' draws independent texts; 'stratified' spreads them evenly over the "
             "distribution, for shares with less noise; 'exact' computes every answer's "
             "probability, the likeliest first, until the winner is proven."
         },
@@ -130,27 +140,33 @@ class VotingOptions(SamplingOptions):
     answer: str | None = field(
         default=None,
         metadata={
-            "help": "What in a text is the answer: 'number' for its first number, or a regular "
+            "help": "文字里什么是答案：number 为第一个数，或正则表达式（取第一组）；默认整段。"
+            "What in a text is the answer: 'number' for its first number, or a regular "
             "expression, whose first group it is. By default the whole text."
         },
     )
     aliases: Mapping[str, str] = field(
         default_factory=dict,
         metadata={
-            "help": "A file of answers that count as one: a line for each, its forms separated "
+            "help": "把几种写法算作一个答案的文件：每行一个，写法以制表符分隔，显示第一种。"
+            "A file of answers that count as one: a line for each, its forms separated "
             "by tabs, the one to show first."
         },
     )
     confidence: Number | None = field(
         default=None,
         metadata={
-            "help": "Draw no more once the probability that the leader is the likeliest answer "
+            "help": "领先者最可能的概率超过它就不再抽，0.5 到 1；得票率便没有区间。默认不用。"
+            "Draw no more once the probability that the leader is the likeliest answer "
             "exceeds this, 0.5 to below 1; shares then have no intervals. Off by default."
         },
     )
     budget: int | None = field(
         default=None,
-        metadata={"help": "The most rows that an exact vote computes, the prompt's included."},
+        metadata={
+            "help": "exact 至多计算几行，含提示。"
+            "The most rows that an exact vote computes, the prompt's included."
+        },
     )
 
     def __post_init__(self) -> None:

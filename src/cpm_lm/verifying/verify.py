@@ -155,7 +155,7 @@ def _rival(source: Source, path: Path, tolerance: float | None) -> _Rival:
                 "(--tolerance), or see how their predictions differ with cpm compare"
             )
     elif not 0 <= tolerance < math.inf:
-        raise ConfigError(f"tolerance is {tolerance}; expected a number of at least 0")
+        raise ConfigError(f"tolerance is {tolerance}; expected a finite number of at least 0")
     return _Rival(path, other, length, tolerance)
 
 
