@@ -1,8 +1,8 @@
 """The Keras model as TensorFlow functions, with a cache that is written in place.
 
-On a CPU the graph runs as it is, traced once for all shapes: its matrix products (oneDNN) are
-faster than those that XLA makes there, and nothing is compiled or padded. On other devices XLA
-compiles it, once for each of a few shapes.
+On a CPU the graph runs as it is, traced once for all shapes: its matrix products (oneDNN), with
+matrices turned as it likes them, are faster than those that XLA makes there, and nothing is
+compiled or padded. On other devices XLA compiles it, once for each of a few shapes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import tensorflow as tf
 from jaxtyping import Bool, Float32, Int32
 
 from cpm_lm.engines.keras import Program
+from cpm_lm.engines.keras_matrices import Matrices, times
 from cpm_lm.engines.shapes import bucket
+from cpm_lm.gpt.layers import flat_product
 from cpm_lm.gpt.policy import on_cpu
 
 __all__ = ["TensorFlowProgram"]
@@ -24,7 +26,8 @@ class TensorFlowProgram(Program):
     """See `keras.Program`. The cache is a list of tensors [N * S, H]: keys, values, by block.
 
     Args:
-        model: the Keras model.
+        model: the Keras model; without XLA its matrices are taken over, and it cannot be called
+            afterwards.
         xla: whether XLA compiles; by default everywhere but on a CPU.
     """
 
@@ -34,17 +37,19 @@ class TensorFlowProgram(Program):
         self.xla = not on_cpu() if xla is None else xla
         self.dtype = tf.as_dtype(model.compute_dtype)
         tf.config.experimental.enable_tensor_float_32_execution(False)
-        # A product with the embedding transposed on the fly takes several times as long.
-        self.output = tf.transpose(tf.cast(model.wte.embeddings.value, self.dtype))
+        embeddings = tf.cast(model.wte.embeddings.value, self.dtype)
         if self.xla:
+            # A product with the embedding transposed on the fly takes several times as long.
+            self.output = tf.transpose(embeddings)
             self._network = tf.function(self._step, autograph=False, jit_compile=True)
             self._product = tf.function(self._scores, autograph=False, jit_compile=True)
         else:
+            self.output, self.matrices = embeddings, Matrices(model)  # no copy of float32
             self._network = tf.function(
                 self._step, autograph=False, input_signature=self._signature()
             )
             rows = tf.TensorSpec([None], tf.int32)
-            hidden = tf.TensorSpec([1, None, None], self.dtype)
+            hidden = tf.TensorSpec([1, None, model.config.n_embd], self.dtype)
             self._product = tf.function(
                 self._scores, autograph=False, input_signature=[hidden, rows]
             )
@@ -114,9 +119,12 @@ class TensorFlowProgram(Program):
         N, H = self.model.config.n_head, self.model.config.head_size
         flat = [tf.reshape(kept, [1, N, -1, H]) for kept in cache]
         past = list(zip(flat[::2], flat[1::2], strict=True))
-        states, new = self.model.forward(tokens, positions, visible, past)
+        product = flat_product if self.xla else self.matrices.product
+        states, new = self.model.forward(tokens, positions, visible, past, product=product)
         return states[-1], [tf.reshape(part, [-1, H]) for pair in new for part in pair]
 
     def _scores(self, hidden: Any, rows: Any) -> Any:
         self.compilations.traces += 1
-        return tf.cast(tf.matmul(tf.gather(hidden[0], rows), self.output), tf.float32)
+        wanted = tf.gather(hidden[0], rows)
+        product = tf.matmul(wanted, self.output) if self.xla else times(self.output, wanted)
+        return tf.cast(product, tf.float32)
