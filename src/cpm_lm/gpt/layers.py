@@ -192,9 +192,7 @@ class FeedForward(keras.layers.Layer):  # type: ignore[misc]
         self.widen.build(input_shape)
         self.narrow.build((*input_shape[:-1], self.widen.units))
 
-    def call(
-        self, x: Float[Any, "B T D"], product: Product = flat_product
-    ) -> Float[Any, "B T D"]:
+    def call(self, x: Float[Any, "B T D"], product: Product = flat_product) -> Float[Any, "B T D"]:
         """Return narrow(gelu(widen(x))), multiplied as `product` does."""
         wide = ops.gelu(product(self.widen, x), approximate=self.approximate)
         return product(self.narrow, wide)
@@ -237,9 +235,7 @@ class Block(keras.layers.Layer):  # type: ignore[misc]
         product: Product = flat_product,
     ) -> tuple[Float[Any, "B T D"], KeysValues]:
         """Return the block's output and the new tokens' keys and values."""
-        mixed, new = self.attention(
-            self.ln_1(x), visible, past, training=training, product=product
-        )
+        mixed, new = self.attention(self.ln_1(x), visible, past, training=training, product=product)
         x = x + self.drop(mixed, training=training)
         inner = self.feed_forward(self.ln_2(x), product=product)
         return x + self.drop(inner, training=training), new
