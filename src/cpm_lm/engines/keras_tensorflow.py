@@ -1,12 +1,13 @@
 """The Keras model as TensorFlow functions, with a cache that is written in place.
 
-On a CPU the graph runs as it is, traced once for all shapes: its matrix products (oneDNN), with
-matrices turned as it likes them, are faster than those that XLA makes there, and nothing is
-compiled or padded. On other devices XLA compiles it, once for each of a few shapes.
+On a CPU the graph runs as it is, traced once for one row and once for more: its matrix products
+(oneDNN), with matrices turned as it likes them, are faster than those that XLA makes there, and
+nothing is compiled or padded. On other devices XLA compiles it, once for each of a few shapes.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -45,14 +46,10 @@ class TensorFlowProgram(Program):
             self._product = tf.function(self._scores, autograph=False, jit_compile=True)
         else:
             self.output, self.matrices = embeddings, Matrices(model)  # no copy of float32
-            self._network = tf.function(
-                self._step, autograph=False, input_signature=self._signature()
-            )
+            self._network = self._by_rows(self._step, self._signature())
             rows = tf.TensorSpec([None], tf.int32)
             hidden = tf.TensorSpec([1, None, model.config.n_embd], self.dtype)
-            self._product = tf.function(
-                self._scores, autograph=False, input_signature=[hidden, rows]
-            )
+            self._product = self._by_rows(self._scores, [rows, hidden])
 
     def rows(self, count: int) -> int:
         """Return how many rows a call of `count` tokens is padded to."""
@@ -77,7 +74,7 @@ class TensorFlowProgram(Program):
     ) -> tuple[Any, Any]:
         """Return the last hidden states [1, T, D], and keys and values [N * T, H]."""
         inputs = [tf.constant(array) for array in (tokens, positions, visible)]
-        shape = visible.shape[1:] if self.xla else "any"
+        shape = visible.shape[1:] if self.xla else some(tokens.shape[1])
         with self.compilations.timed(("step", shape)):
             return self._network(*inputs, cache)
 
@@ -103,10 +100,18 @@ class TensorFlowProgram(Program):
         if not len(at):
             return np.zeros((0, self.model.config.vocab_size), np.float32)
         rows = np.pad(at, (0, bucket(len(at)) - len(at))) if self.xla else at
-        shape = (hidden.shape[1], len(rows)) if self.xla else "any"
+        shape = (hidden.shape[1], len(rows)) if self.xla else some(len(rows))
         with self.compilations.timed(("logits", shape)):
-            scores = self._product(hidden, tf.constant(rows)).numpy()
+            scores = self._product(tf.constant(rows), hidden).numpy()
         return scores[: len(at)]
+
+    def _by_rows(self, function: Any, signature: list[Any]) -> Any:
+        """Return the function, traced once for one row (of the first argument) and once for more."""
+        many, one = (
+            tf.function(partial(function, one=one), autograph=False, input_signature=signature)
+            for one in (False, True)
+        )
+        return lambda rows, *others: (one if rows.shape[-1] == 1 else many)(rows, *others)
 
     def _signature(self) -> list[Any]:
         ids = tf.TensorSpec([1, None], tf.int32)
@@ -114,17 +119,25 @@ class TensorFlowProgram(Program):
         visible = tf.TensorSpec([1, None, None], tf.bool)
         return [ids, ids, visible, [kept] * (2 * self.model.config.n_layer)]
 
-    def _step(self, tokens: Any, positions: Any, visible: Any, cache: Any) -> tuple[Any, Any]:
+    def _step(
+        self, tokens: Any, positions: Any, visible: Any, cache: Any, *, one: bool = False
+    ) -> tuple[Any, Any]:
         self.compilations.traces += 1
         N, H = self.model.config.n_head, self.model.config.head_size
         flat = [tf.reshape(kept, [1, N, -1, H]) for kept in cache]
         past = list(zip(flat[::2], flat[1::2], strict=True))
-        product = flat_product if self.xla else self.matrices.product
+        product = flat_product if self.xla else partial(self.matrices.product, one=one)
         states, new = self.model.forward(tokens, positions, visible, past, product=product)
         return states[-1], [tf.reshape(part, [-1, H]) for pair in new for part in pair]
 
-    def _scores(self, hidden: Any, rows: Any) -> Any:
+    def _scores(self, rows: Any, hidden: Any, *, one: bool = False) -> Any:
         self.compilations.traces += 1
         wanted = tf.gather(hidden[0], rows)
-        product = tf.matmul(wanted, self.output) if self.xla else times(self.output, wanted)
-        return tf.cast(product, tf.float32)
+        if self.xla:
+            return tf.cast(tf.matmul(wanted, self.output), tf.float32)
+        return tf.cast(times(self.output, wanted, one=one), tf.float32)
+
+
+def some(rows: int) -> str:
+    """Return the name of what is traced for so many rows where nothing is padded."""
+    return "one" if rows == 1 else "many"
