@@ -106,7 +106,7 @@ class TensorFlowProgram(Program):
         return scores[: len(at)]
 
     def _by_rows(self, function: Any, signature: list[Any]) -> Any:
-        """Return the function, traced once for one row (of the first argument) and once for more."""
+        """Return the function, traced once for one row (first argument) and once for more."""
         many, one = (
             tf.function(partial(function, one=one), autograph=False, input_signature=signature)
             for one in (False, True)
