@@ -1,12 +1,13 @@
 """The Keras model as TensorFlow functions, with a cache that is written in place.
 
-On a CPU the graph runs as it is, traced once for all shapes: its matrix products (oneDNN) are
-faster than those that XLA makes there, and nothing is compiled or padded. On other devices XLA
-compiles it, once for each of a few shapes.
+On a CPU the graph runs as it is, traced once for one row and once for more: its matrix products
+(oneDNN), with matrices turned as it likes them, are faster than those that XLA makes there, and
+nothing is compiled or padded. On other devices XLA compiles it, once for each of a few shapes.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ import tensorflow as tf
 from jaxtyping import Bool, Float32, Int32
 
 from cpm_lm.engines.keras import Program
+from cpm_lm.engines.keras_matrices import Matrices, times
 from cpm_lm.engines.shapes import bucket
+from cpm_lm.gpt.layers import flat_product
 from cpm_lm.gpt.policy import on_cpu
 
 __all__ = ["TensorFlowProgram"]
@@ -24,7 +27,8 @@ class TensorFlowProgram(Program):
     """See `keras.Program`. The cache is a list of tensors [N * S, H]: keys, values, by block.
 
     Args:
-        model: the Keras model.
+        model: the Keras model; without XLA its matrices are taken over, and it cannot be called
+            afterwards.
         xla: whether XLA compiles; by default everywhere but on a CPU.
     """
 
@@ -34,20 +38,18 @@ class TensorFlowProgram(Program):
         self.xla = not on_cpu() if xla is None else xla
         self.dtype = tf.as_dtype(model.compute_dtype)
         tf.config.experimental.enable_tensor_float_32_execution(False)
-        # A product with the embedding transposed on the fly takes several times as long.
-        self.output = tf.transpose(tf.cast(model.wte.embeddings.value, self.dtype))
+        embeddings = tf.cast(model.wte.embeddings.value, self.dtype)
         if self.xla:
+            # A product with the embedding transposed on the fly takes several times as long.
+            self.output = tf.transpose(embeddings)
             self._network = tf.function(self._step, autograph=False, jit_compile=True)
             self._product = tf.function(self._scores, autograph=False, jit_compile=True)
         else:
-            self._network = tf.function(
-                self._step, autograph=False, input_signature=self._signature()
-            )
+            self.output, self.matrices = embeddings, Matrices(model)  # no copy of float32
+            self._network = self._by_rows(self._step, self._signature())
             rows = tf.TensorSpec([None], tf.int32)
-            hidden = tf.TensorSpec([1, None, None], self.dtype)
-            self._product = tf.function(
-                self._scores, autograph=False, input_signature=[hidden, rows]
-            )
+            hidden = tf.TensorSpec([1, None, model.config.n_embd], self.dtype)
+            self._product = self._by_rows(self._scores, [rows, hidden])
 
     def rows(self, count: int) -> int:
         """Return how many rows a call of `count` tokens is padded to."""
@@ -72,7 +74,7 @@ class TensorFlowProgram(Program):
     ) -> tuple[Any, Any]:
         """Return the last hidden states [1, T, D], and keys and values [N * T, H]."""
         inputs = [tf.constant(array) for array in (tokens, positions, visible)]
-        shape = visible.shape[1:] if self.xla else "any"
+        shape = visible.shape[1:] if self.xla else some(tokens.shape[1])
         with self.compilations.timed(("step", shape)):
             return self._network(*inputs, cache)
 
@@ -98,10 +100,18 @@ class TensorFlowProgram(Program):
         if not len(at):
             return np.zeros((0, self.model.config.vocab_size), np.float32)
         rows = np.pad(at, (0, bucket(len(at)) - len(at))) if self.xla else at
-        shape = (hidden.shape[1], len(rows)) if self.xla else "any"
+        shape = (hidden.shape[1], len(rows)) if self.xla else some(len(rows))
         with self.compilations.timed(("logits", shape)):
-            scores = self._product(hidden, tf.constant(rows)).numpy()
+            scores = self._product(tf.constant(rows), hidden).numpy()
         return scores[: len(at)]
+
+    def _by_rows(self, function: Any, signature: list[Any]) -> Any:
+        """Return the function, traced once for one row (first argument) and once for more."""
+        many, one = (
+            tf.function(partial(function, one=one), autograph=False, input_signature=signature)
+            for one in (False, True)
+        )
+        return lambda rows, *others: (one if rows.shape[-1] == 1 else many)(rows, *others)
 
     def _signature(self) -> list[Any]:
         ids = tf.TensorSpec([1, None], tf.int32)
@@ -109,14 +119,25 @@ class TensorFlowProgram(Program):
         visible = tf.TensorSpec([1, None, None], tf.bool)
         return [ids, ids, visible, [kept] * (2 * self.model.config.n_layer)]
 
-    def _step(self, tokens: Any, positions: Any, visible: Any, cache: Any) -> tuple[Any, Any]:
+    def _step(
+        self, tokens: Any, positions: Any, visible: Any, cache: Any, *, one: bool = False
+    ) -> tuple[Any, Any]:
         self.compilations.traces += 1
         N, H = self.model.config.n_head, self.model.config.head_size
         flat = [tf.reshape(kept, [1, N, -1, H]) for kept in cache]
         past = list(zip(flat[::2], flat[1::2], strict=True))
-        states, new = self.model.forward(tokens, positions, visible, past)
+        product = flat_product if self.xla else partial(self.matrices.product, one=one)
+        states, new = self.model.forward(tokens, positions, visible, past, product=product)
         return states[-1], [tf.reshape(part, [-1, H]) for pair in new for part in pair]
 
-    def _scores(self, hidden: Any, rows: Any) -> Any:
+    def _scores(self, rows: Any, hidden: Any, *, one: bool = False) -> Any:
         self.compilations.traces += 1
-        return tf.cast(tf.matmul(tf.gather(hidden[0], rows), self.output), tf.float32)
+        wanted = tf.gather(hidden[0], rows)
+        if self.xla:
+            return tf.cast(tf.matmul(wanted, self.output), tf.float32)
+        return tf.cast(times(self.output, wanted, one=one), tf.float32)
+
+
+def some(rows: int) -> str:
+    """Return the name of what is traced for so many rows where nothing is padded."""
+    return "one" if rows == 1 else "many"

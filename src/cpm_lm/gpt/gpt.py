@@ -15,7 +15,15 @@ from jaxtyping import Bool, Float, Int
 from keras import ops
 
 from cpm_lm.config import GPTConfig
-from cpm_lm.gpt.layers import Block, KeysValues, causal, initializer, no_type_check
+from cpm_lm.gpt.layers import (
+    Block,
+    KeysValues,
+    Product,
+    causal,
+    flat_product,
+    initializer,
+    no_type_check,
+)
 from cpm_lm.gpt.policy import StoredPolicy
 
 __all__ = ["GPT", "StoredPolicy"]
@@ -106,6 +114,7 @@ class GPT(keras.Model):  # type: ignore[misc]
         visible: Bool[Any, "#B T K"],
         past: Sequence[KeysValues] | None = None,
         training: bool | None = None,
+        product: Product = flat_product,
     ) -> tuple[list[Float[Any, "B T D"]], list[KeysValues]]:
         """Return the hidden states of new tokens, and their keys and values.
 
@@ -118,11 +127,13 @@ class GPT(keras.Model):  # type: ignore[misc]
             visible: which past tokens (first) and new tokens (last) each new token attends to.
             past: keys and values [B, N, S, H] of earlier tokens for each block; None for none.
             training: whether to drop out.
+            product: how the blocks' matrices are multiplied by; an engine may keep them its way.
         """
         x = self.drop(self.wte(tokens) + self.wpe(positions), training=training)
         states, new = [x], []
         for i, block in enumerate(self.blocks):
-            x, kv = block(x, visible, None if past is None else past[i], training=training)
+            old = None if past is None else past[i]
+            x, kv = block(x, visible, old, training=training, product=product)
             states.append(x)
             new.append(kv)
         return [*states, self.ln_f(x)], new
