@@ -1,8 +1,7 @@
 """What the matrices of a model are multiplied by, for a fixed row of ids.
 
 Knows a model's tensors and how its blocks are made of them; how matrices are rounded `feedback`
-knows. The ids are random, from a fixed seed: they need no vocabulary, and the packaged model's
-predictions on text gain nearly as much by them as by what it writes itself.
+knows. The ids are random, from a fixed seed: they need no vocabulary.
 """
 
 from __future__ import annotations
