@@ -79,16 +79,9 @@ struct Q4 {
     CPM_INLINE Codes unpack(const uint8_t* from) { return get(from); }
     // High bytes of the groups' first halves, of their second halves; then the low bytes.
     CPM_INLINE void keep(const int16_t* from, uint8_t* to) {
-        typedef int16_t i16x16 __attribute__((vector_size(32)));
-        typedef int8_t i8x16 __attribute__((vector_size(16)));
         for (int64_t i = 0; i < GROUPS * GROUP; i += 16) {
-            i16x16 x;
-            std::memcpy(&x, from + i, sizeof x);
-            const i8x16 above = __builtin_convertvector((x + 128) >> 8, i8x16);
-            const i8x16 below = __builtin_convertvector(x, i8x16);
             uint8_t* const at = to + i / GROUP * 16 + (i % GROUP ? BYTES : 0);
-            std::memcpy(at, &above, sizeof above);
-            std::memcpy(at + 2 * BYTES, &below, sizeof below);
+            split_bytes(from + i, at, at + 2 * BYTES);
         }
     }
 };
@@ -248,6 +241,7 @@ CPM_INLINE f32s tile(const Strip<Q>& s, f32s total) {
         total = take<Q, ALONE>(s, sums, g, Q::GROUPS, total);
         weights += Q::WEIGHT_BYTES, numbers += R * Q::NUMBER_BYTES, ahead += O * Q::WEIGHT_BYTES;
     }
+    if constexpr (Q::GROUPS == 1) return total;
     if (const auto rest = static_cast<int>(s.groups - g); rest > 0) {
         uint8_t last[O * Q::WEIGHT_BYTES] = {};
         for (int o = 0; o < O; ++o)

@@ -38,7 +38,7 @@ void configure(int64_t group) {
 
 struct Rows {
     Rows(int64_t rows, const Weights& w, void* room)
-        : group(w.element == Element::q8 ? GROUP_Q8 : GROUP_Q4),
+        : group(group_of(w.element)),
           groups(w.padded / group),
           bands(ceiling(rows, SIDE)),
           values(static_cast<uint8_t*>(room)),
@@ -57,13 +57,10 @@ void narrow(const float* x, int64_t inputs, int64_t row, int64_t rows, const Row
     if (row < rows) to.scales[row] = unit;
     for (int64_t g = 0; g < to.groups; ++g) {
         int16_t numbers[GROUP_Q8];
-        int8_t high[GROUP_Q8], low[GROUP_Q8];
+        uint8_t high[GROUP_Q8], low[GROUP_Q8];
         const int64_t left = inputs - g * to.group;
         round_all(x + g * to.group, left, to.group, unit, numbers);
-        for (int64_t i = 0; i < to.group; ++i) {
-            high[i] = static_cast<int8_t>((numbers[i] + 128) >> 8);
-            low[i] = static_cast<int8_t>(numbers[i]);
-        }
+        for (int64_t i = 0; i < to.group; i += 16) split_bytes(numbers + i, high + i, low + i);
         uint8_t* const tile = to.at(row / SIDE, g) + row % SIDE * 4;
         for (int64_t i = 0; i < to.group; i += 4) {
             std::memcpy(tile + i * SIDE, high + i, 4);
@@ -95,7 +92,8 @@ CPM_INLINE void take(const int32_t* results, const float* scales, int64_t step, 
     }
 }
 
-// Multiply by tiles `high` and `low`; where `even` and `odd` stand decides which registers.
+// Put the sums of the next group into tiles `high` and `low`, and from there into `results`. Two
+// pairs of tiles take turns. A macro, since a tile's number must stand in the text.
 #define CPM_TILES(high, low, results)                   \
     _tile_loadd(4, weights, s.output);                  \
     _tile_loadd(5, numbers, 64);                        \
@@ -146,11 +144,14 @@ struct Task {
 };
 
 void widen_q4(const uint8_t* from, int64_t groups, int8_t* to) {
-    for (int64_t g = 0; g < groups; ++g, from += 16, to += 32)
-        for (int64_t i = 0; i < 16; ++i) {
-            to[i] = static_cast<int8_t>((from[i] & 15) - 8);
-            to[i + 16] = static_cast<int8_t>((from[i] >> 4) - 8);
-        }
+    typedef uint8_t u8x16 __attribute__((vector_size(16)));
+    for (int64_t g = 0; g < groups; ++g, from += 16, to += 32) {
+        u8x16 codes;  // in the open: of a loop over bytes GCC 12 makes a minute's work, and poor code
+        std::memcpy(&codes, from, sizeof codes);
+        const u8x16 low = (codes & 15) - 8, high = (codes >> 4) - 8;
+        std::memcpy(to, &low, sizeof low);
+        std::memcpy(to + 16, &high, sizeof high);
+    }
 }
 
 // Bring groups g .. g + groups of a strip into the form that tiles are loaded from.
@@ -218,7 +219,7 @@ void compute(const Task& t, const Rows& x, int64_t rows, const Target& target) {
 }  // namespace
 
 int64_t tiles_room(int64_t rows, const Weights& w) {
-    const int64_t groups = w.padded / (w.element == Element::q8 ? GROUP_Q8 : GROUP_Q4);
+    const int64_t groups = w.padded / group_of(w.element);
     return ceiling(rows, SIDE) * (groups * 2 * TILE_BYTES + SIDE * 4);
 }
 

@@ -72,7 +72,7 @@ public:
 private:
     Matrix(nb::handle values, nb::handle scales, Element kind, int64_t inputs, nb::handle bias)
         : values_(values.ptr(), "values", type_of(kind), 2) {
-        const int64_t outputs = values_.size(0), size = kind == Element::q8 ? GROUP_Q8 : GROUP_Q4;
+        const int64_t outputs = values_.size(0), size = group_of(kind);
         const int64_t groups = (inputs + size - 1) / size;
         const int64_t packed = kind == Element::q8 ? groups * size : groups * size / 2;
         need(outputs > 0, "values has no elements");

@@ -55,7 +55,7 @@ sigjmp_buf back;
 
 void fault(int) { siglongjmp(back, 1); }
 
-// Some virtual machines announce tiles and fault at the first: try one, as libraries try
+// Whether a first tile faults although all that announces tiles is there: try one, as libraries try
 // instructions that a processor has no way to announce.
 bool tiles_work() {
     struct sigaction catching {}, before;

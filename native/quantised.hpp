@@ -38,6 +38,18 @@ CPM_INLINE void round_all(const float* x, int64_t count, int64_t size, float uni
     }
 }
 
+// Split 16 numbers into their high and their low bytes, both signed.
+CPM_INLINE void split_bytes(const int16_t* from, uint8_t* high, uint8_t* low) {
+    typedef int16_t i16x16 __attribute__((vector_size(32)));
+    typedef int8_t i8x16 __attribute__((vector_size(16)));
+    i16x16 x;
+    std::memcpy(&x, from, sizeof x);
+    const i8x16 above = __builtin_convertvector((x + 128) >> 8, i8x16);
+    const i8x16 below = __builtin_convertvector(x, i8x16);
+    std::memcpy(high, &above, sizeof above);
+    std::memcpy(low, &below, sizeof below);
+}
+
 CPM_INLINE void widen_scales(const uint16_t* from, int64_t count, float* to) {
     int64_t i = 0;
     for (; i + LANES <= count; i += LANES) store(to + i, F16::load(from + i));
