@@ -12,7 +12,16 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Bool, Float32
 
-__all__ = ["ACTIVATIONS", "Weights", "attention", "gelu_erf", "gelu_tanh", "layer_norm", "linear"]
+__all__ = [
+    "ACTIVATIONS",
+    "Weights",
+    "attention",
+    "by_heads",
+    "gelu_erf",
+    "gelu_tanh",
+    "layer_norm",
+    "linear",
+]
 
 Weights = Mapping[str, Float32[np.ndarray, "..."]]
 Activation = Float32[np.ndarray, "..."]
@@ -42,6 +51,11 @@ def layer_norm(x: Activation, w: Weights, name: str, epsilon: float) -> Activati
 def linear(x: Activation, w: Weights, name: str) -> Activation:
     """Return x W + b; W lies [in, out]."""
     return x @ w[f"{name}.weight"] + w[f"{name}.bias"]
+
+
+def by_heads(qkv: Float32[np.ndarray, "T columns"], heads: int) -> list[Activation]:
+    """Return queries, keys and values, each [T, N, H], out of the columns [3, N, H]."""
+    return [part.reshape(len(qkv), heads, -1) for part in np.split(qkv, 3, axis=-1)]
 
 
 def attention(

@@ -15,7 +15,7 @@ from jaxtyping import Float32, Int64
 from cpm_lm.checkpoints.mapping import Joined
 from cpm_lm.checkpoints.tensors import Single, widen
 from cpm_lm.config import GPTConfig
-from cpm_lm.formulas import ACTIVATIONS, attention, layer_norm
+from cpm_lm.formulas import ACTIVATIONS, Weights, attention, by_heads, layer_norm, linear
 
 __all__ = ["Step", "steps"]
 
@@ -24,6 +24,10 @@ TOKENS = 512
 SEED = 1
 
 Rows = Float32[np.ndarray, "T D"]
+
+# What is computed from numbers that are not finite is not either, and no warning is due: the
+# writer names them. No generator may be decorated so: its caller would be silenced with it.
+quietly = np.errstate(all="ignore")
 
 
 @dataclass
@@ -70,25 +74,31 @@ def _linear(
     step = Step(f"{name}.weight", x)
     yield step
     assert step.rounded is not None
-    with np.errstate(all="ignore"):
-        return x @ step.rounded + _whole(tensors[f"{name}.bias"])
+    w = {f"{name}.weight": step.rounded, f"{name}.bias": _whole(tensors[f"{name}.bias"])}
+    return _product(x, w, name)
 
 
+@quietly
+def _product(x: Float32[np.ndarray, "T in"], w: Weights, name: str) -> Float32[np.ndarray, "T out"]:
+    return linear(x, w, name)
+
+
+@quietly
 def _normed(x: Rows, config: GPTConfig, tensors: Mapping[str, Joined], name: str) -> Rows:
     w = {part: _whole(tensors[part]) for part in (f"{name}.weight", f"{name}.bias")}
-    with np.errstate(all="ignore"):
-        return layer_norm(x, w, name, config.layer_norm_epsilon)
+    return layer_norm(x, w, name, config.layer_norm_epsilon)
 
 
+@quietly
 def _mixed(qkv: Float32[np.ndarray, "T columns"], config: GPTConfig) -> Rows:
-    q, k, v = (part.reshape(len(qkv), config.n_head, -1) for part in np.split(qkv, 3, axis=-1))
-    with np.errstate(all="ignore"):
-        return attention(q, k, v, np.tri(len(qkv), dtype=bool)).reshape(len(qkv), -1)
+    visible = np.tri(len(qkv), dtype=bool)
+    q, k, v = by_heads(qkv, config.n_head)
+    return attention(q, k, v, visible).reshape(len(qkv), -1)
 
 
+@quietly
 def _activated(x: Float32[np.ndarray, "T in"], config: GPTConfig) -> Float32[np.ndarray, "T in"]:
-    with np.errstate(all="ignore"):
-        return ACTIVATIONS[config.activation_function](x)
+    return ACTIVATIONS[config.activation_function](x)
 
 
 def _whole(tensor: Joined) -> Single:
