@@ -22,7 +22,8 @@ __all__ = ["CELLS", "write"]
 CELLS = 24
 """Tokens that a step's cache holds: its graph has a fixed size."""
 ALIGNED = 64
-VERSIONS = {"FULLY_CONNECTED": 12, "MEAN": 1, "BATCH_MATMUL": 1}
+VERSIONS = {"FULLY_CONNECTED": 12}
+"""Of operators; 1 of all others."""
 TYPES = {"float32": "FLOAT32", "int8": "INT8", "int32": "INT32"}
 
 
