@@ -53,6 +53,13 @@ private:
     int64_t floats_ = 0;
 };
 
+// Tasks that follow each other are a thread's own, since what one reads it may ask of memory while
+// it is at the task before; who has none left helps the others.
+struct alignas(64) Range {
+    std::atomic<int64_t> next{0};
+    int64_t stop = 0;
+};
+
 // The gate counts the threads at work on the open job and numbers the jobs:
 // bit 0 open, bits 1 to 11 workers inside, the rest a running number.
 constexpr uint32_t OPEN = 1, ONE_INSIDE = 2, INSIDE = 0xffe, NUMBER = 0x1000;
@@ -60,7 +67,10 @@ constexpr uint32_t OPEN = 1, ONE_INSIDE = 2, INSIDE = 0xffe, NUMBER = 0x1000;
 }  // namespace
 
 struct Pool::Crew {
-    explicit Crew(int threads) : pid(process()), scratch(static_cast<size_t>(threads)) {
+    explicit Crew(int threads)
+        : pid(process()),
+          scratch(static_cast<size_t>(threads)),
+          ranges(static_cast<size_t>(threads)) {
         try {
             for (int i = 1; i < threads; ++i) workers.emplace_back([this, i] { serve(i); });
         } catch (...) {
@@ -80,8 +90,14 @@ struct Pool::Crew {
 
     void share(int thread) {
         float* const own = scratch[static_cast<size_t>(thread)].data();
-        for (int64_t task; (task = next.fetch_add(1, std::memory_order_relaxed)) < tasks;)
-            body(context, task, own);
+        for (size_t i = 0; i < ranges.size(); ++i) {
+            Range& range = ranges[(static_cast<size_t>(thread) + i) % ranges.size()];
+            while (true) {
+                const int64_t task = range.next.fetch_add(1, std::memory_order_relaxed);
+                if (task >= range.stop) break;
+                body(context, task, own);
+            }
+        }
     }
 
     void serve(int thread) {
@@ -121,8 +137,13 @@ struct Pool::Crew {
         const std::lock_guard lock(turn);
         const bool alone = workers.empty() || count == 1;
         for (size_t i = 0; i < (alone ? 1 : scratch.size()); ++i) scratch[i].reserve(scratch_floats);
-        tasks = count, body = what, context = with;
-        next.store(0, std::memory_order_relaxed);
+        body = what, context = with;
+        const int64_t parts = alone ? 1 : static_cast<int64_t>(ranges.size());
+        int64_t start = 0, part = 0;
+        for (Range& range : ranges) {
+            range.next.store(start, std::memory_order_relaxed);
+            range.stop = start = part < parts ? count * ++part / parts : count;
+        }
         if (alone) return share(0);
         gate.fetch_add(NUMBER | OPEN, std::memory_order_release);
         gate.notify_all();
@@ -137,8 +158,7 @@ struct Pool::Crew {
     std::vector<Scratch> scratch;
     std::atomic<bool> stop{false};
     alignas(64) std::atomic<uint32_t> gate{0};
-    alignas(64) std::atomic<int64_t> next{0};
-    int64_t tasks = 0;
+    std::vector<Range> ranges;
     Body body = nullptr;
     void* context = nullptr;
     std::vector<std::thread> workers;
