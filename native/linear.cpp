@@ -42,13 +42,16 @@ template <class E, int R, int DEPTH>
 CPM_INLINE void pass(const float* x, int64_t inputs, const typename E::type* w, int64_t stride,
                      int64_t count, float* sums, int64_t stripe) {
     constexpr int64_t LINE = 64 / sizeof(typename E::type);
+    constexpr int64_t AHEAD = 1024 / sizeof(typename E::type);
     float factor[R][DEPTH];
     for (int r = 0; r < R; ++r)
         for (int d = 0; d < DEPTH; ++d) factor[r][d] = x[r * inputs + d];
     int64_t o = 0;
     for (; o + LINE <= count; o += LINE) {
-        if constexpr (LINE == 32)  // 16 bits: widening leaves less room to look ahead
-            for (int d = 0; d < DEPTH; ++d) __builtin_prefetch(w + (DEPTH + d) * stride + o);
+        // Lines a little further on, at the end those where the next pass begins.
+        const auto* const ahead =
+            o + AHEAD < count ? w + o + AHEAD : w + DEPTH * stride + o + AHEAD - count;
+        for (int d = 0; d < DEPTH; ++d) __builtin_prefetch(ahead + d * stride);
         for (int64_t v = o; v < o + LINE; v += LANES)
             step(factor, [&](int d) { return E::load(w + d * stride + v); }, sums + v, stripe);
     }

@@ -14,15 +14,18 @@ constexpr int OUTPUTS = 4;       // of a tile
 constexpr int ALONE = 8;         // of a tile of one row: as many streams from memory
 constexpr int ROWS = TILE_ROWS / 2;
 
-// out[r][o] += x[r] . w[o] over `depth` inputs.
-template <class E, int R, int O>
+// out[r][o] += x[r] . w[o] over `depth` inputs. What is at `ahead` comes from memory meanwhile.
+template <class E, int R, int O, bool AHEAD = false>
 void tile(const float* x, int64_t inputs, const typename E::type* w, int64_t stride,
-          int64_t depth, float* out, int64_t outputs) {
+          int64_t depth, float* out, int64_t outputs, const typename E::type* ahead = nullptr) {
+    constexpr int64_t LINE = 64 / sizeof(typename E::type);
     f32s sums[R][O];
     for (int r = 0; r < R; ++r)
         for (int o = 0; o < O; ++o) sums[r][o] = zero();
     int64_t k = 0;
     for (; k + LANES <= depth; k += LANES) {
+        if constexpr (AHEAD)
+            for (int64_t i = 0; i < O * LANES; i += LINE) __builtin_prefetch(ahead + O * k + i, 0, 2);
         f32s factor[R];
         for (int r = 0; r < R; ++r) factor[r] = load(x + r * inputs + k);
         for (int o = 0; o < O; ++o) {
@@ -68,11 +71,15 @@ void several(const float* x, int64_t rows, const Weights& w, int64_t first, int6
     tiles<F32, ROWS, O>(x, rows, w.inputs, packed, BLOCK, depth, out, w.outputs);
 }
 
+// One row with O outputs, which lie side by side: the next O are asked for in memory's order.
 template <class E, int O>
-void alone(const float* x, const Weights& w, int64_t first, int64_t start, int64_t depth,
-           float* out) {
-    const auto* values = static_cast<const typename E::type*>(w.values) + first * w.inputs + start;
-    tile<E, 1, O>(x + start, w.inputs, values, w.inputs, depth, out + first, w.outputs);
+void alone(const float* x, const Weights& w, int64_t first, float* out) {
+    const auto* const values = static_cast<const typename E::type*>(w.values) + first * w.inputs;
+    for (int64_t start = 0; start < w.inputs; start += BLOCK) {
+        const int64_t depth = start + BLOCK < w.inputs ? BLOCK : w.inputs - start;
+        tile<E, 1, O, true>(x + start, w.inputs, values + start, w.inputs, depth, out + first,
+                            w.outputs, values + O * (w.inputs + start));
+    }
 }
 
 template <class E>
@@ -88,12 +95,12 @@ void dots(Pool& pool, const float* x, int64_t rows, const Weights& w, float* out
                 const float bias = w.bias ? w.bias[o] : 0.0f;
                 *at = add ? *at + bias : bias;
             }
+        int64_t together = first;
+        if (rows == 1)
+            for (; together + ALONE <= last; together += ALONE) alone<E, ALONE>(x, w, together, out);
         for (int64_t start = 0; start < w.inputs; start += BLOCK) {
             const int64_t depth = start + BLOCK < w.inputs ? BLOCK : w.inputs - start;
-            int64_t o = first;
-            if (rows == 1)
-                for (; o + ALONE <= last; o += ALONE)
-                    alone<E, ALONE>(x, w, o, start, depth, out);
+            int64_t o = together;
             for (; o + OUTPUTS <= last; o += OUTPUTS)
                 several<E, OUTPUTS>(x, rows, w, o, start, depth, out, packed);
             for (; o < last; ++o) several<E, 1>(x, rows, w, o, start, depth, out, packed);
