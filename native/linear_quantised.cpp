@@ -47,15 +47,18 @@ struct Q4 {
 #if defined(__AVX512VNNI__)
     using Bytes = __m512i;
     CPM_INLINE Bytes get(const uint8_t* at) { return _mm512_loadu_si512(at); }
+    CPM_INLINE Bytes dots(Bytes sum, Bytes a, Bytes x, Bytes b, Bytes y) {
+        return _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(sum, a, x), b, y);
+    }
     CPM_INLINE Bytes dots(Bytes a, Bytes x, Bytes b, Bytes y) {
-        return _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(_mm512_setzero_si512(), a, x), b, y);
+        return dots(_mm512_setzero_si512(), a, x, b, y);
     }
     CPM_INLINE i32s dot(Bytes codes, const uint8_t* x) {
         const Bytes low = _mm512_and_si512(codes, _mm512_set1_epi8(15));
         const Bytes high = _mm512_and_si512(_mm512_srli_epi16(codes, 4), _mm512_set1_epi8(15));
         const Bytes above = dots(low, get(x), high, get(x + BYTES));
-        const Bytes below = dots(low, get(x + 2 * BYTES), high, get(x + 3 * BYTES));
-        return ((i32s)above << 8) + (i32s)below;
+        return (i32s)dots(_mm512_slli_epi32(above, 8), low, get(x + 2 * BYTES), high,
+                          get(x + 3 * BYTES));
     }
 #else
     using Bytes = __m256i;
@@ -199,6 +202,8 @@ struct Strip {
     const int32_t* zeros;  // [groups][LANES]
     const float* scales;   // [groups][LANES], or [groups] if there is but one output
     int64_t groups;
+    int64_t left;          // groups from here to the outputs' end
+    const uint8_t* next;   // the outputs after these
 };
 
 template <class Q, int R, int O>
@@ -227,19 +232,38 @@ CPM_INLINE f32s take(const Strip<Q>& s, const i32s* sums, int64_t g, int count, 
     return total;
 }
 
+// Where weights are that come from memory while group g is multiplied, a line for each output.
+// Short rows come whole, a tile ahead, in memory's order; long ones a part ahead.
+struct Lines {
+    const uint8_t* from;
+    int64_t step;
+};
+
+template <class Q, int O>
+CPM_INLINE Lines ahead(const Strip<Q>& s, const uint8_t* weights, int64_t g) {
+    constexpr int64_t LONG = 4096, PART = 512;
+    constexpr int64_t GROUPS = PART / Q::WEIGHT_BYTES * Q::GROUPS;
+    const int64_t left = s.left - g;
+    if (s.stride <= LONG)
+        return {s.next + (s.stride - left * Q::WEIGHT_BYTES / Q::GROUPS) * O, Q::WEIGHT_BYTES};
+    if (left > GROUPS) return {weights + PART, s.stride};
+    return {s.next + (GROUPS - left) * Q::WEIGHT_BYTES / Q::GROUPS, s.stride};
+}
+
 template <class Q, int R, int O, bool AHEAD>
 CPM_INLINE f32s tile(const Strip<Q>& s, f32s total) {
     constexpr bool ALONE = R == LANES;
-    const uint8_t *weights = s.weights, *numbers = s.numbers, *ahead = weights + O * s.stride;
+    const uint8_t *weights = s.weights, *numbers = s.numbers;
     i32s sums[LANES];
     int64_t g = 0;
     for (; g + Q::GROUPS <= s.groups; g += Q::GROUPS) {
-        if constexpr (AHEAD)  // the next tile's weights, in memory's order: rows are short
-            CPM_UNROLL for (int o = 0; o < O; ++o)
-                __builtin_prefetch(ahead + o * Q::WEIGHT_BYTES, 0, 2);
+        if constexpr (AHEAD) {
+            const auto [from, step] = ahead<Q, O>(s, weights, g);
+            CPM_UNROLL for (int o = 0; o < O; ++o) __builtin_prefetch(from + o * step, 0, 2);
+        }
         multiply<Q, R, O>(weights, s.stride, numbers, sums);
         total = take<Q, ALONE>(s, sums, g, Q::GROUPS, total);
-        weights += Q::WEIGHT_BYTES, numbers += R * Q::NUMBER_BYTES, ahead += O * Q::WEIGHT_BYTES;
+        weights += Q::WEIGHT_BYTES, numbers += R * Q::NUMBER_BYTES;
     }
     if constexpr (Q::GROUPS == 1) return total;
     if (const auto rest = static_cast<int>(s.groups - g); rest > 0) {
@@ -253,39 +277,50 @@ CPM_INLINE f32s tile(const Strip<Q>& s, f32s total) {
     return total;
 }
 
-constexpr int64_t OUTPUTS = 64;             // whose weights stay in the second-level cache
-constexpr int64_t MOST_OUTPUTS = 256;       // of a task
-constexpr int64_t BLOCK = 8192 / LANES;     // inputs: of LANES rows they fill half a first-level cache
+constexpr int64_t OUTPUTS = 64;          // of a task: their weights stay in the second-level cache
+constexpr int64_t BLOCK = 8192 / LANES;  // inputs: of LANES rows they fill half a first-level cache
 
-// Outputs of W, and what is prepared for them.
+// The outputs of a task, and room for what is prepared for them.
 struct Part {
     const uint8_t* weights;
     int64_t stride, first, count;
-    const float* scales;  // widened, [count][step]
-    int64_t step;
-    float* spread;        // room for [groups][LANES]
+    const uint16_t* scales;  // [count][groups]
+    float* room;             // for scales, widened: [OUTPUTS][step]
+    int64_t step;            // groups, filled up to whole vectors
 };
 
-// Lay the scales of O outputs out as the lanes of a tile with R rows need them.
+// Widen the scales of LANES groups, or of `left`, as the lanes of O outputs with R rows need them.
 template <int R, int O>
-CPM_INLINE void spread(const float* scales, int64_t step, int64_t groups, float* to) {
-    for (int64_t g = 0; g < groups; g += LANES) {
-        f32s lanes[LANES];
-        CPM_UNROLL for (int l = 0; l < LANES; ++l)
-            lanes[l] = l / R < O ? load(scales + l / R * step + g) : zero();
-        transpose<1>(lanes);
-        CPM_UNROLL for (int l = 0; l < LANES; ++l) store(to + (g + l) * LANES, lanes[l]);
+CPM_INLINE void spread(const uint16_t* scales, int64_t groups, int64_t left, float* to) {
+    f32s lanes[LANES];
+    CPM_UNROLL for (int l = 0; l < LANES; ++l) {
+        const uint16_t* const from = scales + l / R * groups;
+        lanes[l] = l / R >= O      ? zero()
+                   : left >= LANES ? F16::load(from)
+                                   : load_first<F16>(from, left);
     }
+    transpose<1>(lanes);
+    CPM_UNROLL for (int l = 0; l < LANES; ++l) store(to + l * LANES, lanes[l]);
 }
 
 template <class Q, int R, int O>
 CPM_INLINE void few_outputs(const Rows<Q>& x, Band band, const Part& part, int64_t o,
                             const Target& target) {
-    spread<R, O>(part.scales + o * part.step, part.step, x.groups, part.spread);
-    const Strip<Q> strip{part.weights + o * part.stride, part.stride, x.at(band, 0),
-                         x.zeros + band.first / LANES * x.groups * LANES, part.spread, x.groups};
-    float sums[LANES];
-    store(sums, tile<Q, R, O, true>(strip, zero()));
+    const uint16_t* const scales = part.scales + o * x.groups;
+    const uint8_t* const weights = part.weights + o * part.stride;
+    float room[LANES * LANES], sums[LANES];
+    f32s total = zero();
+    for (int64_t g = 0; g < x.groups; g += LANES) {
+        const int64_t left = x.groups - g, unit = g / Q::GROUPS;
+        for (int64_t i = 0; i < O * LANES; i += 32)  // of the next outputs
+            __builtin_prefetch(scales + O * (x.groups + g) + i, 0, 2);
+        spread<R, O>(scales + g, x.groups, left, room);
+        const Strip<Q> strip{weights + unit * Q::WEIGHT_BYTES, part.stride, x.at(band, unit),
+                             x.zeros + (band.first / LANES * x.groups + g) * LANES, room,
+                             left < LANES ? left : LANES, left, weights + O * part.stride};
+        total = tile<Q, R, O, true>(strip, total);
+    }
+    store(sums, total);
     for (int64_t r = 0; r < band.used; ++r)
         for (int64_t i = 0; i < O; ++i)
             target.put(band.first + r, part.first + o + i, sums[i * R + r]);
@@ -302,12 +337,15 @@ void few(const Rows<Q>& x, Band band, const Part& part, const Target& target) {
 template <class Q>
 void many(const Rows<Q>& x, Band band, const Part& part, const Target& target) {
     f32s sums[OUTPUTS];
-    for (int64_t o = 0; o < part.count; ++o) sums[o] = zero();
+    for (int64_t o = 0; o < part.count; ++o) {
+        sums[o] = zero();
+        widen_scales(part.scales + o * x.groups, x.groups, part.room + o * part.step);
+    }
     for (int64_t g = 0; g < x.groups; g += BLOCK / Q::GROUP) {
-        const int64_t left = x.groups - g, groups = left < BLOCK / Q::GROUP ? left : BLOCK / Q::GROUP;
-        const int64_t unit = g / Q::GROUPS;
+        const int64_t left = x.groups - g, most = BLOCK / Q::GROUP, unit = g / Q::GROUPS;
         Strip<Q> strip{part.weights + unit * Q::WEIGHT_BYTES, part.stride, x.at(band, unit),
-                       x.zeros + (band.first / LANES * x.groups + g) * LANES, part.scales + g, groups};
+                       x.zeros + (band.first / LANES * x.groups + g) * LANES, part.room + g,
+                       left < most ? left : most, left, nullptr};
         for (int64_t o = 0; o < part.count; ++o) {
             sums[o] = tile<Q, LANES, 1, false>(strip, sums[o]);
             strip.weights += part.stride, strip.scales += part.step;
@@ -334,19 +372,13 @@ void products(Pool& pool, const Rows<Q>& x, int64_t rows, const Target& target) 
     const auto* const values = static_cast<const uint8_t*>(w.values);
     const int64_t stride = x.groups * Q::WEIGHT_BYTES / Q::GROUPS;
     const int64_t step = ceiling(x.groups, LANES) * LANES;
-    const int64_t width = split(w.outputs, pool.threads(), MOST_OUTPUTS);
-    parallel(pool, ceiling(w.outputs, width), (OUTPUTS + LANES) * step,
-             [&](int64_t task, float* scratch) {
-        const int64_t stop = task * width + width < w.outputs ? task * width + width : w.outputs;
-        for (int64_t first = task * width; first < stop; first += OUTPUTS) {
-            const int64_t count = stop - first < OUTPUTS ? stop - first : OUTPUTS;
-            for (int64_t o = 0; o < count; ++o)
-                widen_scales(w.scales + (first + o) * x.groups, x.groups, scratch + o * step);
-            const Part part{values + first * stride, stride, first, count, scratch, step,
-                            scratch + OUTPUTS * step};
-            for (int64_t row = 0; row < rows; row += LANES)
-                choose<Q>(x, band_of(row, rows), part, target);
-        }
+    const int64_t width = split(w.outputs, pool.threads(), OUTPUTS);
+    parallel(pool, ceiling(w.outputs, width), OUTPUTS * step, [&](int64_t task, float* scratch) {
+        const int64_t first = task * width, left = w.outputs - first;
+        const Part part{values + first * stride, stride, first, left < width ? left : width,
+                        w.scales + first * x.groups, scratch, step};
+        for (int64_t row = 0; row < rows; row += LANES)
+            choose<Q>(x, band_of(row, rows), part, target);
     });
 }
 
