@@ -111,16 +111,17 @@ CPM_INLINE void transpose(V* x) {
 }
 
 // In every block of four lanes, sums of neighbours: two of a, then two of b.
-template <int... J>
-CPM_INLINE i32s neighbours(i32s a, i32s b, Indices<J...>) {
+template <class V, int... J>
+CPM_INLINE V neighbours(V a, V b, Indices<J...>) {
     return __builtin_shufflevector(a, b, (J / 4 * 4 + (J & 2 ? LANES : 0) + (J & 1) * 2)...) +
            __builtin_shufflevector(a, b, (J / 4 * 4 + (J & 2 ? LANES : 0) + (J & 1) * 2 + 1)...);
 }
 
 // From a vector for every lane: block b of four lanes of vector l is summed into lane l of x[b].
-CPM_INLINE void sum_blocks(i32s* x) {
+template <class V>
+CPM_INLINE void sum_blocks(V* x) {
     CPM_UNROLL for (int i = 0; i < LANES / 4; ++i) {
-        const i32s left = neighbours(x[4 * i], x[4 * i + 1], Lanes{});
+        const V left = neighbours(x[4 * i], x[4 * i + 1], Lanes{});
         x[i] = neighbours(left, neighbours(x[4 * i + 2], x[4 * i + 3], Lanes{}), Lanes{});
     }
     transpose<4>(x);
