@@ -6,6 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 .PHONY: help install demo test sanitize fuzz check docs bench bench-decode bench-vote bench-formats clean
 
 help:
+	@echo "make install  装入 .venv / install into .venv"
 	@echo "make demo     安装并试用自带的小模型 / install, and try the model in the package"
 	@echo "make test     全部测试 / all tests, on TensorFlow and on JAX"
 	@echo "make sanitize 内核在各种检查器下的测试 / the kernels' tests under sanitizers"

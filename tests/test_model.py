@@ -188,6 +188,7 @@ def test_bad_prompts(model: Model, prompt: Any, message: str) -> None:
     "options",
     [
         {"n": 0},
+        {"n": 10**9},
         {"max_tokens": 0},
         {"temperature": -1},
         {"top_p": 0},

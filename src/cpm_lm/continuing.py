@@ -5,6 +5,7 @@ Knows tokenizers and the sampling algorithm; does not know engines or sessions.
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -63,7 +64,10 @@ def prompt_ids(tokenizer: Tokenizer, config: GPTConfig, prompt: str | Sequence[i
     if isinstance(prompt, str):
         ids = [*tokenizer.prefix_ids, *tokenizer.encode(prompt)]
     else:
-        ids = [int(i) for i in prompt]
+        try:
+            ids = [operator.index(i) for i in prompt]
+        except TypeError:
+            raise RequestError("the prompt holds something other than whole token ids") from None
     if not ids:
         raise RequestError(f"the prompt is {prompt!r}, without any token; at least one is needed")
     size, room = tokenizer.vocab_size, config.n_positions

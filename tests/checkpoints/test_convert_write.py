@@ -212,8 +212,18 @@ def test_killed_between_the_two_renames_the_old_store_comes_back(
 
 def test_a_directory_that_cannot_be_written(tmp_path: Path, source: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(CheckpointError, match="could not be written"):
-        convert(source, tmp_path / "file" / "store", heads=4)
+    for below in ("store", "more/store"):
+        with pytest.raises(CheckpointError, match="file is a file"):
+            convert(source, tmp_path / "file" / below, heads=4)
+
+
+def test_a_store_that_may_not_be_written_to_is_replaced_without_a_trace(
+    tmp_path: Path, source: Path
+) -> None:
+    convert(source, tmp_path / "store", heads=4)
+    (tmp_path / "store").chmod(0o500)
+    convert(source, tmp_path / "store", heads=4, overwrite=True)
+    assert left(tmp_path) == {"store"}
 
 
 def test_the_manifest_tells_what_was_read_and_written(tmp_path: Path, source: Path) -> None:

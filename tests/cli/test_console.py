@@ -3,13 +3,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import click
 import pytest
 from running import Run
 
-from cpm_lm.cli import cpm
+from cpm_lm.cli import VERBS, cpm
 
 CPM = [sys.executable, "-m", "cpm_lm"]
 
@@ -22,12 +23,12 @@ def test_help_is_quick_and_loads_no_framework() -> None:
         "assert not heavy, heavy"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    for verb in ("convert", "inspect", "next", "sample", "vote"):
+    for verb in VERBS:
         assert verb in shown.stdout
 
 
 def test_every_verb_has_help_in_both_languages(run: Run) -> None:
-    for verb in ("convert", "inspect", "next", "sample", "vote"):
+    for verb in VERBS:
         text = run(verb, "--help").stdout
         assert any("\u4e00" <= c <= "\u9fff" for c in text)
         assert f"cpm {verb}" in text
@@ -75,14 +76,21 @@ def test_a_reader_that_goes_away_is_no_traceback(store: Path) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 def test_ctrl_c_is_no_traceback(store: Path) -> None:
+    import fcntl
     import signal
-    import time
+    import termios
 
     words = ["sample", "-", "-m", str(store)]
     with subprocess.Popen(
         [*CPM, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
-        time.sleep(2)  # it waits for its standard input
+        assert process.stdin
+        process.stdin.write("今天".encode())
+        process.stdin.flush()
+        for _ in range(1200):  # until it has read that, and waits for the rest
+            if fcntl.ioctl(process.stdin, termios.FIONREAD, bytes(4)) == bytes(4):
+                break
+            time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         assert process.stderr
         errors = process.stderr.read()

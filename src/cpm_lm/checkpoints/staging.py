@@ -39,6 +39,7 @@ def staged(target: Path, *, overwrite: bool, replaceable: Callable[[Path], bool]
     target = target.resolve()
     if not target.name:
         raise CheckpointError(f"{target} cannot be a store; name a new directory below it")
+    _refuse_files_above(target)
     work = target.with_name(f".{target.name}.partial")
     old = target.with_name(f".{target.name}.replaced")
     try:
@@ -73,6 +74,7 @@ def staged_file(target: Path, *, overwrite: bool) -> Iterator[Path]:
     target = target.resolve()
     if not target.name:
         raise CheckpointError(f"{target} is a directory; name a new file below it")
+    _refuse_files_above(target)
     work = target.with_name(f".{target.name}.partial")
 
     def refuse() -> None:
@@ -134,6 +136,12 @@ def _refuse(target: Path, *, overwrite: bool, replaceable: Callable[[Path], bool
         raise CheckpointError(f"{target} exists and is not a store; it will not be overwritten")
 
 
+def _refuse_files_above(target: Path) -> None:
+    for above in target.parents:
+        if above.exists() and not above.is_dir():
+            raise CheckpointError(f"{above} is a file, so that nothing can be written below it")
+
+
 def _clear(work: Path) -> None:
     for entry in work.iterdir():
         if entry.is_dir() and not entry.is_symlink():
@@ -164,4 +172,6 @@ def _swap(work: Path, target: Path, old: Path) -> None:
                 old.rename(target)
         raise
     if replacing:
+        with suppress(OSError):  # what may not be written to cannot be emptied either
+            old.chmod(0o700)
         shutil.rmtree(old, ignore_errors=True)

@@ -9,6 +9,7 @@ import click
 from cpm_lm.checkpoints.megatron_writer import LAYOUTS
 from cpm_lm.checkpoints.writers import FORMS
 from cpm_lm.cli.console import listed, print_json, progress_bar
+from cpm_lm.cli.options import overwrite_option
 from cpm_lm.tokenizer import Tokenizer
 
 __all__ = ["command"]
@@ -63,7 +64,7 @@ __all__ = ["command"]
     help="megatron 的目录布局，默认 deepspeed，即 CPM-LM 发布时的布局。"
     "How these shards lie; default deepspeed, as CPM-LM was published.",
 )
-@click.option("--overwrite", is_flag=True, help="替换已有的目标。Replace an existing target.")
+@overwrite_option
 @click.option("--json", "as_json", is_flag=True, help="输出 JSON。Print JSON.")
 def command(
     source: Path,

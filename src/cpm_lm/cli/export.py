@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from cpm_lm.cli.options import overwrite_option
+
 __all__ = ["command"]
 
 
@@ -44,7 +46,7 @@ __all__ = ["command"]
     help="结束文本的编号；省略时用词表自己的，没有词表则为 7。"
     "The id that ends a text; default: the tokenizer's, or 7 without one.",
 )
-@click.option("--overwrite", is_flag=True, help="替换已有的目标。Replace an existing target.")
+@overwrite_option
 def command(
     source: Path,
     target: Path,

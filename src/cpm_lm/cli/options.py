@@ -18,6 +18,7 @@ __all__ = [
     "heads_option",
     "json_option",
     "model_options",
+    "overwrite_option",
     "sampling_options",
     "voting_options",
 ]
@@ -42,6 +43,11 @@ heads_option = click.option(
     "--heads",
     type=click.IntRange(min=1),
     help="注意力头数，若文件里没有写。Attention heads, where the files do not say.",
+)
+overwrite_option = click.option(
+    "--overwrite",
+    is_flag=True,
+    help="替换已有的目标，连同其中所有文件。Replace an existing target, with all files in it.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="输出 JSON。Print JSON.")
 

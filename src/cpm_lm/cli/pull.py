@@ -12,7 +12,7 @@ import click
 
 from cpm_lm.checkpoints.writers import FORMS
 from cpm_lm.cli.console import print_json, progress_bar
-from cpm_lm.cli.options import engine_options, json_option
+from cpm_lm.cli.options import engine_options, json_option, overwrite_option
 from cpm_lm.cli.verify import print_verification
 from cpm_lm.errors import CheckpointError
 
@@ -40,7 +40,7 @@ STAGES = {"fetch": "下载 Fetching", "convert": "转换 Converting", "verify": 
     show_default=True,
     help="分支、标签或提交。A branch, a tag or a commit.",
 )
-@click.option("--overwrite", is_flag=True, help="替换已有的目标。Replace an existing target.")
+@overwrite_option
 @engine_options
 @json_option
 def command(
