@@ -89,7 +89,7 @@ docs: .venv/test
 	$(BIN)/python docs/decode_figure.py
 
 bench: .venv/bench
-	$(BIN)/python benchmarks/keras_decode.py
+	$(BIN)/python -m benchmarks.keras_decode $(ARGS)
 
 # 5.2 GB of random weights through the formats; 21 GB of disk and 14 GB of memory, or ARGS="--layers 4".
 bench-formats: .venv/test

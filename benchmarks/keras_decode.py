@@ -1,6 +1,6 @@
 """One decoding step: our Keras engines beside the first port's program and KerasHub.
 
-    python benchmarks/keras_decode.py [--quick] [--layers 8] [--rounds 9] [--only tensorflow,port]
+    python -m benchmarks.keras_decode [--quick] [--layers 8] [--rounds 9] [--only tensorflow,port]
 
 Random weights of CPM's width, float32, the same for all; a prompt of 64 tokens; then one step of
 1 row and of 32 rows, the logits included; then 32 texts from that prompt, from nothing to their
@@ -14,17 +14,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from benchmarks.machine import Probe, describe
 
 CONTENDERS = ("tensorflow", "jax", "port", "kerashub")
 ROWS = (1, 32)
@@ -66,17 +64,6 @@ class Worker:
         self.log.close()
 
 
-def read_bandwidth(halves: list[np.ndarray]) -> float:
-    """The best of three sums over 2 GB, one thread for each part, in GB/s."""
-    best = 0.0
-    with ThreadPoolExecutor(len(halves)) as pool:
-        for _ in range(3):
-            start = time.perf_counter()
-            list(pool.map(np.sum, halves))
-            best = max(best, sum(h.nbytes for h in halves) / 1e9 / (time.perf_counter() - start))
-    return best
-
-
 def start(names: list[str], layers: int) -> list[Worker]:
     workers = []
     for name in names:
@@ -99,11 +86,11 @@ def agree(workers: list[Worker]) -> None:
 
 
 def measure(workers: list[Worker], rounds: int, steps: int) -> tuple[list[float], dict[Any, Any]]:
-    halves = list(np.ones((os.cpu_count() or 1, 2 * 10**9 // 4 // (os.cpu_count() or 1)), "f4"))
+    probe = Probe(len(os.sched_getaffinity(0)))
     times: dict[Any, list[float]] = {}
     bandwidth = []
     for _ in range(rounds):
-        bandwidth.append(read_bandwidth(halves))
+        bandwidth.append(probe.bandwidth() / 1e9)
         for worker in workers:
             for rows in ROWS:
                 taken = worker.ask(do="step", rows=rows, steps=steps, capacity=1024)
@@ -138,7 +125,7 @@ def spread(values: list[float]) -> str:
 
 def report(gigabytes: float, bandwidth: list[float], times: dict[Any, list[float]]) -> None:
     probe = statistics.median(bandwidth)
-    print(f"read bandwidth {probe:.1f} GB/s (quartiles {spread(bandwidth)}, numpy sums)")
+    print(f"read bandwidth {probe:.1f} GB/s (quartiles {spread(bandwidth)})")
     port = {
         rows: statistics.median(times["port", rows]) for rows in ROWS if ("port", rows) in times
     }
@@ -168,10 +155,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.quick:
         args.layers, args.rounds = 2, 3
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, commit {commit}")
+    print(describe())
     workers = start(args.only.split(","), args.layers)
     agree(workers)
     bandwidth, times = measure(workers, args.rounds, args.steps)
