@@ -65,12 +65,13 @@ float soften(float* scores, int64_t count) {
     return sum(total);
 }
 
-// Write the scores of `count` slots, and minus infinity up to a whole vector. The dots of LANES slots
-// are summed together. AHEAD: the next LANES slots' keys are asked for.
+// Write the scores of `count` slots, and minus infinity up to a whole vector; return how many that
+// makes. The dots of LANES slots are summed together. AHEAD: the next LANES slots' keys are asked for.
 template <class E, bool AHEAD>
-void compare(const float* query, const CacheView& cache, int64_t head, const int32_t* slots,
+int64_t compare(const float* query, const CacheView& cache, int64_t head, const int32_t* slots,
              int64_t count, float scale, float* scores) {
-    for (int64_t s = 0; s < count; s += LANES) {
+    int64_t s = 0;
+    for (; s < count; s += LANES) {
         f32s dots[LANES];
         for (int64_t l = 0; l < LANES; ++l) {
             dots[l] = zero();
@@ -84,7 +85,8 @@ void compare(const float* query, const CacheView& cache, int64_t head, const int
         for (int64_t i = 1; i < LANES / 4; ++i) dots[0] += dots[i];
         store(scores + s, dots[0] * splat(scale));
     }
-    for (int64_t s = count; s % LANES; ++s) scores[s] = -__builtin_inff();
+    for (int64_t none = count; none < s; ++none) scores[none] = -__builtin_inff();
+    return s;
 }
 
 // mix[V vectors] = the values' numbers from `first` on, each times its weight.
@@ -119,8 +121,8 @@ void attend(const float* query, const CacheView& cache, int64_t head, const int3
     float *const q = scratch, *const mix = q + padded, *const scores = mix + padded;
     std::memset(q, 0, sizeof(float) * static_cast<size_t>(padded));
     std::memcpy(q, query, sizeof(float) * static_cast<size_t>(cache.head_size));
-    compare<E, AHEAD>(q, cache, head, slots, count, scale, scores);
-    const float total = soften(scores, (count + LANES - 1) / LANES * LANES);
+    const int64_t whole = compare<E, AHEAD>(q, cache, head, slots, count, scale, scores);
+    const float total = soften(scores, whole);
     blend_all<E, TOGETHER, AHEAD>(scores, cache, head, slots, count, 0, mix);
     for (int64_t h = 0; h < cache.head_size; ++h) out[h] = mix[h] / total;
 }

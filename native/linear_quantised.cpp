@@ -250,14 +250,14 @@ CPM_INLINE Lines ahead(const Strip<Q>& s, const uint8_t* weights, int64_t g) {
     return {s.next + (GROUPS - left) * Q::WEIGHT_BYTES / Q::GROUPS, s.stride};
 }
 
-template <class Q, int R, int O, bool AHEAD>
+template <class Q, int R, int O>
 CPM_INLINE f32s tile(const Strip<Q>& s, f32s total) {
     constexpr bool ALONE = R == LANES;
     const uint8_t *weights = s.weights, *numbers = s.numbers;
     i32s sums[LANES];
     int64_t g = 0;
     for (; g + Q::GROUPS <= s.groups; g += Q::GROUPS) {
-        if constexpr (AHEAD) {
+        if constexpr (!ALONE) {
             const auto [from, step] = ahead<Q, O>(s, weights, g);
             CPM_UNROLL for (int o = 0; o < O; ++o) __builtin_prefetch(from + o * step, 0, 2);
         }
@@ -318,7 +318,7 @@ CPM_INLINE void few_outputs(const Rows<Q>& x, Band band, const Part& part, int64
         const Strip<Q> strip{weights + unit * Q::WEIGHT_BYTES, part.stride, x.at(band, unit),
                              x.zeros + (band.first / LANES * x.groups + g) * LANES, room,
                              left < LANES ? left : LANES, left, weights + O * part.stride};
-        total = tile<Q, R, O, true>(strip, total);
+        total = tile<Q, R, O>(strip, total);
     }
     store(sums, total);
     for (int64_t r = 0; r < band.used; ++r)
@@ -347,7 +347,7 @@ void many(const Rows<Q>& x, Band band, const Part& part, const Target& target) {
                        x.zeros + (band.first / LANES * x.groups + g) * LANES, part.room + g,
                        left < most ? left : most, left, nullptr};
         for (int64_t o = 0; o < part.count; ++o) {
-            sums[o] = tile<Q, LANES, 1, false>(strip, sums[o]);
+            sums[o] = tile<Q, LANES, 1>(strip, sums[o]);
             strip.weights += part.stride, strip.scales += part.step;
         }
     }

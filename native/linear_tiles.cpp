@@ -111,18 +111,14 @@ struct Strip {
     int64_t step;
     const uint8_t* next;  // what comes from memory meanwhile: lines so many bytes apart
     int64_t apart;
+    int shared;  // 2^shared groups have the same 16 lines
 };
 
-// Ask for as many lines of the next block as group g of this one has.
-CPM_INLINE void look_ahead(const Strip& s, int64_t g, bool q8) {
-    const uint8_t* at = s.next;
-    int64_t lines = SIDE;
-    if (s.apart == 64)
-        lines = q8 ? SIDE : SIDE / 2, at += g * lines * 64;
-    else if (q8)
-        at += g * 64;
-    else
-        lines = SIDE / 2, at += g % 2 * lines * s.apart + g / 2 * 64;
+// Ask for group g's part of the next block's lines.
+CPM_INLINE void look_ahead(const Strip& s, int64_t g) {
+    const int64_t lines = SIDE >> s.shared, turn = g & ((1 << s.shared) - 1);
+    const int64_t column = (g >> s.shared) * (s.apart == 64 ? TILE_BYTES : 64);
+    const uint8_t* const at = s.next + turn * lines * s.apart + column;
     for (int64_t i = 0; i < lines; ++i) __builtin_prefetch(at + i * s.apart, 0, 2);
 }
 
@@ -151,7 +147,7 @@ CPM_INLINE void take(const int32_t* results, const float* scales, int64_t step, 
 // totals[16] += the products of `groups` groups of 16 outputs with 16 rows. Tiles are slow to come:
 // those of a group are asked for before the results of the group before are taken.
 template <bool AHEAD>
-void multiply(const Strip& s, const uint8_t* numbers, int64_t groups, bool q8, float* totals) {
+void multiply(const Strip& s, const uint8_t* numbers, int64_t groups, float* totals) {
     alignas(64) int32_t even[2 * SIDE * SIDE], odd[2 * SIDE * SIDE];
     const int8_t* weights = s.weights;
     f32s sums[SIDE];
@@ -161,13 +157,13 @@ void multiply(const Strip& s, const uint8_t* numbers, int64_t groups, bool q8, f
         if (g + 1 < groups) {
             CPM_TILES(2, 3, odd);
         }
-        if constexpr (AHEAD) look_ahead(s, g, q8);
+        if constexpr (AHEAD) look_ahead(s, g);
         take(even, s.scales + g, s.step, sums);
         if (g + 2 < groups) {
             CPM_TILES(0, 1, even);
         }
         if (g + 1 < groups) {
-            if constexpr (AHEAD) look_ahead(s, g + 1, q8);
+            if constexpr (AHEAD) look_ahead(s, g + 1);
             take(odd, s.scales + g + 1, s.step, sums);
         }
     }
@@ -221,8 +217,9 @@ Strip prepare(const Task& t, const Rows& x, int64_t s, int64_t g, int64_t groups
     const uint8_t* const next =
         last ? values + (first + t.count) * bytes : from + groups * (q8 ? x.group : x.group / 2);
     const int64_t apart = groups == x.groups ? 64 : bytes, width = x.block.inputs;
+    const int shared = q8 ? 0 : 2;
     if (q8 && left >= SIDE)
-        return {reinterpret_cast<const int8_t*>(from), bytes, x.group, scales, step, next, apart};
+        return {reinterpret_cast<const int8_t*>(from), bytes, x.group, scales, step, next, apart, shared};
     int8_t* const to = t.widened + s * SIDE * width;
     for (int64_t o = 0; o < SIDE; ++o) {
         if (o >= left)
@@ -232,11 +229,10 @@ Strip prepare(const Task& t, const Rows& x, int64_t s, int64_t g, int64_t groups
         else
             widen_q4(from + o * bytes, groups, to + o * width);
     }
-    return {to, width, x.group, scales, step, next, apart};
+    return {to, width, x.group, scales, step, next, apart, shared};
 }
 
 void block(const Task& t, const Rows& x, int64_t band, int64_t bands, int64_t g, int64_t groups) {
-    const bool q8 = t.w.element == Element::q8;
     Strip strips[MOST.outputs / SIDE];
     for (int64_t s = 0; s < t.strips(); ++s) strips[s] = prepare(t, x, s, g, groups);
     asm volatile("" ::: "memory");  // tiles are loaded behind the compiler's back
@@ -244,8 +240,8 @@ void block(const Task& t, const Rows& x, int64_t band, int64_t bands, int64_t g,
         for (int64_t s = 0; s < t.strips(); ++s) {
             float* const totals = t.totals + (b * x.block.outputs + s * SIDE) * SIDE;
             const uint8_t* const numbers = x.at(band + b, g);
-            b == 0 ? multiply<true>(strips[s], numbers, groups, q8, totals)
-                   : multiply<false>(strips[s], numbers, groups, q8, totals);
+            b == 0 ? multiply<true>(strips[s], numbers, groups, totals)
+                   : multiply<false>(strips[s], numbers, groups, totals);
         }
 }
 
