@@ -9,7 +9,7 @@ import click
 from cpm_lm.checkpoints.megatron_writer import LAYOUTS
 from cpm_lm.checkpoints.writers import FORMS
 from cpm_lm.cli.console import listed, print_json, progress_bar
-from cpm_lm.cli.options import overwrite_option
+from cpm_lm.cli.options import json_option, overwrite_option
 from cpm_lm.tokenizer import Tokenizer
 
 __all__ = ["command"]
@@ -65,7 +65,7 @@ __all__ = ["command"]
     "How these shards lie; default deepspeed, as CPM-LM was published.",
 )
 @overwrite_option
-@click.option("--json", "as_json", is_flag=True, help="输出 JSON。Print JSON.")
+@json_option
 def command(
     source: Path,
     target: Path,
