@@ -1,0 +1,48 @@
+"""Files that version 0.1.0 wrote are still opened, and give the logits they gave.
+
+`tests/data/written-by-0.1` holds one model of random numbers as stores in four formats and as two
+Keras files; `logits.npz` holds what the reference engine of that version computed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import cpm_lm
+
+WRITTEN = Path(__file__).parent / "data" / "written-by-0.1"
+FORMATS = ("f32", "f16", "q8", "q4")
+
+
+def recorded() -> dict[str, np.ndarray]:
+    return dict(np.load(WRITTEN / "logits.npz"))
+
+
+@pytest.mark.parametrize("weights", FORMATS)
+def test_a_store_still_opens(weights: str) -> None:
+    found = recorded()
+    ids = found["ids"]
+    session = cpm_lm.open_engine(WRITTEN / weights, engine="reference").session(len(ids))
+    chain = [-1, *range(-2, -1 - len(ids), -1)]
+    _, logits = session.extend(ids.tolist(), chain, list(range(len(ids))))
+    np.testing.assert_array_equal(logits, found[weights])
+
+
+@pytest.mark.parametrize("weights", FORMATS)
+def test_a_store_is_still_sound(weights: str) -> None:
+    assert cpm_lm.verify(WRITTEN / weights).problems == []
+
+
+@pytest.mark.keras
+@pytest.mark.parametrize(("file", "weights"), [("gpt.keras", "f32"), ("gpt-f16.keras", "f16")])
+def test_a_keras_file_still_opens(file: str, weights: str) -> None:
+    keras = pytest.importorskip("keras")
+    import cpm_lm.gpt.gpt  # registers the model's name  # noqa: F401
+
+    found = recorded()
+    model = keras.saving.load_model(WRITTEN / file)
+    logits = np.asarray(model(found["ids"][None]))[0]
+    np.testing.assert_allclose(logits, found[weights], atol=1e-4)
