@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_vocabulary import SENTENCES, train
 
-from cpm_lm import segmentation
 from cpm_lm.errors import RequestError
-from cpm_lm.segmentation import words
 from cpm_lm.tokenizer import Tokenizer
+from cpm_lm.tokenizer import words as segmentation
 from cpm_lm.tokenizer.cpm import WORDS_AT_ONCE, CPMTokenizer
+from cpm_lm.tokenizer.words import words
 
 SPECIAL = "<unk> <s> </s> <cls> <sep> <pad> <mask> <eod>".split()
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from tiny_vocabulary import train
 
-from cpm_lm import segmentation
+from cpm_lm.tokenizer import words as segmentation
 
 DICTIONARY = "今天 100 n\n天气 50 n\n"
 WORDS = {"今": 0, "今天": 100, "天": 0, "天气": 50}

@@ -12,7 +12,7 @@ from tiny_vocabulary import train
 
 from cpm_lm.errors import TokenizerError
 from cpm_lm.tokenizer import Tokenizer
-from cpm_lm.vocabulary import read_vocabulary
+from cpm_lm.tokenizer.cpm_files import read_vocabulary
 
 
 def write_vocab(directory: Path, vocab: Any) -> None:

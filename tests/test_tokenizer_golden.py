@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cpm_lm.segmentation import words
 from cpm_lm.tokenizer import Tokenizer
 from cpm_lm.tokenizer.cpm import CPMTokenizer
+from cpm_lm.tokenizer.words import words
 
 pytestmark = pytest.mark.data
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import sentencepiece
 
-from cpm_lm.segmentation import words
+from cpm_lm.tokenizer.words import words
 
 SENTENCES = """今天天气不错，我们去公园散步。
 今天的天空很蓝，晴朗得没有一片云。

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from sentencepiece import SentencePieceTrainer
 
-from cpm_lm.segmentation import words
 from cpm_lm.tokenizer import Tokenizer
+from cpm_lm.tokenizer.words import words
 from recipes.demo.settings import Settings
 from recipes.demo.sources import Document
 

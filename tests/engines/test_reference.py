@@ -14,7 +14,7 @@ from cpm_lm.config import GPTConfig
 from cpm_lm.engines.reference import ReferenceEngine, hidden_states
 from cpm_lm.engines.select import open_engine
 from cpm_lm.errors import CapacityError, RequestError
-from cpm_lm.formulas import gelu_erf
+from cpm_lm.numpy_ops import gelu_erf
 
 DATA = Path(__file__).parent.parent / "data" / "checkpoints"
 NAMES = sorted(path.parent.name for path in DATA.glob("*/reference.npz"))

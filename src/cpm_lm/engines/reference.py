@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float32, Int32, Int64
 
 from cpm_lm.config import GPTConfig
 from cpm_lm.engines.base import Engine, Session
-from cpm_lm.formulas import ACTIVATIONS, Weights, attention, by_heads, layer_norm, linear
+from cpm_lm.numpy_ops import ACTIVATIONS, Weights, attention, by_heads, layer_norm, linear
 
 __all__ = ["ReferenceEngine", "hidden_states"]
 

@@ -51,9 +51,9 @@ class Tokenizer(abc.ABC):
         """
         directory = Path(directory)
         from cpm_lm.tokenizer.cpm import CPMTokenizer
+        from cpm_lm.tokenizer.cpm_files import MODEL_FILE, model_file
         from cpm_lm.tokenizer.wordpiece import WordPieceTokenizer
         from cpm_lm.tokenizer.wordpiece_files import wordpiece_files
-        from cpm_lm.vocabulary import MODEL_FILE, model_file
 
         if model_file(directory):
             return CPMTokenizer.read(directory)
@@ -67,8 +67,8 @@ class Tokenizer(abc.ABC):
     @staticmethod
     def files(directory: str | Path) -> tuple[str, ...]:
         """Return the names of the files that `load` reads there; empty: no tokenizer there."""
+        from cpm_lm.tokenizer.cpm_files import vocabulary_files
         from cpm_lm.tokenizer.wordpiece_files import wordpiece_files
-        from cpm_lm.vocabulary import vocabulary_files
 
         return vocabulary_files(Path(directory)) or wordpiece_files(Path(directory))
 

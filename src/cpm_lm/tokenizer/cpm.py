@@ -12,9 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, SupportsIndex
 
-from cpm_lm.segmentation import words
 from cpm_lm.tokenizer.base import NOTHING, Decoder, Tokenizer
-from cpm_lm.vocabulary import (
+from cpm_lm.tokenizer.cpm_files import (
     CONTROLS,
     END,
     NEWLINE,
@@ -24,6 +23,7 @@ from cpm_lm.vocabulary import (
     read_vocabulary,
     text_of,
 )
+from cpm_lm.tokenizer.words import words
 
 __all__ = ["CPMTokenizer"]
 
