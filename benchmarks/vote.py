@@ -41,9 +41,9 @@ import cpm_lm
 from cpm_lm.checkpoints.store import Store
 from cpm_lm.checkpoints.tensors import WEIGHTS
 from cpm_lm.decoding.draws import Independent
-from cpm_lm.decoding.rules import Rules
 from cpm_lm.decoding.sampling import Limits, sample
 from cpm_lm.decoding.scheduler import Scheduler
+from cpm_lm.distributions.rules import Rules
 from cpm_lm.model import DEMO, Model
 
 PROMPTS = {

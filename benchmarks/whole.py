@@ -80,7 +80,7 @@ DRAW = (
     OPEN
     + """
 from cpm_lm.decoding.draws import Independent
-from cpm_lm.decoding.rules import Rules
+from cpm_lm.distributions.rules import Rules
 from cpm_lm.decoding.sampling import Limits, sample
 from cpm_lm.decoding.scheduler import run
 n, tokens, length = int(sys.argv[4]), 10, 60

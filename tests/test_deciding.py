@@ -8,7 +8,7 @@ import pytest
 from fakes import FakeEngine, FakeTokenizer, hashed, log
 
 from cpm_lm.decoding.options import VotingOptions
-from cpm_lm.decoding.rules import Rules, probabilities
+from cpm_lm.distributions.rules import Rules, probabilities
 from cpm_lm.errors import CapacityError, RequestError
 from cpm_lm.model import Model, Vote
 from cpm_lm.voting import Tallied, wilson

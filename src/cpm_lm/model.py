@@ -19,10 +19,10 @@ import numpy as np
 
 from cpm_lm.continuing import MIN_CAPACITY, Call, Sample, prompt_ids
 from cpm_lm.deciding import Election, Vote
-from cpm_lm.decoding.checks import Number, check_number
 from cpm_lm.decoding.options import SamplingOptions, VotingOptions
-from cpm_lm.decoding.rules import log_partition
 from cpm_lm.decoding.scheduler import Job, Scheduler
+from cpm_lm.distributions.checks import Number, check_number
+from cpm_lm.distributions.rules import log_partition
 from cpm_lm.engines.base import Engine, Session
 from cpm_lm.errors import CheckpointError, RequestError, TokenizerError
 from cpm_lm.tokenizer import Tokenizer

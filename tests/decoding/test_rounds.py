@@ -7,9 +7,9 @@ from fakes import FakeEngine, hashed
 
 from cpm_lm.decoding.draws import Independent
 from cpm_lm.decoding.rounds import FIRST, sample_in_rounds
-from cpm_lm.decoding.rules import Rules
 from cpm_lm.decoding.sampling import Limits, Sampled, sample
 from cpm_lm.decoding.scheduler import run
+from cpm_lm.distributions.rules import Rules
 from cpm_lm.errors import CapacityError, RequestError
 
 RULES = Rules(temperature=1, top_p=0.9)

@@ -6,7 +6,7 @@ from fakes import log
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cpm_lm.decoding.rules import (
+from cpm_lm.distributions.rules import (
     Rules,
     distributions,
     log_partition,

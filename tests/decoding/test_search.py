@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from fakes import FakeEngine, hashed, log
 
-from cpm_lm.decoding.rules import Rules, probabilities
 from cpm_lm.decoding.sampling import Limits
 from cpm_lm.decoding.scheduler import run
 from cpm_lm.decoding.search import Found, search
+from cpm_lm.distributions.rules import Rules, probabilities
 from cpm_lm.errors import CapacityError, RequestError
 
 PIECES = ["", "a", "b", "ab", "."]  # 0 ends; "ab" has two paths; "." is a stop string

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from cpm_lm.decoding.checks import Number, check_number, check_one_of, help_of
-from cpm_lm.decoding.rules import Rules
+from cpm_lm.distributions.checks import Number, check_number, check_one_of, help_of
+from cpm_lm.distributions.rules import Rules
 from cpm_lm.errors import RequestError
 
 __all__ = ["METHODS", "SamplingOptions", "VotingOptions"]
@@ -21,7 +21,7 @@ MOST_SAMPLES = 1_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingOptions(Rules):
-    """The options of `Model.sample`; `cpm_lm.decoding.checks.help_of` gives each field's words.
+    """The options of `Model.sample`; `cpm_lm.distributions.checks.help_of` gives each field's words.
 
     Raises:
         RequestError: a value is out of its range.

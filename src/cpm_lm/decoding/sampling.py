@@ -21,8 +21,8 @@ from jaxtyping import Float32
 
 from cpm_lm.decoding.draws import Draws
 from cpm_lm.decoding.protocol import Algorithm, Reply
-from cpm_lm.decoding.rules import Rules, distributions, log_partition
 from cpm_lm.decoding.tree import Node, Tree
+from cpm_lm.distributions.rules import Rules, distributions, log_partition
 from cpm_lm.errors import CapacityError
 
 __all__ = ["Continuation", "Limits", "Sampled", "sample"]

@@ -18,8 +18,8 @@ from typing import Literal
 import numpy as np
 
 from cpm_lm.decoding.protocol import Algorithm, Request
-from cpm_lm.decoding.rules import Distribution, Rules, distributions
 from cpm_lm.decoding.sampling import Limits
+from cpm_lm.distributions.rules import Distribution, Rules, distributions
 from cpm_lm.errors import CapacityError, RequestError
 
 __all__ = ["NO_ANSWER", "Found", "search"]

@@ -2,7 +2,7 @@
 
 Knows TensorFlow graphs; does not know files or text. Nothing of this package is needed to run
 what is traced here. The signature is the first TensorFlow port's. How logits become a
-distribution is stated in decoding/rules.py: the temperature first, then the smallest set of
+distribution is stated in distributions/rules.py: the temperature first, then the smallest set of
 tokens that reaches top-p, the one that crosses it included; at temperature 0 the likeliest token.
 Axes: B batch, T tokens given, S = T + length slots of the cache, L layers, N heads, H head size,
 D width, V vocabulary.

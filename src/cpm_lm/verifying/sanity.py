@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
-from cpm_lm.decoding.rules import log_partition
+from cpm_lm.distributions.rules import log_partition
 from cpm_lm.engines.base import Engine
 from cpm_lm.tokenizer import Tokenizer
 

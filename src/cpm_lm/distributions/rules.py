@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from cpm_lm.decoding.checks import Number, check_number, check_one_of
+from cpm_lm.distributions.checks import Number, check_number, check_one_of
 from cpm_lm.errors import EngineError
 
 __all__ = ["Distribution", "Rules", "distributions", "log_partition", "probabilities"]
