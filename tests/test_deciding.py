@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from fakes import FakeEngine, FakeTokenizer, hashed, log
 
-from cpm_lm.decoding.options import VotingOptions
 from cpm_lm.distributions.rules import Rules, probabilities
 from cpm_lm.errors import CapacityError, RequestError
+from cpm_lm.generation.answers import Tallied, wilson
+from cpm_lm.generation.options import VotingOptions
 from cpm_lm.model import Model, Vote
-from cpm_lm.voting import Tallied, wilson
 
 LETTERS = " 123ab\n.,"  # the first is the end
 

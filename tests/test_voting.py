@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cpm_lm.errors import RequestError
-from cpm_lm.voting import Answers, normalised, posterior_lead, read_aliases, tally, wilson
+from cpm_lm.generation.answers import (
+    Answers,
+    normalised,
+    posterior_lead,
+    read_aliases,
+    tally,
+    wilson,
+)
 
 
 @pytest.mark.parametrize(

@@ -17,16 +17,16 @@ from typing import Any
 
 import numpy as np
 
-from cpm_lm.continuing import MIN_CAPACITY, Call, Sample, prompt_ids
-from cpm_lm.deciding import Election, Vote
-from cpm_lm.decoding.options import SamplingOptions, VotingOptions
 from cpm_lm.decoding.scheduler import Job, Scheduler
 from cpm_lm.distributions.checks import Number, check_number
 from cpm_lm.distributions.rules import log_partition
 from cpm_lm.engines.base import Engine, Session
 from cpm_lm.errors import CheckpointError, RequestError, TokenizerError
+from cpm_lm.generation.answers import Tallied
+from cpm_lm.generation.completion import MIN_CAPACITY, Call, Sample, prompt_ids
+from cpm_lm.generation.options import SamplingOptions, VotingOptions
+from cpm_lm.generation.vote import Election, Vote
 from cpm_lm.tokenizer import Tokenizer
-from cpm_lm.voting import Tallied
 
 __all__ = ["Model", "NextToken", "Sample", "SamplingOptions", "Vote", "VotingOptions", "load"]
 

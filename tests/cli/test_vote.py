@@ -10,8 +10,8 @@ from cpm_lm.cli.bars import bars, columns, shortened
 from cpm_lm.cli.plotting import font_for
 from cpm_lm.cli.vote import Live
 from cpm_lm.errors import RequestError
+from cpm_lm.generation.answers import Tallied
 from cpm_lm.tokenizer import Tokenizer
-from cpm_lm.voting import Tallied
 
 PROMPT = "今天的天空很"
 

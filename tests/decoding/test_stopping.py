@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cpm_lm.decoding.stopping import StopMatcher, normalised_stops
 from cpm_lm.errors import RequestError
+from cpm_lm.generation.stopping import StopMatcher, normalised_stops
 
 
 def run(stops: list[str], pieces: list[str]) -> tuple[list[str], bool]:

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 import click
 
 from cpm_lm.cli.console import Text
-from cpm_lm.decoding.options import METHODS, SamplingOptions, VotingOptions
 from cpm_lm.engines.select import OPEN
+from cpm_lm.generation.options import METHODS, SamplingOptions, VotingOptions
 
 __all__ = [
     "engine_options",

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from cpm_lm.cli.bars import shortened, visible
-from cpm_lm.deciding import Vote
 from cpm_lm.errors import RequestError
+from cpm_lm.generation.vote import Vote
 
 __all__ = ["check_plot", "plot"]
 

@@ -16,8 +16,8 @@ from cpm_lm.cli.console import Text, on_terminal, print_json, read_prompt
 from cpm_lm.cli.options import json_option, model_options, voting_options
 
 if TYPE_CHECKING:
-    from cpm_lm.deciding import Vote
-    from cpm_lm.voting import Tallied
+    from cpm_lm.generation.answers import Tallied
+    from cpm_lm.generation.vote import Vote
 
 __all__ = ["command"]
 
@@ -89,8 +89,8 @@ def command(
     \b
     cpm vote $'1+1=2\\n1+2=3\\n1+3=4\\n1+4=' -n 300
     """
+    from cpm_lm.generation.answers import read_aliases
     from cpm_lm.model import load
-    from cpm_lm.voting import read_aliases
 
     if picture:
         from cpm_lm.cli.plotting import check_plot, plot

@@ -13,11 +13,11 @@ from typing import Literal
 
 from cpm_lm.config import GPTConfig
 from cpm_lm.decoding.draws import Independent
-from cpm_lm.decoding.options import SamplingOptions
 from cpm_lm.decoding.protocol import Algorithm
 from cpm_lm.decoding.sampling import Limits, Sampled, sample
-from cpm_lm.decoding.stopping import StoppedText, normalised_stops
 from cpm_lm.errors import CapacityError, RequestError
+from cpm_lm.generation.options import SamplingOptions
+from cpm_lm.generation.stopping import StoppedText, normalised_stops
 from cpm_lm.tokenizer import Tokenizer
 
 __all__ = ["Call", "Sample", "prompt_ids"]

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 from cpm_lm.config import GPTConfig
-from cpm_lm.continuing import Call
 from cpm_lm.decoding.draws import Independent, Stratified
-from cpm_lm.decoding.options import VotingOptions
 from cpm_lm.decoding.protocol import Algorithm
 from cpm_lm.decoding.rounds import sample_in_rounds
 from cpm_lm.decoding.sampling import Sampled, sample
 from cpm_lm.decoding.search import NO_ANSWER, Found, search
-from cpm_lm.decoding.stopping import StoppedText
+from cpm_lm.generation.answers import Answers, Tallied, normalised, posterior_lead, tally
+from cpm_lm.generation.completion import Call
+from cpm_lm.generation.options import VotingOptions
+from cpm_lm.generation.stopping import StoppedText
 from cpm_lm.tokenizer import Tokenizer
-from cpm_lm.voting import Answers, Tallied, normalised, posterior_lead, tally
 
 __all__ = ["Election", "Vote"]
 

@@ -1,0 +1,1 @@
+"""What a person asks for: options, completions, votes. Text above, token ids below."""
