@@ -40,7 +40,7 @@ from benchmarks.peers.files import convert
 import cpm_lm
 from cpm_lm.checkpoints.store import Store
 from cpm_lm.checkpoints.tensors import WEIGHTS
-from cpm_lm.decoding.draws import Independent
+from cpm_lm.decoding.rng import Independent
 from cpm_lm.decoding.sampling import Limits, sample
 from cpm_lm.decoding.scheduler import Scheduler
 from cpm_lm.distributions.rules import Rules

@@ -79,7 +79,7 @@ tell(tokens=len(timed), median=timed[len(timed) // 2])
 DRAW = (
     OPEN
     + """
-from cpm_lm.decoding.draws import Independent
+from cpm_lm.decoding.rng import Independent
 from cpm_lm.distributions.rules import Rules
 from cpm_lm.decoding.sampling import Limits, sample
 from cpm_lm.decoding.scheduler import run

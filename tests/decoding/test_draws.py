@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cpm_lm.decoding.draws import Independent, Stratified, uniform
+from cpm_lm.decoding.rng import Independent, Stratified, uniform
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2021, 2**48 + 7, 2**64 - 1])

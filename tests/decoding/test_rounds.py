@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from fakes import FakeEngine, hashed
 
-from cpm_lm.decoding.draws import Independent
-from cpm_lm.decoding.rounds import FIRST, sample_in_rounds
+from cpm_lm.decoding.adaptive import FIRST, sample_in_rounds
+from cpm_lm.decoding.rng import Independent
 from cpm_lm.decoding.sampling import Limits, Sampled, sample
 from cpm_lm.decoding.scheduler import run
 from cpm_lm.distributions.rules import Rules

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from fakes import FakeEngine, FakeSession, hashed, log, random_engine
 
-from cpm_lm.decoding.draws import Draws, Independent, Stratified, uniform
+from cpm_lm.decoding.rng import Draws, Independent, Stratified, uniform
 from cpm_lm.decoding.sampling import Limits, Sampled, sample
 from cpm_lm.decoding.scheduler import run
 from cpm_lm.distributions.rules import Rules, distributions, log_partition

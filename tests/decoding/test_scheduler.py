@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from fakes import FakeEngine, FakeSession, hashed, random_engine
 
-from cpm_lm.decoding.draws import Independent
 from cpm_lm.decoding.protocol import Algorithm, Reply, Request
+from cpm_lm.decoding.rng import Independent
 from cpm_lm.decoding.sampling import Limits, Sampled, sample
 from cpm_lm.decoding.scheduler import Scheduler, run
 from cpm_lm.distributions.rules import Rules

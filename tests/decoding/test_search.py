@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from fakes import FakeEngine, hashed, log
 
+from cpm_lm.decoding.best_first import Found, search
 from cpm_lm.decoding.sampling import Limits
 from cpm_lm.decoding.scheduler import run
-from cpm_lm.decoding.search import Found, search
 from cpm_lm.distributions.rules import Rules, probabilities
 from cpm_lm.errors import CapacityError, RequestError
 

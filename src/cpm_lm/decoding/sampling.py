@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
-from cpm_lm.decoding.draws import Draws
 from cpm_lm.decoding.protocol import Algorithm, Reply
+from cpm_lm.decoding.rng import Draws
 from cpm_lm.decoding.tree import Node, Tree
 from cpm_lm.distributions.rules import Rules, distributions, log_partition
 from cpm_lm.errors import CapacityError

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from cpm_lm.config import GPTConfig
-from cpm_lm.decoding.draws import Independent
 from cpm_lm.decoding.protocol import Algorithm
+from cpm_lm.decoding.rng import Independent
 from cpm_lm.decoding.sampling import Limits, Sampled, sample
 from cpm_lm.errors import CapacityError, RequestError
 from cpm_lm.generation.options import SamplingOptions

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 from cpm_lm.config import GPTConfig
-from cpm_lm.decoding.draws import Independent, Stratified
+from cpm_lm.decoding.adaptive import sample_in_rounds
+from cpm_lm.decoding.best_first import NO_ANSWER, Found, search
 from cpm_lm.decoding.protocol import Algorithm
-from cpm_lm.decoding.rounds import sample_in_rounds
+from cpm_lm.decoding.rng import Independent, Stratified
 from cpm_lm.decoding.sampling import Sampled, sample
-from cpm_lm.decoding.search import NO_ANSWER, Found, search
 from cpm_lm.generation.answers import Answers, Tallied, normalised, posterior_lead, tally
 from cpm_lm.generation.completion import Call
 from cpm_lm.generation.options import VotingOptions

@@ -12,8 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from cpm_lm.decoding.draws import Independent
 from cpm_lm.decoding.protocol import Algorithm, Request
+from cpm_lm.decoding.rng import Independent
 from cpm_lm.decoding.sampling import Continuation, Finish, Limits, Sampled, Watch, sample
 from cpm_lm.distributions.rules import Rules
 from cpm_lm.errors import CapacityError, RequestError
