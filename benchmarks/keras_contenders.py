@@ -44,7 +44,7 @@ class Ours:
 
     def __init__(self, backend: str, layers: int) -> None:
         use_backend(backend)
-        from cpm_lm.engines.keras import KerasEngine
+        from cpm_lm.engines.keras.engine import KerasEngine
         from cpm_lm.gpt.gpt import GPT
         from cpm_lm.gpt.load import variables
 

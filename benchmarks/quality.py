@@ -32,7 +32,7 @@ from cpm_lm.engines.select import open_engine
 from cpm_lm.evaluation.compare import Divergence, divergence
 from cpm_lm.model import DEMO, load
 from cpm_lm.tokenizer import Tokenizer
-from cpm_lm.verifying.sanity import PROSE
+from cpm_lm.verification.sanity import PROSE
 
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 MARK = "python -m benchmarks.quality"

@@ -11,7 +11,7 @@ from cpm_lm.checkpoints.packing import FORMATS, Packed, Packing, packed_bytes, p
 from cpm_lm.checkpoints.quantize import quantize
 from cpm_lm.checkpoints.tensors import WEIGHTS, narrow, widen
 from cpm_lm.config import GPTConfig
-from cpm_lm.engines.native import NativeEngine
+from cpm_lm.engines.native.engine import NativeEngine
 from cpm_lm.engines.reference import ReferenceEngine
 
 

@@ -28,7 +28,7 @@ from cpm_lm.gpt.load import keras_model
 from cpm_lm.model import Model, NextToken, Sample, Vote, load
 from cpm_lm.pulling import pull
 from cpm_lm.tokenizer import Tokenizer
-from cpm_lm.verifying.verify import Verification, verify
+from cpm_lm.verification.verify import Verification, verify
 
 __all__ = [
     "CapacityError",

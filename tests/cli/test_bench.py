@@ -52,7 +52,7 @@ def test_no_store_and_no_threads(run: Run, tmp_path: Path) -> None:
 
 
 def test_without_the_kernels(run: Run, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "cpm_lm.engines.native", raising=False)
+    monkeypatch.delitem(sys.modules, "cpm_lm.engines.native.engine", raising=False)
     monkeypatch.setitem(sys.modules, "cpm_lm._native", None)
     monkeypatch.delattr("cpm_lm._native", raising=False)
     error = run("bench", "-m", store, code=1).stderr

@@ -12,7 +12,7 @@ from random_forests import random_parents
 from random_models import both, chain, shape
 
 from cpm_lm.engines.base import Session
-from cpm_lm.engines.native import NativeEngine
+from cpm_lm.engines.native.engine import NativeEngine
 
 ELEMENTS = ["f32", "f16", "bf16", "q8", "q4"]
 CONFIG = shape(n_embd=80, n_head=8, n_positions=128, vocab_size=203)

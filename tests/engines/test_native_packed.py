@@ -10,8 +10,8 @@ from random_models import both, chain, shape
 from tolerances import LOGITS
 
 from cpm_lm.checkpoints.convert import convert
-from cpm_lm.engines.measure import measure
-from cpm_lm.engines.native import NativeEngine
+from cpm_lm.engines.native.bench import measure
+from cpm_lm.engines.native.engine import NativeEngine
 from cpm_lm.engines.select import open_engine
 from cpm_lm.model import DEMO
 

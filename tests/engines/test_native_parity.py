@@ -13,7 +13,7 @@ from tolerances import HIDDEN, LOGITS
 
 import cpm_lm._native as kernels
 from cpm_lm.checkpoints.convert import convert
-from cpm_lm.engines.native import NativeEngine, Scratch, hidden_states
+from cpm_lm.engines.native.engine import NativeEngine, Scratch, hidden_states
 from cpm_lm.engines.select import open_engine
 
 DATA = Path(__file__).parent.parent / "data" / "checkpoints"

@@ -17,8 +17,8 @@ import pytest
 from random_models import both, chain, shape
 
 from cpm_lm.checkpoints.convert import convert
-from cpm_lm.engines import native
-from cpm_lm.engines.native import NativeEngine
+from cpm_lm.engines.native import engine as native
+from cpm_lm.engines.native.engine import NativeEngine
 from cpm_lm.engines.select import open_engine
 from cpm_lm.errors import CapacityError, CheckpointError, CpmError
 

@@ -16,7 +16,7 @@ from cpm_lm.engines.reference import ReferenceEngine
 from cpm_lm.errors import ConfigError, EngineError, RequestError
 from cpm_lm.evaluation.compare import compare, divergence
 from cpm_lm.tokenizer import Tokenizer
-from cpm_lm.verifying.sanity import chain_logits
+from cpm_lm.verification.sanity import chain_logits
 
 TEXT = "今天天气很好,我们去看电影吧。" * 8
 

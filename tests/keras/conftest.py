@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cpm_lm.checkpoints.convert import convert
-from cpm_lm.engines.keras import KerasEngine
+from cpm_lm.engines.keras.engine import KerasEngine
 from cpm_lm.engines.select import open_engine
 
 BACKEND = os.environ.get("CPM_TEST_ENGINE", "tensorflow")

@@ -7,7 +7,7 @@ import os
 import numpy as np
 import pytest
 
-from cpm_lm.engines.shapes import ROWS
+from cpm_lm.engines.keras.buckets import ROWS
 
 pytestmark = pytest.mark.keras
 
@@ -57,8 +57,8 @@ def addresses(cache, backend):
 )
 def test_tensorflow_compiled_by_xla_is_the_same(tiny, engine, reference):
     """The way of GPUs, tried on a CPU: padded to few shapes, each compiled once."""
-    from cpm_lm.engines.keras import KerasEngine
-    from cpm_lm.engines.keras_tensorflow import TensorFlowProgram
+    from cpm_lm.engines.keras.engine import KerasEngine
+    from cpm_lm.engines.keras.on_tensorflow import TensorFlowProgram
     from cpm_lm.gpt.load import keras_model
 
     compiled = KerasEngine(keras_model(tiny))

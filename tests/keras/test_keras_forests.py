@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from random_forests import close, grow_alike
 
+from cpm_lm.engines.keras.buckets import ROWS
 from cpm_lm.engines.select import open_engine
-from cpm_lm.engines.shapes import ROWS
 from cpm_lm.errors import CapacityError, RequestError
 
 pytestmark = pytest.mark.keras

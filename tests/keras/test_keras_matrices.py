@@ -26,7 +26,7 @@ def layer(model, name):
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_product_is_that_of_the_model(tiny, name, dtype, rows):
     """Both ways of multiplying, that for one row and that for more, give the same."""
-    from cpm_lm.engines.keras_matrices import Matrices
+    from cpm_lm.engines.keras.tensorflow_cpu import Matrices
     from cpm_lm.gpt.load import keras_model
 
     model = keras_model(tiny, dtype=dtype)
@@ -44,7 +44,7 @@ def test_a_product_is_that_of_the_model(tiny, name, dtype, rows):
 
 
 def test_the_matrices_are_in_memory_once(tiny):
-    from cpm_lm.engines.keras import KerasEngine
+    from cpm_lm.engines.keras.engine import KerasEngine
     from cpm_lm.gpt.load import keras_model
 
     model = keras_model(tiny)

@@ -12,7 +12,7 @@ from cpm_lm.engines.base import Engine
 from cpm_lm.engines.reference import ReferenceEngine
 from cpm_lm.model import DEMO
 from cpm_lm.tokenizer import Tokenizer
-from cpm_lm.verifying.sanity import PROSE, Sanity, chain_logits, sanity
+from cpm_lm.verification.sanity import PROSE, Sanity, chain_logits, sanity
 
 LETTERS = "".join(sorted(set(PROSE)))
 

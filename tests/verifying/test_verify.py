@@ -14,11 +14,11 @@ from make_shards import write_shards
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.checkpoints.source import open_source
 from cpm_lm.checkpoints.store import Store
+from cpm_lm.engines.opening import own_weights
 from cpm_lm.errors import CapacityError, CheckpointError, ConfigError
 from cpm_lm.model import DEMO
-from cpm_lm.verifying.comparing import compare, fixed_ids
-from cpm_lm.verifying.opening import own_weights
-from cpm_lm.verifying.verify import Verification, verify
+from cpm_lm.verification.comparing import compare, fixed_ids
+from cpm_lm.verification.verify import Verification, verify
 
 
 def checked(path: Path, **options: Any) -> Verification:

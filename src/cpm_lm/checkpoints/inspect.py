@@ -14,10 +14,10 @@ from typing import Any
 
 from cpm_lm.checkpoints.heads import CPM_LARGE, KNOWN_HEADS, LARGE_WIDTH
 from cpm_lm.checkpoints.manifest import pieces
-from cpm_lm.checkpoints.memory import EngineMemory, engine_memory
 from cpm_lm.checkpoints.published_configs import oddities
 from cpm_lm.checkpoints.releases import known_release
 from cpm_lm.checkpoints.source import Source, open_source
+from cpm_lm.engines.footprint import EngineMemory, engine_memory
 from cpm_lm.tokenizer import Tokenizer
 
 __all__ = ["Inspection", "WeightFile", "inspect"]

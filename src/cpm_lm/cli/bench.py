@@ -47,7 +47,7 @@ def command(model: Path | None, threads: int | None, seconds: float, as_json: bo
     from cpm_lm.model import DEMO
 
     engine: Any = open_engine(model or DEMO, engine="native", threads=threads)
-    from cpm_lm.engines.measure import measure
+    from cpm_lm.engines.native.bench import measure
 
     found = {
         "version": version("cpm-lm"),

@@ -12,7 +12,7 @@ from cpm_lm.cli.console import one_line, print_json, progress_bar
 from cpm_lm.cli.options import engine_options, heads_option, json_option
 
 if TYPE_CHECKING:
-    from cpm_lm.verifying.verify import Verification
+    from cpm_lm.verification.verify import Verification
 
 __all__ = ["command", "print_verification"]
 
@@ -63,7 +63,7 @@ def command(
     Check the model at PATH: its files, shapes and numbers, and its loss on a Chinese text. The exit
     status is 1 where something is wrong.
     """
-    from cpm_lm.verifying.verify import verify
+    from cpm_lm.verification.verify import verify
 
     with progress_bar("核对 Checking") as progress:
         found = verify(

@@ -1,1 +1,1 @@
-"""Placeholder."""
+"""Engines: each grows forests of tokens and answers what a call wants of their logits."""

@@ -90,7 +90,7 @@ def has_native() -> bool:
 
 def _native(directory: str | Path, threads: int | None, **options: Any) -> Engine:
     try:
-        from cpm_lm.engines.native import open_native
+        from cpm_lm.engines.native.engine import open_native
     except ImportError as error:
         raise EngineError(
             f"the native engine is not in this installation ({error}); install cpm-lm again with a "
@@ -101,7 +101,7 @@ def _native(directory: str | Path, threads: int | None, **options: Any) -> Engin
 
 def _keras(name: str) -> Callable[..., Engine]:
     def open_it(directory: str | Path, threads: int | None) -> Engine:
-        from cpm_lm.engines.keras import open_keras
+        from cpm_lm.engines.keras.engine import open_keras
 
         return open_keras(directory, name, threads)
 

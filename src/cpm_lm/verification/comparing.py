@@ -13,7 +13,7 @@ from jaxtyping import Float32, Int64
 from cpm_lm.checkpoints.mapping import Dims
 from cpm_lm.engines.base import Engine
 from cpm_lm.errors import ConfigError, EngineError
-from cpm_lm.verifying.sanity import chain_logits
+from cpm_lm.verification.sanity import chain_logits
 
 __all__ = ["Difference", "common_length", "compare", "default_tolerance", "logits_of"]
 

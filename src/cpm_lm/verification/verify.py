@@ -27,17 +27,17 @@ from cpm_lm.checkpoints.source import Source, open_source
 from cpm_lm.checkpoints.tensors import DTYPES
 from cpm_lm.config import GPTConfig
 from cpm_lm.engines.base import Engine
+from cpm_lm.engines.opening import How, own_weights, running
 from cpm_lm.errors import CheckpointError, ConfigError, CpmError, TokenizerError
 from cpm_lm.tokenizer import Tokenizer
-from cpm_lm.verifying.comparing import (
+from cpm_lm.verification.comparing import (
     Difference,
     common_length,
     compare,
     default_tolerance,
     logits_of,
 )
-from cpm_lm.verifying.opening import How, own_weights, running
-from cpm_lm.verifying.sanity import Sanity, sanity
+from cpm_lm.verification.sanity import Sanity, sanity
 
 __all__ = ["Verification", "verify"]
 

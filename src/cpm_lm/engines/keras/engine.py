@@ -172,9 +172,9 @@ def _padded(values: Int32[np.ndarray, " T"], rows: int) -> Int32[np.ndarray, "1 
 
 def _program(model: Any, name: str) -> Program:
     if name == "jax":
-        from cpm_lm.engines.keras_jax import JaxProgram
+        from cpm_lm.engines.keras.on_jax import JaxProgram
 
         return JaxProgram(model)
-    from cpm_lm.engines.keras_tensorflow import TensorFlowProgram
+    from cpm_lm.engines.keras.on_tensorflow import TensorFlowProgram
 
     return TensorFlowProgram(model)

@@ -14,8 +14,8 @@ import keras
 import numpy as np
 from jaxtyping import Bool, Float32, Int32
 
-from cpm_lm.engines.keras import Program
-from cpm_lm.engines.shapes import bucket
+from cpm_lm.engines.keras.buckets import bucket
+from cpm_lm.engines.keras.engine import Program
 
 __all__ = ["JaxProgram"]
 

@@ -14,9 +14,9 @@ import numpy as np
 import tensorflow as tf
 from jaxtyping import Bool, Float32, Int32
 
-from cpm_lm.engines.keras import Program
-from cpm_lm.engines.keras_matrices import Matrices, times
-from cpm_lm.engines.shapes import bucket
+from cpm_lm.engines.keras.buckets import bucket
+from cpm_lm.engines.keras.engine import Program
+from cpm_lm.engines.keras.tensorflow_cpu import Matrices, times
 from cpm_lm.gpt.layers import flat_product
 from cpm_lm.gpt.policy import on_cpu
 

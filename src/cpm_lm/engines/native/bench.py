@@ -18,7 +18,7 @@ import cpm_lm._native as kernels
 from cpm_lm.checkpoints.mapping import Dims, shapes
 from cpm_lm.config import GPTConfig
 from cpm_lm.engines.machine import available_memory
-from cpm_lm.engines.native import NativeEngine
+from cpm_lm.engines.native.engine import NativeEngine
 
 __all__ = ["Measured", "Step", "measure"]
 

@@ -1,0 +1,1 @@
+"""The engines that run the Keras model, on TensorFlow or JAX."""

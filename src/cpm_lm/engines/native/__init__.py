@@ -1,0 +1,1 @@
+"""The engine for CPUs, over the kernels compiled from `native/`."""
