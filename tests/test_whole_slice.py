@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from make_shards import write_shards
 
-from cpm_lm.checkpoints.inspect import inspect
+from cpm_lm.verification.inspect import inspect
 
 ENGINE = os.environ.get("CPM_TEST_ENGINE", "tensorflow")
 PROMPT = "今天天气不错，"

@@ -21,10 +21,10 @@ from safetensors.torch import save_file
 from transformers import GPT2LMHeadModel
 
 from cpm_lm.checkpoints.convert import convert
-from cpm_lm.checkpoints.inspect import inspect
 from cpm_lm.checkpoints.source import open_source
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError, ConfigError, CpmError
+from cpm_lm.verification.inspect import inspect
 
 
 @pytest.fixture(scope="module")

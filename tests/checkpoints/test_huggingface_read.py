@@ -26,10 +26,10 @@ from tolerances import LOGITS
 from transformers import GPT2LMHeadModel
 
 from cpm_lm.checkpoints.convert import convert
-from cpm_lm.checkpoints.inspect import inspect
 from cpm_lm.checkpoints.store import Store
 from cpm_lm.engines.select import open_engine
 from cpm_lm.errors import CheckpointError
+from cpm_lm.verification.inspect import inspect
 
 IDS = [3, 1, 4, 1, 5, 9, 2, 6, 47, 0]
 

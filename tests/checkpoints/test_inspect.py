@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from make_shards import write_shards
 
-from cpm_lm.checkpoints import inspect as module
 from cpm_lm.checkpoints.convert import convert
-from cpm_lm.checkpoints.inspect import inspect
 from cpm_lm.checkpoints.mapping import Dims
 from cpm_lm.checkpoints.releases import RELEASES, known_release
 from cpm_lm.config import GPTConfig
 from cpm_lm.engines.select import OPEN
 from cpm_lm.errors import CheckpointError
+from cpm_lm.verification import inspect as module
+from cpm_lm.verification.inspect import inspect
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from cpm_lm.checkpoints.store import Store
 from cpm_lm.engines.opening import own_weights
 from cpm_lm.errors import CapacityError, CheckpointError, ConfigError
 from cpm_lm.model import DEMO
-from cpm_lm.verification.comparing import compare, fixed_ids
+from cpm_lm.verification.logit_difference import compare, fixed_ids
 from cpm_lm.verification.verify import Verification, verify
 
 

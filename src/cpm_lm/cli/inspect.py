@@ -11,7 +11,7 @@ from cpm_lm.cli.console import listed, print_json, progress_bar
 from cpm_lm.cli.options import json_option
 
 if TYPE_CHECKING:
-    from cpm_lm.checkpoints.inspect import Inspection
+    from cpm_lm.verification.inspect import Inspection
 
 __all__ = ["command"]
 
@@ -30,7 +30,7 @@ def command(path: Path, digests: bool, as_json: bool) -> None:
 
     Tell what the checkpoint or converted model at PATH is.
     """
-    from cpm_lm.checkpoints.inspect import inspect
+    from cpm_lm.verification.inspect import inspect
 
     with progress_bar("读取 Reading") as progress:
         found = inspect(path, digests=digests, progress=progress)

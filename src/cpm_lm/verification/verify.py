@@ -30,7 +30,7 @@ from cpm_lm.engines.base import Engine
 from cpm_lm.engines.opening import How, own_weights, running
 from cpm_lm.errors import CheckpointError, ConfigError, CpmError, TokenizerError
 from cpm_lm.tokenizer import Tokenizer
-from cpm_lm.verification.comparing import (
+from cpm_lm.verification.logit_difference import (
     Difference,
     common_length,
     compare,
