@@ -29,7 +29,7 @@ from cpm_lm.checkpoints.store import Store, write_model
 from cpm_lm.checkpoints.tensors import Tensor
 from cpm_lm.engines.base import Engine
 from cpm_lm.engines.select import open_engine
-from cpm_lm.evaluation.compare import Divergence, divergence
+from cpm_lm.evaluation.divergence import Divergence, divergence
 from cpm_lm.model import DEMO, load
 from cpm_lm.tokenizer import Tokenizer
 from cpm_lm.verification.sanity import PROSE

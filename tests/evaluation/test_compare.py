@@ -14,7 +14,7 @@ from cpm_lm.checkpoints.convert import convert
 from cpm_lm.engines.base import Engine
 from cpm_lm.engines.reference import ReferenceEngine
 from cpm_lm.errors import ConfigError, EngineError, RequestError
-from cpm_lm.evaluation.compare import compare, divergence
+from cpm_lm.evaluation.divergence import compare, divergence
 from cpm_lm.tokenizer import Tokenizer
 from cpm_lm.verification.sanity import chain_logits
 

@@ -12,7 +12,7 @@ from cpm_lm.cli.options import engine_options, heads_option, json_option
 from cpm_lm.errors import RequestError
 
 if TYPE_CHECKING:
-    from cpm_lm.evaluation.compare import Comparison
+    from cpm_lm.evaluation.divergence import Comparison
 
 __all__ = ["command"]
 
@@ -43,7 +43,7 @@ def command(
     Compare the next-token predictions of FIRST and SECOND on a text: a model, say, and the same in
     4 bits. Both in any readable form, of one vocabulary.
     """
-    from cpm_lm.evaluation.compare import compare
+    from cpm_lm.evaluation.divergence import compare
 
     try:
         words = text.read_text("utf-8-sig")
