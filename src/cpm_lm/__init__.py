@@ -25,8 +25,8 @@ from cpm_lm.errors import (
 )
 from cpm_lm.gpt.export import export
 from cpm_lm.gpt.load import keras_model
+from cpm_lm.hub.pull import pull
 from cpm_lm.model import Model, NextToken, Sample, Vote, load
-from cpm_lm.pulling import pull
 from cpm_lm.tokenizer import Tokenizer
 from cpm_lm.verification.verify import Verification, verify
 

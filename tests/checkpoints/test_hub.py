@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from fake_hub import COMMIT, FakeHub, serving
 
-from cpm_lm.checkpoints import hub as module
-from cpm_lm.checkpoints.hub import KNOWN, Fetched, _File, choose, fetch, full_name
 from cpm_lm.errors import CheckpointError, ConfigError
+from cpm_lm.hub import fetch as module
+from cpm_lm.hub.fetch import KNOWN, Fetched, _File, choose, fetch, full_name
 
 NAME = "owner/tiny"
 MODEL = bytes(range(256)) * 1200
@@ -135,7 +135,7 @@ FETCH = """
 import sys
 from pathlib import Path
 from huggingface_hub import constants
-from cpm_lm.checkpoints.hub import fetch
+from cpm_lm.hub.fetch import fetch
 constants.DOWNLOAD_CHUNK_SIZE = 10_000  # instead of 10 MiB
 fetch("owner/tiny", cache=Path(sys.argv[1]))
 """
@@ -267,7 +267,7 @@ def test_a_hub_that_cannot_be_reached(
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(CheckpointError, match=r"could not be reached.*check HF_ENDPOINT"):
         fetch(NAME, cache=tmp_path)
-    monkeypatch.setattr("cpm_lm.checkpoints.hub_client.OFFICIAL", "http://127.0.0.1:9")
+    monkeypatch.setattr("cpm_lm.hub.client.OFFICIAL", "http://127.0.0.1:9")
     monkeypatch.delenv("HF_ENDPOINT")
     with pytest.raises(CheckpointError, match=r"could not be reached.*HF_ENDPOINT=https://"):
         fetch(NAME, cache=tmp_path)
@@ -300,7 +300,7 @@ def test_a_full_disk_keeps_what_is_there(
 ) -> None:
     import errno
 
-    from cpm_lm.checkpoints.resuming import Growing
+    from cpm_lm.hub.transfer import Growing
 
     real, written = Growing.write, [0]
 

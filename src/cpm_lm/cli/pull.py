@@ -62,7 +62,7 @@ def command(
     cpm pull CPM-Generate
     HF_ENDPOINT=https://hf-mirror.com cpm pull uer/gpt2-chinese-cluecorpussmall -o small
     """
-    from cpm_lm.pulling import pull
+    from cpm_lm.hub.pull import pull
 
     with _resumable(), _stages() as progress:
         pulled = pull(

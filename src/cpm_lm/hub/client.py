@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from cpm_lm.checkpoints.lines import one_line
-from cpm_lm.checkpoints.resuming import Growing, Transfer
 from cpm_lm.errors import CheckpointError, CpmError, EngineError
+from cpm_lm.hub.transfer import Growing, Transfer
 
 __all__ = ["Hub", "explaining", "hub_client"]
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cpm_lm.checkpoints.hub_client import Hub, explaining, hub_client
 from cpm_lm.checkpoints.lines import one_line
-from cpm_lm.checkpoints.resuming import fetch_blob, part_of
 from cpm_lm.errors import CheckpointError, ConfigError
+from cpm_lm.hub.client import Hub, explaining, hub_client
+from cpm_lm.hub.transfer import fetch_blob, part_of
 
 __all__ = ["KNOWN", "Fetched", "fetch", "full_name"]
 

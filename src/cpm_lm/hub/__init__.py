@@ -1,0 +1,1 @@
+"""Published models by their names: fetched, converted, verified."""
