@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from cpm_lm.checkpoints.containers.torch_file import read_torch_file
+from cpm_lm.checkpoints.containers.unpickler import StridedTensor
 from cpm_lm.checkpoints.convert import convert
-from cpm_lm.checkpoints.pickles import StridedTensor
 from cpm_lm.checkpoints.store import Store
-from cpm_lm.checkpoints.torch_file import read_torch_file
 from cpm_lm.engines.reference import ReferenceEngine
 
 HEADS = 4

@@ -17,7 +17,7 @@ import torch
 from make_shards import write_shards
 
 from cpm_lm.checkpoints import convert as module
-from cpm_lm.checkpoints import safetensors_file
+from cpm_lm.checkpoints.containers import safetensors_file
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.checkpoints.store import Store
 from cpm_lm.errors import CheckpointError

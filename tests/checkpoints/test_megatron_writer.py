@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from make_shards import write_shards
 
+from cpm_lm.checkpoints.containers.torch_file import read_torch_file
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.checkpoints.source import open_source
 from cpm_lm.checkpoints.splitting import check_ranks
 from cpm_lm.checkpoints.store import Store
-from cpm_lm.checkpoints.torch_file import read_torch_file
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError, ConfigError
 
@@ -160,7 +160,7 @@ def test_long_entries_say_their_sizes_in_64_bits(
     tmp_path: Path, checkpoints: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Gigabytes are not written here: the limit is lowered instead."""
-    monkeypatch.setattr("cpm_lm.checkpoints.torch_writer.LONG", 1000)
+    monkeypatch.setattr("cpm_lm.checkpoints.containers.torch_writer.LONG", 1000)
     convert(checkpoints / "tiny-mp1", tmp_path / "out", to="megatron", heads=4)
     file = next((tmp_path / "out").rglob("*.pt"))
     loaded = torch.load(file, weights_only=True, mmap=True)["module"]

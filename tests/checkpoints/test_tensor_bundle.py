@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cpm_lm.checkpoints.protobuf import fields, varint
-from cpm_lm.checkpoints.tensor_bundle import MAGIC, Bundle
+from cpm_lm.checkpoints.containers.protobuf import fields, varint
+from cpm_lm.checkpoints.containers.tensor_bundle import MAGIC, Bundle
 from cpm_lm.errors import CheckpointError
 
 HEADER = b"\x08\x01"

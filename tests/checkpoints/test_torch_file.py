@@ -17,9 +17,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cpm_lm.checkpoints.pickles import StridedTensor
+from cpm_lm.checkpoints.containers.torch_file import read_torch_file
+from cpm_lm.checkpoints.containers.unpickler import StridedTensor
 from cpm_lm.checkpoints.tensors import DTYPES
-from cpm_lm.checkpoints.torch_file import read_torch_file
 from cpm_lm.errors import CheckpointError
 
 FORMATS = [

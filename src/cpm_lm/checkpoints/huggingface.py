@@ -14,16 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from cpm_lm.checkpoints.keras_h5 import read_keras_h5
-from cpm_lm.checkpoints.lines import one_line
+from cpm_lm.checkpoints.containers.keras_h5 import read_keras_h5
+from cpm_lm.checkpoints.containers.safetensors_file import read_safetensors
+from cpm_lm.checkpoints.containers.torch_file import read_torch_file
+from cpm_lm.checkpoints.containers.unpickler import StridedTensor
+from cpm_lm.checkpoints.containers.weight_index import read_indexed
 from cpm_lm.checkpoints.mapping import BLOCK_BYTES, Dims, Joined, shapes
-from cpm_lm.checkpoints.pickles import StridedTensor
 from cpm_lm.checkpoints.qkv_order import joined_wrongly
-from cpm_lm.checkpoints.safetensors_file import read_safetensors
 from cpm_lm.checkpoints.store import CONFIG, MODEL, PREFIX, config_of, read_values
 from cpm_lm.checkpoints.tensors import FLOATS, Tensor, count_infinite, widen
-from cpm_lm.checkpoints.torch_file import read_torch_file
-from cpm_lm.checkpoints.weight_index import read_indexed
+from cpm_lm.checkpoints.text import one_line
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError, ConfigError
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from cpm_lm.checkpoints.lines import one_line
 from cpm_lm.checkpoints.manifest import MANIFEST, FileRecord, digest
 from cpm_lm.checkpoints.source import Source
 from cpm_lm.checkpoints.tensors import EXPONENTS, count_infinite
+from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
 
 __all__ = ["CheckedFile", "Recorded", "check_file", "infinite_tensors", "recorded"]

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from cpm_lm.checkpoints.calibration import steps
+from cpm_lm.checkpoints.containers.safetensors_file import write_safetensors
 from cpm_lm.checkpoints.feedback import quantize_for
-from cpm_lm.checkpoints.lines import one_line
 from cpm_lm.checkpoints.mapping import UNTURNED, Dims, Joined, shapes
 from cpm_lm.checkpoints.packing import (
     FEEDBACK,
@@ -28,8 +28,8 @@ from cpm_lm.checkpoints.packing import (
     turned,
 )
 from cpm_lm.checkpoints.quantize import quantize
-from cpm_lm.checkpoints.safetensors_file import write_safetensors
 from cpm_lm.checkpoints.tensors import Array, Single, Tensor, count_infinite, widen
+from cpm_lm.checkpoints.text import one_line
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError
 

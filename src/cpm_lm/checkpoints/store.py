@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from cpm_lm.checkpoints.lines import one_line
+from cpm_lm.checkpoints.containers.safetensors_file import read_safetensors, write_safetensors
 from cpm_lm.checkpoints.mapping import UNTURNED, Dims, Joined, shapes
 from cpm_lm.checkpoints.packed_store import (
     packed_problems,
@@ -21,7 +21,6 @@ from cpm_lm.checkpoints.packed_store import (
     write_packed,
 )
 from cpm_lm.checkpoints.packing import FORMATS, Packed, Widened
-from cpm_lm.checkpoints.safetensors_file import read_safetensors, write_safetensors
 from cpm_lm.checkpoints.tensors import (
     WEIGHTS,
     Array,
@@ -32,6 +31,7 @@ from cpm_lm.checkpoints.tensors import (
     weights_dtype,
     widen,
 )
+from cpm_lm.checkpoints.text import one_line
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError, ConfigError
 from cpm_lm.tokenizer import Tokenizer

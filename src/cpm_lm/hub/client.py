@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from cpm_lm.checkpoints.lines import one_line
+from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError, CpmError, EngineError
 from cpm_lm.hub.transfer import Growing, Transfer
 

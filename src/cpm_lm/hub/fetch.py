@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cpm_lm.checkpoints.lines import one_line
+from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError, ConfigError
 from cpm_lm.hub.client import Hub, explaining, hub_client
 from cpm_lm.hub.transfer import fetch_blob, part_of

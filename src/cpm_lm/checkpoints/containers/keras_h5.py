@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from cpm_lm.checkpoints.lines import one_line
 from cpm_lm.checkpoints.tensors import Tensor
+from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
 
 __all__ = ["read_keras_h5"]

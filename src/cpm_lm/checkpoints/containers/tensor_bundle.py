@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cpm_lm.checkpoints.lines import one_line
-from cpm_lm.checkpoints.protobuf import fields, varint
+from cpm_lm.checkpoints.containers.protobuf import fields, varint
 from cpm_lm.checkpoints.tensors import DTYPES, Tensor
+from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
 
 __all__ = ["Bundle", "Entry"]

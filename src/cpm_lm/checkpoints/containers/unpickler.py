@@ -15,7 +15,7 @@ import pickletools
 from collections.abc import Callable
 from typing import IO, Any, cast
 
-from cpm_lm.checkpoints.lines import one_line
+from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
 
 __all__ = ["Dict", "Storage", "StridedTensor", "unpickle"]

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from cpm_lm.checkpoints.lines import one_line
 from cpm_lm.checkpoints.tensors import DTYPES, Array, Tensor
+from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
 
 __all__ = ["header_bytes", "read_safetensors", "write_safetensors"]

@@ -9,8 +9,8 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from cpm_lm.checkpoints.lines import one_line
 from cpm_lm.checkpoints.tensors import Tensor
+from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
 
 __all__ = ["read_indexed"]

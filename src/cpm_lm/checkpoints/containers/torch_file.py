@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from cpm_lm.checkpoints.lines import one_line
-from cpm_lm.checkpoints.pickles import Storage, StridedTensor, unpickle
+from cpm_lm.checkpoints.containers.unpickler import Storage, StridedTensor, unpickle
 from cpm_lm.checkpoints.tensors import DTYPES, Tensor
+from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
 
 __all__ = ["read_torch_file"]
