@@ -38,7 +38,7 @@ from benchmarks.peers.drawing import CTranslate2, Drawer, Drawn, HuggingFace
 from benchmarks.peers.files import convert
 
 import cpm_lm
-from cpm_lm.checkpoints.store import Store
+from cpm_lm.checkpoints.layouts.store import Store
 from cpm_lm.checkpoints.tensors import WEIGHTS
 from cpm_lm.decoding.rng import Independent
 from cpm_lm.decoding.sampling import Limits, sample

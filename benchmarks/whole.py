@@ -28,7 +28,7 @@ from benchmarks.formats import VERB, Step, random_tensors, run, shape, size_of
 from benchmarks.machine import available_memory, describe
 from benchmarks.measuring import write_between
 
-from cpm_lm.checkpoints.megatron_writer import write_megatron
+from cpm_lm.checkpoints.layouts.megatron_writer import write_megatron
 from cpm_lm.config import GPTConfig
 
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"

@@ -27,8 +27,8 @@ from tiny_bert import PIECES, write_pieces
 from transformers import BertTokenizer
 
 from cpm_lm.checkpoints.convert import convert
+from cpm_lm.checkpoints.layouts.store import Store
 from cpm_lm.checkpoints.source import open_source
-from cpm_lm.checkpoints.store import Store
 from cpm_lm.errors import CpmError
 from cpm_lm.tokenizer import Tokenizer
 

@@ -14,7 +14,7 @@ from benchmarks.peers.interface import SHORT, Contender, prompt
 from ctranslate2.specs import TransformerDecoderModelSpec
 from ctranslate2.specs.common_spec import Activation
 
-from cpm_lm.checkpoints.store import Store
+from cpm_lm.checkpoints.layouts.store import Store
 
 __all__ = ["open_contender", "words", "write"]
 

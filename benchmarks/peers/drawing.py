@@ -9,7 +9,7 @@ import abc
 from collections.abc import Set
 from pathlib import Path
 
-from cpm_lm.checkpoints.store import Store
+from cpm_lm.checkpoints.layouts.store import Store
 
 __all__ = ["CTranslate2", "Drawer", "Drawn", "HuggingFace"]
 

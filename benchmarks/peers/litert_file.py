@@ -15,7 +15,7 @@ import ai_edge_litert.schema_py_generated as schema
 import flatbuffers
 import numpy as np
 
-from cpm_lm.checkpoints.store import Store
+from cpm_lm.checkpoints.layouts.store import Store
 
 __all__ = ["CELLS", "write"]
 

@@ -337,7 +337,7 @@ def load(
         TokenizerError: it has no tokenizer, or one that does not fit.
         EngineError: the engine is unknown, not installed, or cannot run here.
     """
-    from cpm_lm.checkpoints.store import Store
+    from cpm_lm.checkpoints.layouts.store import Store
     from cpm_lm.engines.select import open_engine
 
     if path is None and not DEMO.is_dir():

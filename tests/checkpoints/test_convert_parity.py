@@ -11,7 +11,7 @@ import torch
 from cpm_lm.checkpoints.containers.torch_file import read_torch_file
 from cpm_lm.checkpoints.containers.unpickler import StridedTensor
 from cpm_lm.checkpoints.convert import convert
-from cpm_lm.checkpoints.store import Store
+from cpm_lm.checkpoints.layouts.store import Store
 from cpm_lm.engines.reference import ReferenceEngine
 
 HEADS = 4

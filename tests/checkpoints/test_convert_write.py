@@ -19,7 +19,7 @@ from make_shards import write_shards
 from cpm_lm.checkpoints import convert as module
 from cpm_lm.checkpoints.containers import safetensors_file
 from cpm_lm.checkpoints.convert import convert
-from cpm_lm.checkpoints.store import Store
+from cpm_lm.checkpoints.layouts.store import Store
 from cpm_lm.errors import CheckpointError
 
 HALFWAY = """

@@ -26,7 +26,7 @@ from tolerances import LOGITS
 from transformers import GPT2LMHeadModel
 
 from cpm_lm.checkpoints.convert import convert
-from cpm_lm.checkpoints.store import Store
+from cpm_lm.checkpoints.layouts.store import Store
 from cpm_lm.engines.select import open_engine
 from cpm_lm.errors import CheckpointError
 from cpm_lm.verification.inspect import inspect

@@ -15,9 +15,9 @@ from make_shards import write_shards
 
 from cpm_lm.checkpoints.containers.torch_file import read_torch_file
 from cpm_lm.checkpoints.convert import convert
+from cpm_lm.checkpoints.layouts.megatron_sharding import check_ranks
+from cpm_lm.checkpoints.layouts.store import Store
 from cpm_lm.checkpoints.source import open_source
-from cpm_lm.checkpoints.splitting import check_ranks
-from cpm_lm.checkpoints.store import Store
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError, ConfigError
 

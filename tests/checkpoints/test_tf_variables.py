@@ -14,8 +14,8 @@ from tolerances import LOGITS
 from cpm_lm.checkpoints.containers.tensor_bundle import STRING, Bundle
 from cpm_lm.checkpoints.containers.torch_file import read_torch_file
 from cpm_lm.checkpoints.convert import convert
+from cpm_lm.checkpoints.layouts.store import Store
 from cpm_lm.checkpoints.source import open_source
-from cpm_lm.checkpoints.store import Store
 from cpm_lm.engines.select import open_engine
 from cpm_lm.errors import CheckpointError
 from cpm_lm.verification.inspect import inspect

@@ -14,7 +14,7 @@ import pytest
 from fake_hub import COMMIT, FakeHub, serving
 from running import Run, parsed
 
-from cpm_lm.checkpoints.store import Store
+from cpm_lm.checkpoints.layouts.store import Store
 from cpm_lm.model import DEMO
 
 ENGINE = ("--engine", "reference")

@@ -9,7 +9,7 @@ import pytest
 from tolerances import LOGITS
 
 from cpm_lm.checkpoints.convert import convert
-from cpm_lm.checkpoints.store import Store
+from cpm_lm.checkpoints.layouts.store import Store
 from cpm_lm.engines.select import open_engine
 from cpm_lm.gpt.load import keras_model
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fakes import FakeEngine, FakeTokenizer, hashed, log
 
-from cpm_lm.checkpoints.store import Store
+from cpm_lm.checkpoints.layouts.store import Store
 from cpm_lm.engines.base import Engine
 from cpm_lm.engines.reference import ReferenceEngine
 from cpm_lm.model import DEMO

@@ -12,8 +12,8 @@ import pytest
 from make_shards import write_shards
 
 from cpm_lm.checkpoints.convert import convert
+from cpm_lm.checkpoints.layouts.store import Store
 from cpm_lm.checkpoints.source import open_source
-from cpm_lm.checkpoints.store import Store
 from cpm_lm.engines.opening import own_weights
 from cpm_lm.errors import CapacityError, CheckpointError, ConfigError
 from cpm_lm.model import DEMO

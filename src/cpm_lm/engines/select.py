@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from cpm_lm.checkpoints.store import Store
+from cpm_lm.checkpoints.layouts.store import Store
 from cpm_lm.engines.base import Engine
 from cpm_lm.engines.machine import MOST_THREADS, threads_from_environment
 from cpm_lm.errors import EngineError

@@ -11,10 +11,10 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from cpm_lm.checkpoints.layouts.store import CONFIG, QUANTIZATION, Store, read_values
+from cpm_lm.checkpoints.layouts.tensorflow import EXTRA
 from cpm_lm.checkpoints.staging import staged, staged_file
-from cpm_lm.checkpoints.store import CONFIG, QUANTIZATION, Store, read_values
 from cpm_lm.checkpoints.tensors import DTYPES, WEIGHTS, count_infinite, narrow, weights_dtype
-from cpm_lm.checkpoints.tf_variables import EXTRA
 from cpm_lm.errors import CheckpointError, ConfigError
 from cpm_lm.gpt.backend import use_backend
 from cpm_lm.gpt.load import fill, keras_model

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float32, Int32
 
-from cpm_lm.checkpoints.store import Store
+from cpm_lm.checkpoints.layouts.store import Store
 from cpm_lm.config import GPTConfig
 from cpm_lm.engines.base import Engine, Session
 from cpm_lm.gpt.backend import use_backend
