@@ -7,8 +7,15 @@ from typing import Any
 import numpy as np
 
 from cpm_lm.checkpoints.mapping import UNTURNED, Dims, shapes
-from cpm_lm.checkpoints.packing import FORMATS, Packed, Packing, packed_bytes, packing_of, turned
-from cpm_lm.checkpoints.quantize import quantize
+from cpm_lm.checkpoints.quantization.formats import (
+    FORMATS,
+    Packed,
+    Packing,
+    packed_bytes,
+    packing_of,
+    turned,
+)
+from cpm_lm.checkpoints.quantization.round_to_nearest import quantize
 from cpm_lm.checkpoints.tensors import WEIGHTS, narrow, widen
 from cpm_lm.config import GPTConfig
 from cpm_lm.engines.native.engine import NativeEngine

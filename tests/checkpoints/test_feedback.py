@@ -11,14 +11,14 @@ import pytest
 from make_shards import write_shards
 from random_models import random_tensors, shape
 
-from cpm_lm.checkpoints import feedback
-from cpm_lm.checkpoints.calibration import steps
 from cpm_lm.checkpoints.convert import convert
-from cpm_lm.checkpoints.feedback import quantize_for
 from cpm_lm.checkpoints.layouts.store import write_model
 from cpm_lm.checkpoints.mapping import Joined
-from cpm_lm.checkpoints.packing import Q4
-from cpm_lm.checkpoints.quantize import quantize
+from cpm_lm.checkpoints.quantization import gptq as feedback
+from cpm_lm.checkpoints.quantization.calibration import steps
+from cpm_lm.checkpoints.quantization.formats import Q4
+from cpm_lm.checkpoints.quantization.gptq import quantize_for
+from cpm_lm.checkpoints.quantization.round_to_nearest import quantize
 from cpm_lm.checkpoints.tensors import Tensor
 from cpm_lm.config import GPTConfig
 from cpm_lm.engines.reference import hidden_states

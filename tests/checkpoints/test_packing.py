@@ -17,8 +17,8 @@ from random_models import random_tensors, shape
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.checkpoints.layouts.store import Store, write_model
 from cpm_lm.checkpoints.mapping import Joined
-from cpm_lm.checkpoints.packing import FORMATS, Q4, Q8, Packed, packed_bytes, unpacked
-from cpm_lm.checkpoints.quantize import quantize
+from cpm_lm.checkpoints.quantization.formats import FORMATS, Q4, Q8, Packed, packed_bytes, unpacked
+from cpm_lm.checkpoints.quantization.round_to_nearest import quantize
 from cpm_lm.checkpoints.source import open_source
 from cpm_lm.checkpoints.tensors import Tensor
 from cpm_lm.engines.reference import ReferenceEngine

@@ -18,8 +18,8 @@ from cpm_lm.checkpoints.layouts.megatron_writer import LAYOUTS
 from cpm_lm.checkpoints.layouts.store import read_config
 from cpm_lm.checkpoints.manifest import MANIFEST, Manifest, digest, tool_version
 from cpm_lm.checkpoints.mapping import Dims
-from cpm_lm.checkpoints.packing import rounding_of, stored_bytes
 from cpm_lm.checkpoints.published_configs import oddities, special_ids
+from cpm_lm.checkpoints.quantization.formats import rounding_of, stored_bytes
 from cpm_lm.checkpoints.source import Source, open_source
 from cpm_lm.checkpoints.staging import staged
 from cpm_lm.checkpoints.writers import Form, Work, form_called

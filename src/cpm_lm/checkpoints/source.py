@@ -16,7 +16,7 @@ from cpm_lm.checkpoints.layouts.store import CONFIG, MODEL, Store, is_packed
 from cpm_lm.checkpoints.layouts.tensorflow import EXTRA, Variables, find_variables, read_variables
 from cpm_lm.checkpoints.manifest import MANIFEST, recorded_iteration
 from cpm_lm.checkpoints.mapping import Dims, Joined
-from cpm_lm.checkpoints.packing import FORMATS
+from cpm_lm.checkpoints.quantization.formats import FORMATS
 from cpm_lm.checkpoints.tensors import WEIGHTS
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError

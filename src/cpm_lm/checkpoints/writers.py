@@ -15,7 +15,7 @@ from cpm_lm.checkpoints.layouts.megatron_files import TRACKER
 from cpm_lm.checkpoints.layouts.megatron_writer import write_megatron
 from cpm_lm.checkpoints.layouts.store import CONFIG, MODEL, write_model
 from cpm_lm.checkpoints.manifest import MANIFEST, FileRecord, digest
-from cpm_lm.checkpoints.packing import FORMATS
+from cpm_lm.checkpoints.quantization.formats import FORMATS
 from cpm_lm.checkpoints.source import Source
 from cpm_lm.checkpoints.tensors import WEIGHTS
 from cpm_lm.config import GPTConfig

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cpm_lm.checkpoints.convert import convert
-from cpm_lm.checkpoints.packing import stored_bytes
+from cpm_lm.checkpoints.quantization.formats import stored_bytes
 from cpm_lm.checkpoints.source import Source
 from cpm_lm.config import GPTConfig
 from cpm_lm.engines.base import Engine

@@ -14,13 +14,13 @@ from typing import Any
 
 from cpm_lm.checkpoints.containers.safetensors_file import read_safetensors, write_safetensors
 from cpm_lm.checkpoints.mapping import UNTURNED, Dims, Joined, shapes
-from cpm_lm.checkpoints.packed_store import (
+from cpm_lm.checkpoints.quantization.formats import FORMATS, Packed, Widened
+from cpm_lm.checkpoints.quantization.store_writer import (
     packed_problems,
     packed_tensors,
     settings,
     write_packed,
 )
-from cpm_lm.checkpoints.packing import FORMATS, Packed, Widened
 from cpm_lm.checkpoints.tensors import (
     WEIGHTS,
     Array,

@@ -20,7 +20,7 @@ from jaxtyping import Float32, Int32
 
 import cpm_lm._native as kernels
 from cpm_lm.checkpoints.layouts.store import Store
-from cpm_lm.checkpoints.packing import Packed
+from cpm_lm.checkpoints.quantization.formats import Packed
 from cpm_lm.checkpoints.tensors import WEIGHTS, Array, widen
 from cpm_lm.config import GPTConfig
 from cpm_lm.engines.base import Engine, Session

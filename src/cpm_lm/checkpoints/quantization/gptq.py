@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float16, Float32, Int8
 
-from cpm_lm.checkpoints.packing import Packing
-from cpm_lm.checkpoints.quantize import Codes, Scales, fitted
+from cpm_lm.checkpoints.quantization.formats import Packing
+from cpm_lm.checkpoints.quantization.round_to_nearest import Codes, Scales, fitted
 
 __all__ = ["quantize_for"]
 

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from cpm_lm.checkpoints.calibration import steps
 from cpm_lm.checkpoints.containers.safetensors_file import write_safetensors
-from cpm_lm.checkpoints.feedback import quantize_for
 from cpm_lm.checkpoints.mapping import UNTURNED, Dims, Joined, shapes
-from cpm_lm.checkpoints.packing import (
+from cpm_lm.checkpoints.quantization.calibration import steps
+from cpm_lm.checkpoints.quantization.formats import (
     FEEDBACK,
     SCALES,
     Packed,
@@ -27,7 +26,8 @@ from cpm_lm.checkpoints.packing import (
     scale_problem,
     turned,
 )
-from cpm_lm.checkpoints.quantize import quantize
+from cpm_lm.checkpoints.quantization.gptq import quantize_for
+from cpm_lm.checkpoints.quantization.round_to_nearest import quantize
 from cpm_lm.checkpoints.tensors import Array, Single, Tensor, count_infinite, widen
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.config import GPTConfig

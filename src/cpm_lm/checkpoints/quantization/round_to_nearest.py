@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float16, Float32, Int8
 
-from cpm_lm.checkpoints.packing import Packing
+from cpm_lm.checkpoints.quantization.formats import Packing
 
 __all__ = ["quantize"]
 
