@@ -14,7 +14,7 @@ from make_shards import write_shards
 from tiny_vocabulary import train
 
 from cpm_lm.checkpoints.convert import convert
-from cpm_lm.checkpoints.heads import known_heads
+from cpm_lm.checkpoints.known.heads import known_heads
 from cpm_lm.checkpoints.layouts.store import Store
 from cpm_lm.checkpoints.mapping import Dims
 from cpm_lm.config import GPTConfig

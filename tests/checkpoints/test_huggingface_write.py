@@ -18,7 +18,7 @@ from transformers import AutoTokenizer, GPT2LMHeadModel
 
 import cpm_lm
 from cpm_lm.checkpoints.convert import convert
-from cpm_lm.checkpoints.published_configs import oddities
+from cpm_lm.checkpoints.known.config_quirks import oddities
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError, ConfigError, RequestError
 from cpm_lm.verification.inspect import inspect

@@ -10,8 +10,8 @@ import pytest
 from make_shards import write_shards
 
 from cpm_lm.checkpoints.convert import convert
+from cpm_lm.checkpoints.known.releases import RELEASES, known_release
 from cpm_lm.checkpoints.mapping import Dims
-from cpm_lm.checkpoints.releases import RELEASES, known_release
 from cpm_lm.config import GPTConfig
 from cpm_lm.engines.select import OPEN
 from cpm_lm.errors import CheckpointError

@@ -10,8 +10,8 @@ import torch
 from make_pretrained import random_model, state_of, write_bin
 
 import cpm_lm
+from cpm_lm.checkpoints.known.qkv_bias_order import joined_wrongly
 from cpm_lm.checkpoints.layouts.store import Store
-from cpm_lm.checkpoints.qkv_order import joined_wrongly
 from cpm_lm.verification.inspect import inspect
 
 DEMO = Path(cpm_lm.__file__).parent / "demo"

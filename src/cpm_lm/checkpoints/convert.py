@@ -12,13 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cpm_lm.checkpoints.heads import known_heads
+from cpm_lm.checkpoints.known.config_quirks import oddities, special_ids
+from cpm_lm.checkpoints.known.heads import known_heads
 from cpm_lm.checkpoints.layouts.megatron_sharding import check_ranks
 from cpm_lm.checkpoints.layouts.megatron_writer import LAYOUTS
 from cpm_lm.checkpoints.layouts.store import read_config
 from cpm_lm.checkpoints.manifest import MANIFEST, Manifest, digest, tool_version
 from cpm_lm.checkpoints.mapping import Dims
-from cpm_lm.checkpoints.published_configs import oddities, special_ids
 from cpm_lm.checkpoints.quantization.formats import rounding_of, stored_bytes
 from cpm_lm.checkpoints.source import Source, open_source
 from cpm_lm.checkpoints.staging import staged

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cpm_lm.checkpoints.heads import CPM_LARGE, KNOWN_HEADS, LARGE_WIDTH
+from cpm_lm.checkpoints.known.config_quirks import oddities
+from cpm_lm.checkpoints.known.heads import CPM_LARGE, KNOWN_HEADS, LARGE_WIDTH
+from cpm_lm.checkpoints.known.releases import known_release
 from cpm_lm.checkpoints.manifest import pieces
-from cpm_lm.checkpoints.published_configs import oddities
-from cpm_lm.checkpoints.releases import known_release
 from cpm_lm.checkpoints.source import Source, open_source
 from cpm_lm.engines.footprint import EngineMemory, engine_memory
 from cpm_lm.tokenizer import Tokenizer

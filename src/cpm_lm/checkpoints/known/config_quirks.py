@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cpm_lm.checkpoints.heads import KNOWN_HEADS
+from cpm_lm.checkpoints.known.heads import KNOWN_HEADS
 from cpm_lm.config import GPTConfig
 from cpm_lm.tokenizer import Tokenizer
 
