@@ -27,8 +27,8 @@ from pathlib import Path
 
 import numpy as np
 
+from cpm_lm.checkpoints.layout import Dims, Joined, shapes
 from cpm_lm.checkpoints.layouts.megatron_writer import write_megatron
-from cpm_lm.checkpoints.mapping import Dims, Joined, shapes
 from cpm_lm.checkpoints.tensors import Tensor
 from cpm_lm.config import GPTConfig
 

@@ -23,8 +23,8 @@ from benchmarks.measuring import write_between
 from benchmarks.roundings import TRIED
 
 from cpm_lm.checkpoints.convert import convert
+from cpm_lm.checkpoints.layout import UNTURNED, Dims, Joined, shapes
 from cpm_lm.checkpoints.layouts.store import Store, write_model
-from cpm_lm.checkpoints.mapping import UNTURNED, Dims, Joined, shapes
 from cpm_lm.checkpoints.quantization.formats import packing_of, stored_bytes
 from cpm_lm.checkpoints.tensors import Tensor
 from cpm_lm.engines.base import Engine

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cpm_lm.checkpoints.mapping import UNTURNED, Dims, shapes
+from cpm_lm.checkpoints.layout import UNTURNED, Dims, shapes
 from cpm_lm.checkpoints.quantization.formats import (
     FORMATS,
     Packed,

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from cpm_lm.checkpoints.layout import Dims, Joined, shapes
 from cpm_lm.checkpoints.layouts.store import Store, write_model
-from cpm_lm.checkpoints.mapping import Dims, Joined, shapes
 from cpm_lm.checkpoints.tensors import WEIGHTS, Tensor
 from cpm_lm.config import GPTConfig
 

@@ -12,8 +12,8 @@ from safetensors.numpy import save_file
 
 import cpm_lm
 from cpm_lm.checkpoints.convert import convert
+from cpm_lm.checkpoints.layout import Dims, shapes
 from cpm_lm.checkpoints.layouts.store import CONFIG, MODEL
-from cpm_lm.checkpoints.mapping import Dims, shapes
 from cpm_lm.gpt.load import variables
 from recipes.demo.settings import Settings
 

@@ -15,8 +15,8 @@ from tiny_vocabulary import train
 
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.checkpoints.known.heads import known_heads
+from cpm_lm.checkpoints.layout import Dims
 from cpm_lm.checkpoints.layouts.store import Store
-from cpm_lm.checkpoints.mapping import Dims
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError, ConfigError, CpmError, TokenizerError
 from cpm_lm.tokenizer import Tokenizer

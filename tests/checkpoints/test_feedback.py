@@ -12,8 +12,8 @@ from make_shards import write_shards
 from random_models import random_tensors, shape
 
 from cpm_lm.checkpoints.convert import convert
+from cpm_lm.checkpoints.layout import Joined
 from cpm_lm.checkpoints.layouts.store import write_model
-from cpm_lm.checkpoints.mapping import Joined
 from cpm_lm.checkpoints.quantization import gptq as feedback
 from cpm_lm.checkpoints.quantization.calibration import steps
 from cpm_lm.checkpoints.quantization.formats import Q4

@@ -11,7 +11,7 @@ from make_shards import write_shards
 
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.checkpoints.known.releases import RELEASES, known_release
-from cpm_lm.checkpoints.mapping import Dims
+from cpm_lm.checkpoints.layout import Dims
 from cpm_lm.config import GPTConfig
 from cpm_lm.engines.select import OPEN
 from cpm_lm.errors import CheckpointError

@@ -15,8 +15,8 @@ from make_shards import write_shards
 from random_models import random_tensors, shape
 
 from cpm_lm.checkpoints.convert import convert
+from cpm_lm.checkpoints.layout import Joined
 from cpm_lm.checkpoints.layouts.store import Store, write_model
-from cpm_lm.checkpoints.mapping import Joined
 from cpm_lm.checkpoints.quantization.formats import FORMATS, Q4, Q8, Packed, packed_bytes, unpacked
 from cpm_lm.checkpoints.quantization.round_to_nearest import quantize
 from cpm_lm.checkpoints.source import open_source

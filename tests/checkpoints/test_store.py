@@ -14,8 +14,8 @@ import safetensors.numpy
 from make_shards import write_shards
 
 from cpm_lm.checkpoints.convert import convert
+from cpm_lm.checkpoints.layout import Dims, Joined, shapes
 from cpm_lm.checkpoints.layouts.store import Store, write_model
-from cpm_lm.checkpoints.mapping import Dims, Joined, shapes
 from cpm_lm.checkpoints.tensors import Tensor
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError, ConfigError

@@ -12,17 +12,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from cpm_lm.checkpoints.forms import Form, Work, form_called
 from cpm_lm.checkpoints.known.config_quirks import oddities, special_ids
 from cpm_lm.checkpoints.known.heads import known_heads
+from cpm_lm.checkpoints.layout import Dims
 from cpm_lm.checkpoints.layouts.megatron_sharding import check_ranks
 from cpm_lm.checkpoints.layouts.megatron_writer import LAYOUTS
 from cpm_lm.checkpoints.layouts.store import read_config
 from cpm_lm.checkpoints.manifest import MANIFEST, Manifest, digest, tool_version
-from cpm_lm.checkpoints.mapping import Dims
 from cpm_lm.checkpoints.quantization.formats import rounding_of, stored_bytes
 from cpm_lm.checkpoints.source import Source, open_source
 from cpm_lm.checkpoints.staging import staged
-from cpm_lm.checkpoints.writers import Form, Work, form_called
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError, ConfigError, TokenizerError
 from cpm_lm.tokenizer import Tokenizer

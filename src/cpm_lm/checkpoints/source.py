@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cpm_lm.checkpoints.layout import Dims, Joined
 from cpm_lm.checkpoints.layouts.huggingface import Pretrained, find_weights, read_pretrained
 from cpm_lm.checkpoints.layouts.megatron import Shards, read_shards
 from cpm_lm.checkpoints.layouts.store import CONFIG, MODEL, Store, is_packed
 from cpm_lm.checkpoints.layouts.tensorflow import EXTRA, Variables, find_variables, read_variables
 from cpm_lm.checkpoints.manifest import MANIFEST, recorded_iteration
-from cpm_lm.checkpoints.mapping import Dims, Joined
 from cpm_lm.checkpoints.quantization.formats import FORMATS
 from cpm_lm.checkpoints.tensors import WEIGHTS
 from cpm_lm.config import GPTConfig

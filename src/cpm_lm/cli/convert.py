@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from cpm_lm.checkpoints.forms import FORMS
 from cpm_lm.checkpoints.layouts.megatron_writer import LAYOUTS
-from cpm_lm.checkpoints.writers import FORMS
 from cpm_lm.cli.console import listed, print_json, progress_bar
 from cpm_lm.cli.options import json_option, overwrite_option
 from cpm_lm.tokenizer import Tokenizer

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from cpm_lm.checkpoints.writers import FORMS
+from cpm_lm.checkpoints.forms import FORMS
 from cpm_lm.cli.console import print_json, progress_bar
 from cpm_lm.cli.options import engine_options, json_option, overwrite_option
 from cpm_lm.cli.verify import print_verification

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cpm_lm.checkpoints.mapping import Dims
+from cpm_lm.checkpoints.layout import Dims
 from cpm_lm.checkpoints.quantization.formats import FORMATS, stored_bytes
 
 __all__ = ["EngineMemory", "engine_memory"]

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cpm_lm.checkpoints.convert import convert
+from cpm_lm.checkpoints.forms import form_called
 from cpm_lm.checkpoints.manifest import Manifest
 from cpm_lm.checkpoints.source import open_source
-from cpm_lm.checkpoints.writers import form_called
 from cpm_lm.engines.opening import own_weights
 from cpm_lm.errors import CheckpointError
 from cpm_lm.hub.fetch import Fetched, fetch, full_name

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from cpm_lm.checkpoints.mapping import Dims
+from cpm_lm.checkpoints.layout import Dims
 from cpm_lm.engines.base import Engine
 from cpm_lm.errors import ConfigError, EngineError
 from cpm_lm.verification.sanity import chain_logits

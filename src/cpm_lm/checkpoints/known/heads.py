@@ -5,7 +5,7 @@ Knows shapes only.
 
 from __future__ import annotations
 
-from cpm_lm.checkpoints.mapping import Dims
+from cpm_lm.checkpoints.layout import Dims
 from cpm_lm.errors import CheckpointError, ConfigError
 
 __all__ = ["CPM_LARGE", "KNOWN_HEADS", "LARGE_WIDTH", "known_heads"]

@@ -20,8 +20,8 @@ from cpm_lm.checkpoints.containers.torch_file import read_torch_file
 from cpm_lm.checkpoints.containers.unpickler import StridedTensor
 from cpm_lm.checkpoints.containers.weight_index import read_indexed
 from cpm_lm.checkpoints.known.qkv_bias_order import joined_wrongly
+from cpm_lm.checkpoints.layout import BLOCK_BYTES, Dims, Joined, shapes
 from cpm_lm.checkpoints.layouts.store import CONFIG, MODEL, PREFIX, config_of, read_values
-from cpm_lm.checkpoints.mapping import BLOCK_BYTES, Dims, Joined, shapes
 from cpm_lm.checkpoints.tensors import FLOATS, Tensor, count_infinite, widen
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.config import GPTConfig

@@ -12,8 +12,8 @@ from typing import Any
 
 from cpm_lm.checkpoints.containers.torch_file import read_torch_file
 from cpm_lm.checkpoints.containers.unpickler import StridedTensor
+from cpm_lm.checkpoints.layout import Dims, Joined, join, layers_of, same
 from cpm_lm.checkpoints.layouts.megatron_files import find_shards
-from cpm_lm.checkpoints.mapping import Dims, Joined, join, layers_of, same
 from cpm_lm.checkpoints.tensors import FLOATS, Tensor, count_infinite
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from cpm_lm.checkpoints.mapping import ALL_RANKS, UNTURNED, Dims, Joined, Row, rows
+from cpm_lm.checkpoints.layout import ALL_RANKS, UNTURNED, Dims, Joined, Row, rows
 from cpm_lm.checkpoints.tensors import Tensor
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import ConfigError

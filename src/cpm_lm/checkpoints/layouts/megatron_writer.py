@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from cpm_lm.checkpoints.containers.torch_writer import NewTensor, write_torch_file
+from cpm_lm.checkpoints.layout import Dims, Joined
 from cpm_lm.checkpoints.layouts.megatron_files import MEGATRON_FILE, TRACKER
 from cpm_lm.checkpoints.layouts.megatron_sharding import split
 from cpm_lm.checkpoints.layouts.store import CONFIG, encoded
 from cpm_lm.checkpoints.manifest import FileRecord, digest
-from cpm_lm.checkpoints.mapping import Dims, Joined
 from cpm_lm.checkpoints.tensors import Array, weights_dtype
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cpm_lm.checkpoints.containers.safetensors_file import read_safetensors, write_safetensors
-from cpm_lm.checkpoints.mapping import UNTURNED, Dims, Joined, shapes
+from cpm_lm.checkpoints.layout import UNTURNED, Dims, Joined, shapes
 from cpm_lm.checkpoints.quantization.formats import FORMATS, Packed, Widened
 from cpm_lm.checkpoints.quantization.store_writer import (
     packed_problems,

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from cpm_lm.checkpoints.containers.protobuf import Fields, fields
 from cpm_lm.checkpoints.containers.tensor_bundle import Bundle
+from cpm_lm.checkpoints.layout import Dims, Joined, shapes
 from cpm_lm.checkpoints.layouts.store import CONFIG, read_config
 from cpm_lm.checkpoints.layouts.tensorflow_names import OURS, PORT, Table, layers_of, plain, sources
-from cpm_lm.checkpoints.mapping import Dims, Joined, shapes
 from cpm_lm.checkpoints.tensors import FLOATS, Tensor
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.config import GPTConfig

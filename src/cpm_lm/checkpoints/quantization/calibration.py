@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from cpm_lm.checkpoints.mapping import Joined
+from cpm_lm.checkpoints.layout import Joined
 from cpm_lm.checkpoints.tensors import Single, widen
 from cpm_lm.config import GPTConfig
 from cpm_lm.numpy_ops import ACTIVATIONS, Weights, attention, by_heads, layer_norm, linear

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float16, Float32, Int8, Shaped
 
-from cpm_lm.checkpoints.mapping import BLOCK_BYTES, UNTURNED, Dims, Joined, shapes
+from cpm_lm.checkpoints.layout import BLOCK_BYTES, UNTURNED, Dims, Joined, shapes
 from cpm_lm.checkpoints.tensors import DTYPES, WEIGHTS, Array
 
 __all__ = [

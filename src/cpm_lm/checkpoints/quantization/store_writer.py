@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from cpm_lm.checkpoints.containers.safetensors_file import write_safetensors
-from cpm_lm.checkpoints.mapping import UNTURNED, Dims, Joined, shapes
+from cpm_lm.checkpoints.layout import UNTURNED, Dims, Joined, shapes
 from cpm_lm.checkpoints.quantization.calibration import steps
 from cpm_lm.checkpoints.quantization.formats import (
     FEEDBACK,

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import cpm_lm._native as kernels
-from cpm_lm.checkpoints.mapping import Dims, shapes
+from cpm_lm.checkpoints.layout import Dims, shapes
 from cpm_lm.config import GPTConfig
 from cpm_lm.engines.machine import available_memory
 from cpm_lm.engines.native.engine import NativeEngine
