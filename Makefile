@@ -76,7 +76,7 @@ build/sanitize-%: .venv/sanitize CMakeLists.txt $(wildcard native/*)
 	touch $@
 
 fuzz: .venv/test
-	$(BIN)/python tests/fuzzing.py
+	$(BIN)/python -m tests.support.fuzzing
 
 check: .venv/check
 	$(BIN)/ruff format --check .

@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+
 from benchmarks.machine import Probe, available_memory, describe
 from benchmarks.measuring import (
     About,
@@ -40,7 +41,6 @@ from benchmarks.measuring import (
 from benchmarks.peers.files import Files
 from benchmarks.peers.interface import SHORT, prompt
 from benchmarks.peers.process import ContenderError, Process
-
 from cpm_lm.config import GPTConfig
 from cpm_lm.engines.select import open_engine
 

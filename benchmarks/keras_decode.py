@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from benchmarks.machine import Probe, describe
 
 CONTENDERS = ("tensorflow", "jax", "port", "kerashub")

@@ -1,4 +1,6 @@
-"""Record what the program prints and computes, to see after a change of structure that it is the same.
+"""Record what the program prints and computes, and compare two such records.
+
+For changes of structure, which must change nothing else:
 
     python -m benchmarks.outputs record before.json
     python -m benchmarks.outputs compare before.json after.json

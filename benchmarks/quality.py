@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from benchmarks.measuring import write_between
 from benchmarks.roundings import TRIED
-
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.checkpoints.layout import UNTURNED, Dims, Joined, shapes
 from cpm_lm.checkpoints.layouts.store import Store, write_model

@@ -32,12 +32,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+import cpm_lm
 from benchmarks.machine import describe
 from benchmarks.measuring import write_between
 from benchmarks.peers.drawing import CTranslate2, Drawer, Drawn, HuggingFace
 from benchmarks.peers.files import convert
-
-import cpm_lm
 from cpm_lm.checkpoints.layouts.store import Store
 from cpm_lm.checkpoints.tensors import WEIGHTS
 from cpm_lm.decoding.rng import Independent

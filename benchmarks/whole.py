@@ -27,7 +27,6 @@ from typing import Any
 from benchmarks.formats import VERB, Step, random_tensors, run, shape, size_of
 from benchmarks.machine import available_memory, describe
 from benchmarks.measuring import write_between
-
 from cpm_lm.checkpoints.layouts.megatron_writer import write_megatron
 from cpm_lm.config import GPTConfig
 

@@ -6,12 +6,12 @@ import re
 from pathlib import Path
 
 import pytest
-from recipes.demo.card import table
-from recipes.demo.settings import Settings
-from recipes.demo.sums import held_out_pairs
 
 import cpm_lm
 from cpm_lm.model import DEMO
+from recipes.demo.card import table
+from recipes.demo.settings import Settings
+from recipes.demo.sums import held_out_pairs
 
 RESULTS = Path(__file__).parent.parent / "recipes" / "demo" / "results"
 LIMIT = 15_000_000

@@ -8,10 +8,10 @@ import os
 
 import numpy as np
 import pytest
-from examples.first_port import ask_gpt, opened, sample
 
 import cpm_lm
 from cpm_lm.model import DEMO
+from examples.first_port import ask_gpt, opened, sample
 
 pytestmark = [
     pytest.mark.keras,

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import FakeEngine, FakeTokenizer, hashed, log, random_engine
 
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.errors import CapacityError, CheckpointError, RequestError, TokenizerError
 from cpm_lm.model import Model, Sample, load
+from tests.support.fakes import FakeEngine, FakeTokenizer, hashed, log, random_engine
 
 LETTERS = " abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLM"
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from make_shards import write_shards
 
 from cpm_lm.verification.inspect import inspect
+from tests.support.make_shards import write_shards
 
 ENGINE = os.environ.get("CPM_TEST_ENGINE", "tensorflow")
 PROMPT = "今天天气不错，"

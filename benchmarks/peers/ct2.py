@@ -8,12 +8,12 @@ from pathlib import Path
 
 import ctranslate2
 import numpy as np
-from benchmarks.measuring import PREFILL, About
-from benchmarks.peers.files import Files
-from benchmarks.peers.interface import SHORT, Contender, prompt
 from ctranslate2.specs import TransformerDecoderModelSpec
 from ctranslate2.specs.common_spec import Activation
 
+from benchmarks.measuring import PREFILL, About
+from benchmarks.peers.files import Files
+from benchmarks.peers.interface import SHORT, Contender, prompt
 from cpm_lm.checkpoints.layouts.store import Store
 
 __all__ = ["open_contender", "words", "write"]

@@ -97,6 +97,7 @@ class CTranslate2(Drawer):
         form: str,
     ) -> None:
         import ctranslate2
+
         from benchmarks.peers import ct2
 
         ct2.write(path, Store.open(directory), form)

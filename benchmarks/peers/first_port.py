@@ -8,6 +8,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 import tensorflow as tf
+
 from benchmarks.keras_contenders import Port
 from benchmarks.measuring import About, weights_read
 from benchmarks.peers.files import Files

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import gguf
 import numpy as np
+
 from benchmarks.peers.files import Files
 
 __all__ = ["read_per_token", "write_gguf"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 import transformers
+
 from benchmarks.measuring import About, weights_read
 from benchmarks.peers.files import Files
 from benchmarks.peers.interface import Stepping

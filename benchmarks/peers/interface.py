@@ -10,6 +10,7 @@ import statistics
 import time
 
 import numpy as np
+
 from benchmarks.measuring import PREFILL, About
 
 __all__ = ["SHORT", "Contender", "Stepping", "prompt"]

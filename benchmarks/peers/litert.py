@@ -11,6 +11,7 @@ from importlib.metadata import version
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
+
 from benchmarks.measuring import PREFILL, About
 from benchmarks.peers.files import Files
 from benchmarks.peers.interface import SHORT, Stepping, prompt

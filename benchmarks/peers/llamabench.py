@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+
 from benchmarks.measuring import PREFILL, About
 from benchmarks.peers.files import Files
 from benchmarks.peers.gguf_file import read_per_token

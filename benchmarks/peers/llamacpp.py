@@ -8,6 +8,7 @@ from pathlib import Path
 
 import llama_cpp
 import numpy as np
+
 from benchmarks.measuring import About
 from benchmarks.peers.files import Files
 from benchmarks.peers.gguf_file import read_per_token, write_gguf

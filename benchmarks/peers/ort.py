@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
+from onnx import TensorProto, helper
+
 from benchmarks.measuring import About
 from benchmarks.peers.files import Files
 from benchmarks.peers.interface import Stepping
-from onnx import TensorProto, helper
 
 __all__ = ["open_contender"]
 

@@ -7,10 +7,10 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
+
 from benchmarks.measuring import About
 from benchmarks.peers.files import Files
 from benchmarks.peers.interface import Stepping
-
 from cpm_lm.engines.select import open_engine
 
 __all__ = ["open_contender"]

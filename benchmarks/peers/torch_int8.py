@@ -8,10 +8,11 @@ from __future__ import annotations
 import dataclasses
 
 import torch
+from transformers.pytorch_utils import Conv1D
+
 from benchmarks.measuring import weights_read
 from benchmarks.peers.files import Files
 from benchmarks.peers.huggingface import HuggingFace
-from transformers.pytorch_utils import Conv1D
 
 __all__ = ["open_contender"]
 

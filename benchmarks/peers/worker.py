@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from benchmarks.peers.files import Files
 from benchmarks.peers.interface import Contender
 

@@ -5,10 +5,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from benchmarks import vote
-from benchmarks.peers.drawing import HuggingFace
 
 import cpm_lm
+from benchmarks import vote
+from benchmarks.peers.drawing import HuggingFace
 from cpm_lm.model import DEMO
 
 

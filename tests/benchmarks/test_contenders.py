@@ -4,12 +4,12 @@ import json
 
 import numpy as np
 import pytest
+
 from benchmarks.decode import CONTENDERS, PAGE, arguments, reference
 from benchmarks.measuring import difference
 from benchmarks.peers import worker
 from benchmarks.peers.files import Files
 from benchmarks.peers.ours import BITS, open_contender
-
 from cpm_lm.config import GPTConfig
 
 SHAPE = GPTConfig(vocab_size=300, n_positions=1024, n_embd=32, n_layer=2, n_head=2)

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+
 from benchmarks import measuring
 from benchmarks.measuring import About, Turn
-
 from cpm_lm.config import GPTConfig
 
 TINY = GPTConfig(vocab_size=10, n_positions=8, n_embd=4, n_layer=2, n_head=2)

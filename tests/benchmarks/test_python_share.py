@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
 from benchmarks.decode import arguments
 from benchmarks.python_share import KERNELS, clocked, steps
 

@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from make_shards import write_shards
-from tiny_vocabulary import train
 
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.checkpoints.known.heads import known_heads
@@ -20,6 +18,8 @@ from cpm_lm.checkpoints.layouts.store import Store
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError, ConfigError, CpmError, TokenizerError
 from cpm_lm.tokenizer import Tokenizer
+from tests.support.make_shards import write_shards
+from tests.support.tiny_vocabulary import train
 
 LAYER = "transformer.layers.1"
 QKV = f"{LAYER}.attention.query_key_value.weight"

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from make_shards import write_shards
 
 from cpm_lm.checkpoints import convert as module
 from cpm_lm.checkpoints.containers import safetensors_file
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.checkpoints.layouts.store import Store
 from cpm_lm.errors import CheckpointError
+from tests.support.make_shards import write_shards
 
 HALFWAY = """
 import sys, time

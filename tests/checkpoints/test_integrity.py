@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from make_shards import write_shards
 
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.checkpoints.integrity import check_file, infinite_tensors, recorded
 from cpm_lm.checkpoints.manifest import FileRecord
 from cpm_lm.checkpoints.source import open_source
 from cpm_lm.errors import CheckpointError
+from tests.support.make_shards import write_shards
 
 
 @pytest.fixture(scope="module")

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from make_shards import write_shards
-from running import Run
-from tiny_vocabulary import train
 
 from cpm_lm.cli import cpm
 from cpm_lm.tokenizer import Tokenizer
+from tests.support.make_shards import write_shards
+from tests.support.running import Run
+from tests.support.tiny_vocabulary import train
 
 
 @pytest.fixture(scope="session")

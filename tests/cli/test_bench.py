@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from running import Run, parsed
+
+from tests.support.running import Run, parsed
 
 KEYS = """
 cpus float32_operations_per_second instruction_set model processor python read_bytes_per_second

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 import pytest
-from running import Run
 
 from cpm_lm.cli import VERBS, cpm
+from tests.support.running import Run
 
 CPM = [sys.executable, "-m", "cpm_lm"]
 

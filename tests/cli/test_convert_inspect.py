@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from make_pretrained import random_model, state_of, write_bin
-from running import Run, parsed
+from tests.support.make_pretrained import random_model, state_of, write_bin
+from tests.support.running import Run, parsed
 
 
 def test_convert_says_what_it_made(run: Run, shards: Path, tmp_path: Path) -> None:

@@ -3,7 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from running import Run, parsed
+
+from tests.support.running import Run, parsed
 
 PROMPT = "今天的天空很"
 

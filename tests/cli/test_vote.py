@@ -4,7 +4,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from running import Run, parsed
 
 from cpm_lm.cli.bars import bars, columns, shortened
 from cpm_lm.cli.plotting import font_for
@@ -12,6 +11,7 @@ from cpm_lm.cli.vote import Live
 from cpm_lm.errors import RequestError
 from cpm_lm.generation.answers import Tallied
 from cpm_lm.tokenizer import Tokenizer
+from tests.support.running import Run, parsed
 
 PROMPT = "今天的天空很"
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import FakeEngine, FakeSession, hashed, log, random_engine
 
 from cpm_lm.decoding.rng import Draws, Independent, Stratified, uniform
 from cpm_lm.decoding.sampling import Limits, Sampled, sample
@@ -14,6 +13,7 @@ from cpm_lm.decoding.scheduler import run
 from cpm_lm.distributions.rules import Rules, distributions, log_partition
 from cpm_lm.engines.base import Engine, Session
 from cpm_lm.errors import CapacityError
+from tests.support.fakes import FakeEngine, FakeSession, hashed, log, random_engine
 
 PROMPT = [3, 1, 2]
 OPEN = Rules(temperature=1.0, top_p=1.0)

@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import FakeEngine, FakeSession, hashed, random_engine
 
 from cpm_lm.decoding.protocol import Algorithm, Reply, Request
 from cpm_lm.decoding.rng import Independent
@@ -12,6 +11,7 @@ from cpm_lm.decoding.sampling import Limits, Sampled, sample
 from cpm_lm.decoding.scheduler import Scheduler, run
 from cpm_lm.distributions.rules import Rules
 from cpm_lm.errors import CapacityError, RequestError
+from tests.support.fakes import FakeEngine, FakeSession, hashed, random_engine
 
 ENGINE = FakeEngine(hashed(6), 6)
 

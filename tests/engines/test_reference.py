@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tolerances import HIDDEN, LOGITS
 
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.config import GPTConfig
@@ -15,6 +14,7 @@ from cpm_lm.engines.reference import ReferenceEngine, hidden_states
 from cpm_lm.engines.select import open_engine
 from cpm_lm.errors import CapacityError, RequestError
 from cpm_lm.numpy_ops import gelu_erf
+from tests.support.tolerances import HIDDEN, LOGITS
 
 DATA = Path(__file__).parent.parent / "data" / "checkpoints"
 NAMES = sorted(path.parent.name for path in DATA.glob("*/reference.npz"))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.native.elements import ELEMENTS, matrix, misaligned, stored
 
 from cpm_lm import _native as native
+from tests.native.elements import ELEMENTS, matrix, misaligned, stored
 
 SHAPES = [(1, 1), (7, 5), (80, 96), (96, 1000), (1000, 80), (129, 33), (2560, 96), (80, 2560)]
 ROWS = (1, 2, 3, 4, 5, 7, 8, 9, 32, 257)

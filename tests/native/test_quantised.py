@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.native.elements import misaligned
 
 from cpm_lm import _native as native
+from tests.native.elements import misaligned
 
 FORMATS = ("q8", "q4")
 GROUP = {"q8": 64, "q4": 32}

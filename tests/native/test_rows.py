@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 import pytest
-from tests.native.elements import ELEMENTS, stored
 
 from cpm_lm import _native as native
+from tests.native.elements import ELEMENTS, stored
 
 
 def exact_norm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:

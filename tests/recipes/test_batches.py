@@ -1,6 +1,7 @@
 import dataclasses
 
 import numpy as np
+
 from recipes.demo.batches import stages, windows
 from recipes.demo.settings import Settings
 

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from recipes.demo.evaluate import ratio
 from recipes.demo.kneser_ney import KneserNey
 

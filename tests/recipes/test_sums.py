@@ -4,6 +4,7 @@ from itertools import islice
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from recipes.demo import sums
 from recipes.demo.settings import Settings
 

@@ -5,6 +5,7 @@ from collections import Counter
 from itertools import islice
 
 import pytest
+
 from recipes.demo import facts, pieces, texts
 from recipes.demo.selection import choose, common_characters, held_out, legible, unique
 from recipes.demo.settings import Mix, Settings

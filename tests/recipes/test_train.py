@@ -4,12 +4,12 @@ import dataclasses
 import json
 
 import pytest
-from recipes.demo import build, pieces, prepare
-from recipes.demo.settings import Mix, Settings
-from recipes.demo.sources import Document
 
 import cpm_lm
 from cpm_lm.tokenizer import Tokenizer
+from recipes.demo import build, pieces, prepare
+from recipes.demo.settings import Mix, Settings
+from recipes.demo.sources import Document
 
 pytestmark = pytest.mark.keras
 

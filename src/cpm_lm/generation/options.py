@@ -21,7 +21,7 @@ MOST_SAMPLES = 1_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingOptions(Rules):
-    """The options of `Model.sample`; `cpm_lm.distributions.checks.help_of` gives each field's words.
+    """The options of `Model.sample`; `checks.help_of` gives each field's words.
 
     Raises:
         RequestError: a value is out of its range.

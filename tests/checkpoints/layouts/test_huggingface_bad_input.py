@@ -1,0 +1,277 @@
+"""What is said about Hugging Face directories that cannot be used: everything, in one error."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+from transformers import GPT2LMHeadModel
+
+from cpm_lm.checkpoints.convert import convert
+from cpm_lm.checkpoints.source import open_source
+from cpm_lm.config import GPTConfig
+from cpm_lm.errors import CheckpointError, ConfigError, CpmError
+from cpm_lm.verification.inspect import inspect
+from tests.support.make_pretrained import (
+    random_model,
+    state_of,
+    tf_name,
+    write_bin,
+    write_config,
+    write_h5,
+)
+
+
+@pytest.fixture(scope="module")
+def model() -> GPT2LMHeadModel:
+    return random_model(n_layer=2)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, model: GPT2LMHeadModel) -> Path:
+    return write_config(tmp_path / "in", model)
+
+
+def refused(folder: Path, message: str, error: type[CpmError] = CheckpointError) -> str:
+    with pytest.raises(error, match=message) as raised:
+        inspect(folder)
+    with pytest.raises(error, match=message):
+        convert(folder, folder.parent / "store")
+    assert {entry.name for entry in folder.parent.iterdir()} <= {"in", "outside"}
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
+
+
+def test_all_problems_are_in_one_error(folder: Path, model: GPT2LMHeadModel) -> None:
+    state = state_of(model)
+    del state["transformer.ln_f.bias"], state["transformer.h.1.ln_1.weight"]
+    state["transformer.h.0.mlp.c_fc.weight"] = state["transformer.h.0.mlp.c_fc.weight"].T
+    state["transformer.wpe.weight"] = state["transformer.wpe.weight"].double()
+    state["transformer.h.2.ln_1.bias"] = torch.zeros(24)
+    state["score.weight"] = torch.zeros(2, 24)
+    state["wte.weight"] = state["transformer.wte.weight"].clone()
+    state["transformer.h.0.ln_2.bias"][3] = torch.nan
+    torch.save(state, folder / "pytorch_model.bin")
+    message = refused(folder, r"is not the model of config\.json \(8 problems\)")
+    for part in (
+        "ln_f.bias is missing",
+        "h.1.ln_1.weight is missing",
+        "h.0.mlp.c_fc.weight has shape (96, 24), expected (24, 96)",
+        "wpe.weight is F64, expected F32 or F16 or BF16",
+        "h.2.ln_1.bias is no part of this model",
+        "score.weight is no part of this model",
+        "wte.weight is there twice",
+        "h.0.ln_2.bias holds 1 numbers that are not finite",
+    ):
+        assert part in message
+
+
+def test_a_configuration_of_another_size(folder: Path, model: GPT2LMHeadModel) -> None:
+    write_config(folder, model, n_layer=3, vocab_size=50)
+    write_bin_state = state_of(model)
+    torch.save(write_bin_state, folder / "pytorch_model.bin")
+    message = refused(folder, r"wte\.weight has shape \(48, 24\), expected \(50, 24\)")
+    assert "h.2.mlp.c_proj.bias is missing" in message
+
+
+def test_not_finite(folder: Path, model: GPT2LMHeadModel) -> None:
+    state = state_of(model)
+    state["transformer.h.0.ln_2.bias"][3] = torch.inf
+    torch.save(state, folder / "pytorch_model.bin")
+    with pytest.raises(CheckpointError, match=r"h\.0\.ln_2\.bias holds 1 numbers .* not finite"):
+        convert(folder, folder.parent / "store")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_an_output_matrix_of_its_own(
+    folder: Path, model: GPT2LMHeadModel, dtype: torch.dtype
+) -> None:
+    state = state_of(model)
+    head = state["transformer.wte.weight"].clone().to(dtype)
+    head[7] += 1
+    state["lm_head.weight"] = head
+    save_file(state, folder / "model.safetensors")
+    # In float16 all rows differ: they are rounded.
+    rows = "1" if dtype == torch.float32 else "48"
+    refused(folder, rf"lm_head\.weight differs from the word embedding in {rows} of 48 rows")
+    state["lm_head.weight"] = head[:40].clone()
+    save_file(state, folder / "model.safetensors")
+    refused(folder, r"lm_head\.weight is F\d\d \(40, 24\), expected the word embedding again")
+
+
+def test_an_output_matrix_that_should_be_there(folder: Path, model: GPT2LMHeadModel) -> None:
+    write_config(folder, model, tie_word_embeddings=False)
+    state = state_of(model)
+    save_file(state, folder / "model.safetensors")
+    refused(folder, r"lm_head\.weight is missing")
+    state["lm_head.weight"] = state["transformer.wte.weight"].clone()
+    save_file(state, folder / "model.safetensors")
+    assert inspect(folder).ignored == ("lm_head.weight",)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model_type": "bert"}, "'bert'; expected 'gpt2'"),
+        ({"activation_function": "relu"}, "'relu'"),
+        ({"activation_function": ["gelu"]}, "gelu"),
+        ({"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx is True"),
+        ({"add_cross_attention": True}, "add_cross_attention"),
+        ({"n_inner": 100}, "n_inner is 100"),
+        ({"pruned_heads": {"0": [1]}}, "pruned_heads"),
+        ({"quantization_config": {}}, "unknown names .* quantization_config"),
+        ({"layer_norm_epsilon": "small"}, "layer_norm_epsilon is 'small'"),
+        ({"n_layer": 10**12}, "no model's"),
+        ({"n_embd": 10**4000}, "no model's"),
+        ({"n_head": None}, "n_head is None"),
+    ],
+    ids=str,
+)
+def test_configurations_that_cannot_be_followed(
+    folder: Path, model: GPT2LMHeadModel, change: dict[str, Any], message: str
+) -> None:
+    write_config(folder, model, **change)
+    save_file(state_of(model), folder / "model.safetensors")
+    refused(folder, message, ConfigError)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [[1], {}, {"weights": 1}, "text", {"state": {"a": torch.ones(1)}}, {3: torch.ones(1)}],
+)
+def test_torch_files_of_something_else(folder: Path, content: Any) -> None:
+    torch.save(content, folder / "pytorch_model.bin")
+    refused(folder, "holds no tensors by name|these are no tensors")
+
+
+NAMES = [
+    "../outside/w.bin", "/etc/passwd", "..", ".", "", "a/b.bin", "a\\b.bin", "c:w.bin", 7, None,
+    "w\x00.bin", "w\n.bin",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES, ids=ascii)
+@pytest.mark.parametrize("kind", ["model.safetensors", "pytorch_model.bin"])
+def test_an_index_never_leads_out_of_its_directory(folder: Path, kind: str, name: Any) -> None:
+    (folder.parent / "outside").mkdir()
+    (folder.parent / "outside" / "w.bin").write_bytes(b"not to be read")
+    index = {"weight_map": {"wte.weight": name}}
+    (folder / f"{kind}.index.json").write_text(json.dumps(index))
+    refused(folder, "names the file .* expected the plain name")
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", "{", '{"weight_map": []}', '{"weight_map": {}}'])
+def test_a_damaged_index(folder: Path, text: str) -> None:
+    (folder / "pytorch_model.bin.index.json").write_text(text)
+    refused(folder, r"pytorch_model\.bin\.index\.json")
+
+
+def test_an_index_that_does_not_fit_its_files(folder: Path, model: GPT2LMHeadModel) -> None:
+    write_bin(folder, model, state_of(model), shards=2)
+    path = folder / "pytorch_model.bin.index.json"
+    index = json.loads(path.read_text())
+    first, second = sorted(set(index["weight_map"].values()))
+    places = index["weight_map"]
+    moved = next(name for name, place in places.items() if place == first)
+    places[moved] = second
+    path.write_text(json.dumps(index))
+    message = refused(folder, r"does not fit its files \(2 problems\)")
+    assert f"{second} lacks {moved}" in message
+    assert f"{first} holds {moved}, which the index does not place there" in message
+    (folder / second).unlink()
+    refused(folder, f"lacks {re.escape(second)}, which")
+
+
+def test_h5_without_its_library(folder: Path, model: GPT2LMHeadModel) -> None:
+    write_h5(folder, model)
+    code = (
+        "import sys; sys.modules['h5py'] = None; from cpm_lm import *\n"
+        "try: convert(sys.argv[1], sys.argv[1] + 'x')\n"
+        "except CheckpointError as error: print(error)"
+    )
+    command = [sys.executable, "-c", code, str(folder)]
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "pip install 'cpm-lm[h5]'" in found
+
+
+def test_h5_that_is_not_kerass(folder: Path, model: GPT2LMHeadModel) -> None:
+    write_h5(folder, model)
+    name = f"transformer/tfgp_t2lm_head_model/transformer/{tf_name('h.0.mlp.c_fc.weight')}:0"
+
+    def with_instead(message: str, **how: Any) -> None:
+        with h5py.File(folder / "tf_model.h5", "a") as file:
+            del file[name]
+            file.create_dataset(name, **how)
+        refused(folder, message)
+
+    with_instead("not in one piece", data=np.ones((24, 96), "f4"), chunks=(4, 4))
+    with_instead("not in one piece", data=np.ones((24, 96), "f4"), compression="gzip")
+    with_instead("of the kind <f8", data=np.ones((24, 96)))
+    with_instead("of the kind >f4", data=np.ones((24, 96), ">f4"))
+    with_instead("has shape", data=np.ones((96, 24), "f4"))
+    outside = folder.parent / "outside"
+    outside.mkdir()
+    (outside / "w").write_bytes(bytes(4 * 24 * 96))
+    with_instead(
+        "not in one piece", shape=(24, 96), dtype="f4", external=[(str(outside / "w"), 0, 9216)]
+    )
+    with h5py.File(folder / "tf_model.h5", "a") as file:
+        del file[name]
+        file[name] = h5py.ExternalLink(str(outside / "w"), "x")
+    refused(folder, r"h\.0\.mlp\.c_fc\.weight is missing")
+
+
+def test_h5_with_two_models(folder: Path, model: GPT2LMHeadModel) -> None:
+    write_h5(folder, model)
+    with h5py.File(folder / "tf_model.h5", "a") as file:
+        file["other/wte/weight:0"] = np.ones((48, 24), "f4")
+    refused(folder, r"wte\.weight twice")
+
+
+@pytest.mark.parametrize("data", [b"", b"\x89HDF\r\n\x1a\n", b"version https://git-lfs", bytes(99)])
+def test_damaged_h5(folder: Path, data: bytes) -> None:
+    (folder / "tf_model.h5").write_bytes(data)
+    refused(folder, r"tf_model\.h5 is damaged")
+
+
+def test_truncated_files(folder: Path, model: GPT2LMHeadModel) -> None:
+    for write, name in ((write_h5, "tf_model.h5"), (whole_bin, "pytorch_model.bin")):
+        path = write(folder, model) / name
+        whole = path.read_bytes()
+        for end in range(0, len(whole), len(whole) // 7):
+            path.write_bytes(whole[:end])
+            with pytest.raises(CheckpointError):
+                open_source(folder)
+        path.unlink()
+
+
+def whole_bin(folder: Path, model: GPT2LMHeadModel) -> Path:
+    return write_bin(folder, model, state_of(model))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=5,
+)
+KEYS = st.sampled_from(["n_embd", "n_layer", "n_head", "n_positions", "vocab_size", "n_ctx"])
+OTHERS = st.sampled_from(["layer_norm_epsilon", "activation_function", "n_inner", "pruned_heads"])
+
+
+@settings(max_examples=200)
+@given(st.dictionaries(KEYS | OTHERS | st.text(max_size=4), JSON | st.integers(1, 64)))
+def test_any_configuration_is_a_shape_or_our_error(values: dict[str, Any]) -> None:
+    with contextlib.suppress(ConfigError):
+        assert isinstance(GPTConfig.from_json(values), GPTConfig)

@@ -1,0 +1,128 @@
+"""A model by its name: from a hub on this machine to a store, in one command."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cpm_lm.checkpoints.layouts.store import Store
+from cpm_lm.model import DEMO
+from tests.support.fake_hub import COMMIT, FakeHub, serving
+from tests.support.running import Run, parsed
+
+ENGINE = ("--engine", "reference")
+NAME = "mymusise/CPM-Generate-distill"
+SHORT = "cpm-generate-distill"
+
+
+@pytest.fixture
+def hub(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    """A hub with the small model in the package, as if it were published."""
+    from huggingface_hub import constants
+
+    names = ("config.json", "model.safetensors", "chinese_vocab.model")
+    files = {name: (DEMO / name).read_bytes() for name in names}
+    with serving(FakeHub(name=NAME, files=files | {"README.md": b"#"})) as served:
+        monkeypatch.setenv("HF_ENDPOINT", served.url)
+        monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+        monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.chdir(tmp_path)
+        yield served
+
+
+def test_a_short_name_becomes_a_verified_store_here(run: Run, hub: FakeHub, tmp_path: Path) -> None:
+    printed = run("pull", SHORT, *ENGINE)
+    made = tmp_path / "CPM-Generate-distill"
+    assert f"{NAME} @ {COMMIT[:10]}" in printed.stdout
+    assert "Sound." in printed.stdout
+    assert str(tmp_path / "cache") in printed.stdout
+    assert Store.open(made).weights == Store.open(DEMO).weights  # as published
+    assert Store.open(made).has_tokenizer
+    again = run("pull", SHORT, *ENGINE, code=1)
+    assert "exists already" in again.stderr
+    assert again.stderr.count("\n") == 1
+
+
+def test_json_says_all_and_options_are_heeded(run: Run, hub: FakeHub, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()  # empty, hence no hindrance
+    words = ["pull", NAME, "-o", tmp_path / "out", "--weights", "f32", "--revision", COMMIT]
+    found = parsed(run(*words, "--json", *ENGINE))
+    assert found["fetched"]["commit"] == COMMIT
+    assert found["manifest"]["weights"] == "f32"
+    assert found["verification"]["sound"] is True
+    assert hub.asked("GET", f"/revision/{COMMIT}")
+
+
+def test_what_goes_wrong_is_one_line(run: Run, hub: FakeHub, tmp_path: Path) -> None:
+    for words, said in (
+        (["no such name"], "is no name of a model"),
+        (["someone/else"], "has no model someone/else"),
+        ([NAME, "--revision", "v9"], "no such revision"),
+    ):
+        result = run("pull", *words, code=1)
+        assert said in result.stderr
+        assert result.stderr.count("\n") == 1
+    run("pull", NAME, "--weights", "f8", code=2)
+    assert {entry.name for entry in tmp_path.iterdir()} <= {"cache"}
+
+
+def test_a_model_that_makes_no_sense_of_chinese_is_kept_and_told(
+    run: Run, hub: FakeHub, store: Path, tmp_path: Path
+) -> None:
+    hub.files = {path.name: path.read_bytes() for path in store.iterdir()}
+    result = run("pull", NAME, *ENGINE, code=1)
+    assert "looks untrained" in result.stdout
+    assert (tmp_path / "CPM-Generate-distill").is_dir()
+
+
+def test_without_the_client_it_says_what_to_install(
+    run: Run, hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    result = run("pull", NAME, code=1)
+    assert "pip install 'cpm-lm[pull]'" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_ctrl_c_leaves_a_part_that_the_next_call_goes_on_with(
+    run: Run, hub: FakeHub, tmp_path: Path
+) -> None:
+    from huggingface_hub import constants
+
+    model = hub.files["model.safetensors"] * 4  # more than the client reads at once
+    assert len(model) > 2 * constants.DOWNLOAD_CHUNK_SIZE
+    hub.files["model.safetensors"] = model
+    hub.stall, hub.break_after = threading.Event(), len(model) - 1
+    command = [sys.executable, "-m", "cpm_lm", "pull", NAME, *ENGINE]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            for _ in range(600):
+                if any(p.stat().st_size > 1e6 for p in tmp_path.rglob("*.cpm.incomplete")):
+                    break
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    hub.stall.set()
+    # The client's own lines may come before it, when a busy machine keeps it waiting.
+    assert said.splitlines()[-1].startswith("cpm: interrupted; the same command goes on")
+    assert "Traceback" not in said
+    assert process.returncode == 1
+    (kept,) = tmp_path.rglob("*.cpm.incomplete")
+    size = kept.stat().st_size
+    hub.requests.clear()
+    result = run("pull", NAME, *ENGINE, code=1)  # what was sent is no model
+    assert "model.safetensors" in result.stderr
+    assert [headers["range"] for headers in hub.asked("GET", "cdn/blob/model")] == [
+        f"bytes={size}-"
+    ]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["cache"]  # nothing half-made

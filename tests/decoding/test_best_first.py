@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cpm_lm.decoding.best_first import Found, search
+from cpm_lm.decoding.sampling import Limits
+from cpm_lm.decoding.scheduler import run
+from cpm_lm.distributions.rules import Rules, probabilities
+from cpm_lm.errors import CapacityError, RequestError
+from tests.support.fakes import FakeEngine, hashed, log
+
+PIECES = ["", "a", "b", "ab", "."]  # 0 ends; "ab" has two paths; "." is a stop string
+PROMPT = [1, 2]
+RULES = Rules(temperature=0.9, top_p=0.95)
+
+
+def read(ids: tuple[int, ...], finished: bool) -> str | None:
+    text = "".join(PIECES[i] for i in ids)
+    if "." in text or finished:
+        return text.partition(".")[0]
+    return None
+
+
+def truth(
+    following: Callable[[tuple[int, ...]], Any], longest: int, rules: Rules
+) -> tuple[dict[str, float], float]:
+    """Every text, by brute force."""
+    answers: dict[str, float] = {}
+    cut_off = 0.0
+    open_ = [((), 1.0)]
+    while open_:
+        path, mass = open_.pop()
+        row = probabilities(np.array([following((*PROMPT, *path))], np.float32), rules)[0]
+        for token, p in enumerate(row.tolist()):
+            ids = path if token == 0 else (*path, token)
+            answer = read(ids, token == 0)
+            if answer is not None:
+                answers[answer] = answers.get(answer, 0.0) + mass * p
+            elif len(ids) == longest:
+                cut_off += mass * p
+            elif p:
+                open_.append((ids, mass * p))
+    return answers, cut_off
+
+
+def find(following: Any, longest: int, rules: Rules = RULES, **more: Any) -> Found:
+    engine = FakeEngine(following, len(PIECES))
+    more = {"rows": 10_000, "tolerance": 0.0, "capacity": 1 << 14, **more}
+    session = engine.session(more["capacity"])
+    limits = Limits(max_tokens=longest, n_positions=64, end_ids={0}, capacity=more.pop("capacity"))
+    found = run(session, search(PROMPT, rules=rules, limits=limits, answer_of=read, **more))
+    assert session.live == 0
+    assert session.rows == found.rows
+    return found
+
+
+@pytest.mark.parametrize("key", range(8))
+@pytest.mark.parametrize("rows", [2, 3, 10, 40, 10_000])
+@pytest.mark.parametrize("width", [1, 64])
+def test_the_bounds_bracket_the_truth(key: int, rows: int, width: int) -> None:
+    def following(path: tuple[int, ...]) -> Any:
+        return hashed(5)((key, *path))
+
+    answers, cut_off = truth(following, 4, RULES)
+    found = find(following, 4, rows=rows, width=width)
+    assert found.rows <= rows
+    assert found.cut_off <= cut_off + 1e-12
+    for answer, mass in answers.items():
+        low = found.masses.get(answer, 0.0)
+        assert low - 1e-12 <= mass <= low + found.unexplored + 1e-12
+    total = sum(found.masses.values()) + found.cut_off + found.unexplored
+    assert total == pytest.approx(1, abs=1e-12)
+    if found.reason == "proven":
+        assert next(iter(found.masses)) == max(answers, key=answers.__getitem__)
+    assert list(found.masses.values()) == sorted(found.masses.values(), reverse=True)
+
+
+def test_two_paths_of_one_text_are_one_answer() -> None:
+    # a(0.3) then b, or ab(0.4), or b(0.3): each ends at once.
+    def following(path: tuple[int, ...]) -> list[float]:
+        return {
+            (): log(0, 0.3, 0.3, 0.4, 0),
+            (1,): log(0, 0, 1, 0, 0),
+        }.get(path[2:], log(1, 0, 0, 0, 0))
+
+    found = find(following, 4, Rules(temperature=1, top_p=1))
+    assert found.masses["ab"] == pytest.approx(0.7, abs=1e-6)
+    assert found.reason == "proven"
+
+
+def test_the_leader_is_proven_before_all_is_explored() -> None:
+    def following(path: tuple[int, ...]) -> list[float]:
+        return log(0.6, 0.1, 0.1, 0.1, 0.1)
+
+    found = find(following, 8, Rules(temperature=1, top_p=1), width=1)
+    assert (found.reason, found.rows) == ("proven", 2)
+    assert found.masses[""] >= 0.6 - 1e-6
+
+
+def test_a_tie_is_explored_and_not_proven() -> None:
+    def following(path: tuple[int, ...]) -> list[float]:
+        return log(0, 0.5, 0.5, 0, 0) if len(path) == 2 else log(1, 0, 0, 0, 0)
+
+    found = find(following, 4, Rules(temperature=1, top_p=1), tolerance=1e-9)
+    assert found.reason == "explored"
+    assert found.masses == pytest.approx({"a": 0.5, "b": 0.5})
+
+
+def test_what_the_length_limit_cuts_off_is_no_answer() -> None:
+    found = find(lambda _: log(0, 1, 0, 0, 0), 3, Rules(temperature=1, top_p=1))
+    assert (found.masses, found.reason) == ({}, "explored")
+    assert found.cut_off == pytest.approx(1)
+    assert found.rows == len(PROMPT) + 2
+
+
+def test_a_budget_too_small_returns_the_bounds() -> None:
+    found = find(hashed(5), 6, rows=1)
+    assert (found.masses, found.unexplored, found.rows) == ({}, 1.0, 0)
+    assert found.reason == "budget"
+
+
+def test_the_capacity_is_a_budget_too() -> None:
+    even = Rules(temperature=1, top_p=1)
+    found = find(lambda _: log(0.2, 0.3, 0.3, 0.1, 0.1), 6, even, capacity=9)
+    assert found.rows == 9
+    assert found.reason == "budget"
+    with pytest.raises(CapacityError, match="needs 2 nodes, of 1"):
+        find(hashed(5), 6, capacity=1)
+
+
+def test_a_sliding_context_is_refused() -> None:
+    limits = Limits(max_tokens=3, n_positions=8, end_ids=(), slide=True)
+    algorithm = search([1], rules=RULES, limits=limits, answer_of=read, rows=9)
+    with pytest.raises(RequestError, match="'slide'"):
+        run(FakeEngine(hashed(5), 5).session(64), algorithm)

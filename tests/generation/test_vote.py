@@ -1,0 +1,290 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cpm_lm.distributions.rules import Rules, probabilities
+from cpm_lm.errors import CapacityError, RequestError
+from cpm_lm.generation.answers import Tallied, wilson
+from cpm_lm.generation.options import VotingOptions
+from cpm_lm.model import Model, Vote
+from tests.support.fakes import FakeEngine, FakeTokenizer, hashed, log
+
+LETTERS = " 123ab\n.,"  # the first is the end
+
+
+def model(following: Any = None) -> Model:
+    spread = hashed(len(LETTERS), 1.5)
+    return Model(FakeEngine(following or spread, len(LETTERS)), FakeTokenizer(LETTERS))
+
+
+def always(**masses: float) -> Model:
+    row = log(*(masses.get({" ": "end", "\n": "line"}.get(c, c), 0.0) for c in LETTERS))
+    return model(lambda _: row)
+
+
+def after_one(*masses: float) -> Model:
+    """Answers 1, 2 and 3 with these probabilities, each ended by a line's end."""
+    first = log(0, *masses, *[0] * (len(LETTERS) - 1 - len(masses)))
+    line = log(*(float(c == "\n") for c in LETTERS))
+    return model(lambda path: first if len(path) == 1 else line)
+
+
+def sums_to_one(vote: Vote) -> bool:
+    whole = sum(t.share for t in vote.tally) + vote.no_answer + vote.cut_off + vote.unexplored
+    return whole == pytest.approx(1, abs=1e-9)
+
+
+Reader = Callable[[str, bool], str | None]
+"""Told a text and whether the end follows: the answer, "-" for none, None while it is open."""
+
+
+def cut(text: str, ended: bool) -> tuple[str, bool]:
+    """A text up to its end, and whether it has one."""
+    at = min((text.index(s) for s in ("\n", ".") if s in text), default=len(text))
+    return text[:at], ended or at < len(text)
+
+
+def whole(text: str, ended: bool) -> str | None:
+    text, over = cut(text, ended)
+    return text.rstrip(",") if over else None
+
+
+def first_number(text: str, ended: bool) -> str | None:
+    """The first number, once another character follows it."""
+    text, over = cut(text, ended)
+    digits = "".join(c if c.isdigit() else " " for c in text).split()
+    if digits and (over or not text[-1].isdigit() or len(digits) > 1):
+        return digits[0]
+    return "-" if over else None
+
+
+def first_number_of_all(text: str, ended: bool) -> str | None:
+    return first_number(text, ended) if cut(text, ended)[1] else None
+
+
+def truth(asked: Model, longest: int, reader: Reader, top_p: float = 1.0) -> dict[str, float]:
+    """The exact distribution of answers, by brute force over all texts."""
+    rules = Rules(temperature=1, top_p=top_p)
+    masses: dict[str, float] = {}
+    open_: list[tuple[tuple[int, ...], float]] = [((), 1.0)]
+    while open_:
+        path, mass = open_.pop()
+        logits = np.array([asked.engine.following((4, *path))], np.float32)  # type: ignore[attr-defined]
+        for token, p in enumerate(probabilities(logits, rules)[0].tolist()):
+            ids = path if token == 0 else (*path, token)
+            found = reader("".join(LETTERS[i] for i in ids), token == 0)
+            if found is None and len(ids) < longest:
+                open_.append((ids, mass * p))
+            else:
+                name = "cut off" if found is None else found
+                masses[name] = masses.get(name, 0.0) + mass * p
+    return masses
+
+
+@pytest.mark.parametrize(
+    ("answer", "reader"),
+    [(None, whole), ("[0-9]+", first_number), ("[0-9]+(?![0-9])", first_number_of_all)],
+)
+@pytest.mark.parametrize("top_p", [1.0, 0.8])
+def test_all_methods_find_the_distribution_of_brute_force(
+    answer: str | None, reader: Reader, top_p: float
+) -> None:
+    asked = model()
+    options: dict[str, Any] = {"stop": ".", "answer": answer, "max_tokens": 3, "top_p": top_p}
+    exact = truth(asked, 3, reader, top_p)
+    best = max((k for k in exact if k not in ("-", "cut off")), key=exact.__getitem__)
+    found = asked.vote("a", method="exact", **options)
+    assert (found.winner, found.certified, found.reason) == (best, True, "proven")
+    for row in found.tally:
+        assert row.low is not None
+        assert row.high is not None
+        assert row.low - 1e-9 <= exact[row.answer] <= row.high + 1e-9
+    assert found.cut_off <= exact["cut off"] + 1e-9 <= found.cut_off + found.unexplored + 2e-9
+    assert sums_to_one(found)
+    for method in ("sample", "stratified"):
+        drawn = asked.vote("a", method=method, n=3000, seed=1, **options)
+        assert sums_to_one(drawn)
+        shares = {row.answer: row.share for row in drawn.tally}
+        shares |= {"cut off": drawn.cut_off, "-": drawn.no_answer}
+        for name, mass in exact.items():
+            assert abs(shares.get(name, 0) - mass) < 4 * (mass / 3000) ** 0.5 + 1e-3
+
+
+@pytest.mark.parametrize("method", ["sample", "stratified", "exact"])
+def test_a_number_ends_its_text_as_soon_as_it_is_certain(method: str) -> None:
+    asked = model()
+    options: dict[str, Any] = {"stop": ".", "max_tokens": 4, "method": method, "seed": 5}
+    early = asked.vote("a", n=400, answer="number", **options)
+    exact = truth(asked, 4, first_number)
+    for row in early.tally:
+        mass = exact[row.answer]
+        if method == "exact":
+            assert (row.low or 0) - 1e-9 <= mass <= (row.high or 0) + 1e-9
+        else:
+            assert abs(row.share - mass) < 4 * (mass / 400) ** 0.5 + 1e-3
+    assert sums_to_one(early)
+    assert early.cut_off < asked.vote("a", n=400, answer="[0-9]+", **options).cut_off + 1e-9
+
+
+def test_sample_i_votes_the_same_whatever_n_is() -> None:
+    asked, node = model(), model().engine.config.node_bytes
+    told: list[float] = []
+    whole = asked.vote("a", n=300, seed=2, max_tokens=4)
+    for n in (1, 8, 300):
+        fewer = asked.vote("a", n=n, seed=2, max_tokens=4, memory=5 * node)
+        texts = [s.text for s in asked.sample("a", n=n, seed=2, max_tokens=4, stop="\n", **OPEN)]
+        assert fewer.drawn == n
+        firsts = [t.answer for t in fewer.tally]
+        assert set(firsts) <= {text.rstrip(",. ") for text in texts}
+    assert fewer.tally == whole.tally
+    assert fewer.rows == whole.rows
+
+    def hear(tally: Sequence[Tallied], decided: float) -> None:
+        told.append(decided)
+        assert sum(t.share for t in tally) <= 1 + 1e-9
+
+    assert asked.vote("a", n=300, seed=2, max_tokens=4, on_tally=hear).tally == whole.tally
+    assert told[-1] == 1
+    assert told == sorted(told)
+
+
+OPEN = {"temperature": 1.0, "top_p": 1.0}
+
+
+def test_intervals_are_given_where_they_are_honest() -> None:
+    asked = after_one(0.5, 0.3, 0.2)
+    drawn = asked.vote("a", seed=1)
+    for row in drawn.tally:
+        assert (row.low, row.high) == wilson(row.count or 0, 300)
+    assert "Wilson" in drawn.intervals
+    for options in ({"method": "stratified"}, {"confidence": 0.9}):
+        vote = asked.vote("a", seed=1, **options)  # type: ignore[arg-type]
+        assert {(row.low, row.high) for row in vote.tally} == {(None, None)}
+        assert vote.intervals.startswith("no intervals: ")
+        assert not vote.certified
+    assert "bounds" in asked.vote("a", method="exact").intervals
+
+
+def test_drawing_ends_early_when_the_leader_leads() -> None:
+    sure = after_one(0.9, 0.1).vote("a", seed=1, confidence=0.95)
+    assert (sure.winner, sure.reason, sure.drawn) == ("1", "confident", 16)
+    unsure = after_one(0.5, 0.5).vote("a", seed=1, n=100, confidence=0.999999)
+    assert (unsure.reason, unsure.drawn) == ("drawn", 100)
+    plain = after_one(0.5, 0.5).vote("a", seed=1, n=100)
+    assert [(t.answer, t.count) for t in unsure.tally] == [(t.answer, t.count) for t in plain.tally]
+    assert sure.rows_unmerged == 16 * 2
+    silent = always(a=1.0).vote("a", max_tokens=2, confidence=0.5)  # nobody answers, nobody leads
+    assert (silent.winner, silent.reason) == (None, "drawn")
+
+
+def test_the_winner_is_proven_with_few_rows_and_a_tie_never() -> None:
+    proven = after_one(0.6, 0.4).vote("a", method="exact")
+    assert (proven.winner, proven.certified, proven.seed, proven.drawn) == ("1", True, None, 0)
+    assert proven.rows <= 3
+    tie = after_one(0.5, 0.5).vote("a", method="exact")
+    assert (tie.reason, tie.certified) == ("explored", False)
+
+
+def test_a_budget_too_small_gives_bounds() -> None:
+    for budget in (1, 2, 3):
+        vote = model().vote("a", method="exact", budget=budget)
+        assert vote.reason == "budget"
+        assert vote.rows <= budget
+        assert not vote.certified
+        assert sums_to_one(vote)
+
+
+def test_aliases_and_form_do_not_split_the_vote() -> None:
+    vote = after_one(0.4, 0.3, 0.3).vote("a", seed=1, aliases={" 2": "two", "3。": "two"})
+    assert vote.winner == "two"
+    assert len(vote.tally) == 2
+
+
+def test_an_answer_ends_at_a_line_or_where_one_says() -> None:
+    row = {"1": 0.5, "line": 0.2, ",": 0.3}
+    lines = always(**row).vote("a", n=50, seed=1, method="exact", budget=400)
+    assert any("," in t.answer for t in lines.tally)
+    stopped = always(**row).vote("a", n=50, seed=1, stop=",")
+    assert not any("," in t.answer or "\n" in t.answer for t in stopped.tally)
+
+
+def test_what_is_cut_off_is_no_answer_and_the_vote_says_what_to_do() -> None:
+    endless = always(a=0.9, line=0.1).vote("1", n=100, max_tokens=3, seed=1)
+    assert endless.cut_off > 0.5
+    assert "after 3 tokens" in endless.note
+    assert "max_tokens" in endless.note
+    assert always(a=0.1, line=0.9).vote("1", n=100, max_tokens=3, seed=1).note == ""
+    exact = always(a=0.9, line=0.1).vote("1", method="exact", max_tokens=3)
+    assert exact.cut_off + exact.unexplored == pytest.approx(0.729)
+    wordy = always(a=0.1, line=0.9).vote("1", answer="number", max_tokens=9, seed=1)
+    assert (wordy.winner, wordy.no_answer) == (None, 1)
+    assert "pattern 'number'" in wordy.note
+    unanswered = always(a=0.1, line=0.9).vote("1", answer="number", method="exact")
+    assert unanswered.no_answer == pytest.approx(1, abs=1e-3)
+    assert unanswered.reason == "explored"
+
+
+def test_the_vote_says_what_it_cost() -> None:
+    vote = after_one(0.5, 0.3, 0.2).vote("a", seed=1)
+    assert (vote.rows, vote.rows_unmerged) == (4, 600)
+    assert 0 < vote.seconds < 60
+    assert vote.seed == 1
+    assert (vote.method, vote.reason) == ("sample", "drawn")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"n": 0}, "n is 0"),
+        ({"stop": ""}, "stop string ''"),
+        ({"stop": "?"}, "can never appear"),
+        ({"answer": "("}, "does not compile"),
+        ({"answer": "(a+)+b"}, "could take very long"),
+        ({"method": "guess"}, "method is 'guess'"),
+        ({"budget": 0, "method": "exact"}, "budget is 0"),
+        ({"budget": 9}, "budget needs method 'exact'"),
+        ({"confidence": 0.4}, "confidence is 0.4"),
+        ({"confidence": 1}, "confidence is 1"),
+        ({"confidence": 0.9, "method": "stratified"}, "confidence needs method 'sample'"),
+        ({"confidence": 0.9, "overflow": "slide"}, "confidence needs overflow 'stop'"),
+        ({"method": "exact", "overflow": "slide"}, "needs overflow 'stop'"),
+    ],
+)
+def test_bad_options_are_refused_before_anything_is_computed(
+    options: dict[str, Any], said: str
+) -> None:
+    asked = model()
+    with pytest.raises(RequestError, match=said.replace("(", r"\(").replace("+", r"\+")):
+        asked.vote("a", **options)
+    assert not asked.engine.sessions  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("method", ["sample", "stratified", "exact"])
+def test_a_prompt_or_a_memory_that_does_not_fit_is_refused(method: str) -> None:
+    asked = model()
+    node = asked.engine.config.node_bytes
+    with pytest.raises(RequestError, match="has 64 tokens; the model's context of 64"):
+        asked.vote("a" * 64, method=method)
+    with pytest.raises(CapacityError, match=f"needs {4 * node} bytes for 4"):
+        asked.vote("a", method=method, max_tokens=4, memory=4 * node - 1)
+    small = asked.vote("a", method=method, max_tokens=4, memory=4 * node, seed=1)
+    assert sums_to_one(small)
+    if method != "exact":
+        assert small.tally == asked.vote("a", method=method, max_tokens=4, seed=1).tally
+    else:
+        assert small.rows <= 4
+
+
+def test_the_options_are_those_of_the_call() -> None:
+    import dataclasses
+    import inspect
+
+    call = inspect.signature(Model.vote).parameters
+    for field in dataclasses.fields(VotingOptions):
+        assert field.metadata["help"]
+        if field.name != "aliases":
+            assert call[field.name].default == field.default

@@ -1,0 +1,200 @@
+"""Damages every kind of file that a user can be given, and reads it: `make fuzz`.
+
+Any bytes must give a model or one of our errors: nothing is executed, nothing hangs, and memory
+stays near the size of the file. What breaks that is kept beside the script's own output.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import BertTokenizer
+
+from cpm_lm.checkpoints.convert import convert
+from cpm_lm.checkpoints.layouts.store import Store
+from cpm_lm.checkpoints.source import open_source
+from cpm_lm.errors import CpmError
+from cpm_lm.tokenizer import Tokenizer
+from tests.support.make_pretrained import random_model, state_of, write_bin, write_h5
+from tests.support.make_shards import write_shards
+from tests.support.tiny_bert import PIECES, write_pieces
+
+LONGEST = 10.0
+"""Seconds that one reading may take; the files are of a few kilobytes."""
+MOST = 100_000_000
+"""Bytes that memory may grow by, over all readings."""
+MODEL = random_model(n_layer=1, vocab_size=len(PIECES), n_embd=8, n_head=2, n_positions=8)
+ODD: tuple[Any, ...] = (
+    None, True, -1, 0, 1 << 31, 1 << 63, 10**300, 1e308, float("nan"), "", "../x", "\x00", [], {},
+    [[]], {"": {}}, "x" * 1000,
+)  # fmt: skip
+
+
+def saved(directory: Path) -> Path:
+    MODEL.save_pretrained(directory)
+    return directory
+
+
+def shards(directory: Path, **how: Any) -> Path:
+    return write_shards(directory, vocab=8, width=8, layers=1, ranks=1, **how) / "500"
+
+
+def legacy(directory: Path) -> Path:
+    write_bin(directory, MODEL, state_of(MODEL))
+    torch.save(
+        state_of(MODEL), directory / "pytorch_model.bin", _use_new_zipfile_serialization=False
+    )
+    return directory
+
+
+def in_two(directory: Path) -> Path:
+    return write_bin(directory, MODEL, state_of(MODEL), shards=2)
+
+
+def packed(directory: Path, weights: str) -> Path:
+    convert(saved(directory.parent / f"float-{weights}"), directory, weights=weights)
+    return directory
+
+
+def newer_tokenizer(directory: Path) -> Path:
+    write_pieces(directory / "old")
+    BertTokenizer.from_pretrained(directory / "old").save_pretrained(directory)
+    return directory
+
+
+def widened(directory: Path) -> None:
+    """Whatever opens must have finite numbers in all its packed matrices."""
+    store = Store.open(directory)
+    for name in store.names:
+        wide = store.float32(name)
+        if store.packed(name) is not None and not np.isfinite(wide).all():
+            raise AssertionError(f"{name} holds numbers that are not finite")
+
+
+Read = Callable[[Path], Any]
+TARGETS: dict[str, tuple[Callable[[Path], Path], str, Read]] = {
+    "torch file": (
+        lambda d: write_bin(d, MODEL, state_of(MODEL)),
+        "pytorch_model.bin",
+        open_source,
+    ),
+    "older torch file": (legacy, "pytorch_model.bin", open_source),
+    "shard": (shards, "mp_rank_00_model_states.pt", open_source),
+    "safetensors": (saved, "model.safetensors", open_source),
+    "q8": (lambda d: packed(d, "q8"), "model.safetensors", widened),
+    "q4": (lambda d: packed(d, "q4"), "model.safetensors", widened),
+    "quantization": (lambda d: packed(d, "q4"), "config.json", Store.open),
+    "h5": (lambda d: write_h5(d, MODEL), "tf_model.h5", open_source),
+    "config": (saved, "config.json", open_source),
+    "index": (in_two, "pytorch_model.bin.index.json", open_source),
+    "vocab.txt": (write_pieces, "vocab.txt", Tokenizer.load),
+    "tokenizer settings": (
+        lambda d: write_pieces(d, do_lower_case=True, cls_token="[CLS]"),
+        "tokenizer_config.json",
+        Tokenizer.load,
+    ),
+    "tokenizer.json": (newer_tokenizer, "tokenizer.json", Tokenizer.load),
+}
+"""What is written, which file of it is damaged, and what reads it."""
+
+
+def damaged(content: bytes, draw: random.Random) -> bytes:
+    """Return some bytes changed, left out, repeated or put in; the beginning most of all."""
+    data = bytearray(content)
+    for _ in range(draw.choice([1, 1, 2, 5, 30])):
+        start = draw.randrange(min(len(data), draw.choice([64, 1000, 1 << 30])) or 1)
+        kind = draw.randrange(6)
+        if kind == 0:
+            del data[start : start + draw.randrange(1, 40)]
+        elif kind == 1:
+            data[start:start] = draw.randbytes(draw.randrange(1, 9))
+        elif kind == 2:
+            data[start:start] = data[start : start + draw.randrange(1, 40)]
+        elif kind == 3:
+            data = data[: draw.randrange(len(data) + 1)]
+        elif data[start : start + 1]:
+            data[start] = draw.choice([0, 255, draw.randrange(256), data[start] ^ 1])
+        if not data:
+            break
+    return bytes(data)
+
+
+def altered(value: Any, draw: random.Random) -> Any:
+    """Return JSON with one of its values, at any depth, exchanged."""
+    inside = list(value) if isinstance(value, dict) else range(len(value)) if value else []
+    if not isinstance(value, dict | list) or not inside or draw.random() < 0.2:
+        return draw.choice(ODD)
+    copy, key = value.copy(), draw.choice(list(inside))
+    copy[key] = altered(copy[key], draw) if isinstance(copy[key], dict | list) else draw.choice(ODD)
+    return copy
+
+
+def variant(content: bytes, name: str, draw: random.Random) -> bytes:
+    if name.endswith(".json") and draw.random() < 0.7:
+        return json.dumps(altered(json.loads(content), draw)).encode()
+    return damaged(content, draw)
+
+
+def too_slow(*_: Any) -> None:
+    raise TimeoutError(f"more than {LONGEST} s")
+
+
+def fuzz(target: str, seconds: float, seed: int, keep: Path) -> tuple[int, int]:
+    """Read damaged files for so long; return how many, and how many of them were readable."""
+    write, name, read = TARGETS[target]
+    draw, tried, fine = random.Random(seed), 0, 0
+    with tempfile.TemporaryDirectory() as folder:
+        directory = write(Path(folder) / "in")
+        whole = (directory / name).read_bytes()
+        read(directory)  # undamaged it is readable, else nothing is shown
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            content = variant(whole, name, draw)
+            (directory / name).write_bytes(content)
+            signal.setitimer(signal.ITIMER_REAL, LONGEST)
+            try:
+                read(directory)
+                fine += 1
+            except CpmError:
+                pass
+            except BaseException:
+                shutil.copyfile(directory / name, keep / name)
+                raise
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            tried += 1
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+        if grown > MOST:
+            raise MemoryError(f"{target}: memory grew by {grown:,} bytes")
+    return tried, fine
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60, help="for each kind of file")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--keep", type=Path, default=Path(), help="where a culprit is kept")
+    options = parser.parse_args()
+    signal.signal(signal.SIGALRM, too_slow)
+    for target in TARGETS:
+        tried, fine = fuzz(target, options.seconds, options.seed, options.keep)
+        sys.stdout.write(f"{target}: {tried} files, {fine} of them readable\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

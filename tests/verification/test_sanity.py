@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+import pytest
+
+from cpm_lm.checkpoints.layouts.store import Store
+from cpm_lm.engines.base import Engine
+from cpm_lm.engines.reference import ReferenceEngine
+from cpm_lm.model import DEMO
+from cpm_lm.tokenizer import Tokenizer
+from cpm_lm.verification.sanity import PROSE, Sanity, chain_logits, sanity
+from tests.support.fakes import FakeEngine, FakeTokenizer, hashed, log
+
+LETTERS = "".join(sorted(set(PROSE)))
+
+
+def tokenizer(prefix: tuple[int, ...] = ()) -> FakeTokenizer:
+    fake = FakeTokenizer("\0" + LETTERS)
+    fake.prefix_ids = prefix
+    return fake
+
+
+def measured(engine: Engine, prefix: tuple[int, ...] = ()) -> Sanity:
+    found = sanity(engine, tokenizer(prefix))
+    assert found is not None
+    return found
+
+
+def test_knowing_nothing_costs_ln_v_and_is_called_untrained() -> None:
+    V = len(LETTERS) + 1
+    found = measured(FakeEngine(lambda path: [0.0] * V, V, n_positions=400))
+    assert found.loss == pytest.approx(math.log(V))
+    assert found.shuffled == pytest.approx(math.log(V))
+    assert found.uniform == math.log(V)
+    assert found.tokens == len(PROSE) - 1
+    assert "looks untrained" in str(found.problem)
+
+
+def test_random_logits_are_called_untrained() -> None:
+    V = len(LETTERS) + 1
+    found = measured(FakeEngine(hashed(V), V, n_positions=400))
+    assert found.loss > math.log(V)
+    assert "looks untrained" in str(found.problem)
+
+
+def test_frequencies_alone_do_not_mind_the_order() -> None:
+    """A model that knows how common each character is, and nothing else."""
+    ids = tokenizer().encode(PROSE)
+    V = len(LETTERS) + 1
+    counts = [1 + 5 * ids.count(i) for i in range(V)]
+    frequencies = log(*(count / sum(counts) for count in counts))
+    found = measured(FakeEngine(lambda path: frequencies, V, n_positions=400), prefix=(0,))
+    assert found.loss == pytest.approx(found.shuffled)
+    assert found.problem is not None
+
+
+def test_a_model_that_knows_the_text_is_sound_and_the_prefix_predicts_its_first_token() -> None:
+    ids = tokenizer().encode(PROSE)
+    V = len(LETTERS) + 1
+
+    def following(path: tuple[int, ...]) -> list[float]:
+        expected = ids[len(path) - 1] if len(path) <= len(ids) else 0
+        return log(*(0.5 if i == expected else 0.5 / (V - 1) for i in range(V)))
+
+    found = measured(FakeEngine(following, V, n_positions=400), prefix=(0,))
+    assert found.tokens == len(PROSE)
+    assert found.loss == pytest.approx(math.log(2))
+    assert found.problem is None
+
+
+def test_a_short_context_takes_what_fits() -> None:
+    V = len(LETTERS) + 1
+    assert measured(FakeEngine(hashed(V), V, n_positions=5)).tokens == 4
+    assert measured(FakeEngine(hashed(V), V, n_positions=5), prefix=(0,)).tokens == 4
+    assert sanity(FakeEngine(hashed(V), V, n_positions=1), tokenizer()) is None
+
+
+def test_a_vocabulary_of_another_language_is_told() -> None:
+    found = Sanity(tokens=224, loss=1.0, shuffled=2.0, uniform=5.0, unknown=112)
+    assert "does not have 112 of 224 pieces" in str(found.problem)
+    assert dataclasses.replace(found, unknown=44).problem is None
+
+
+def test_the_small_model_has_learnt_chinese() -> None:
+    store = Store.open(DEMO)
+    engine = ReferenceEngine(store.config, {name: store.float32(name) for name in store.names})
+    found = sanity(engine, Tokenizer.load(Path(DEMO)))
+    assert found is not None
+    assert found.problem is None
+    assert found.loss < 5 < 7 < found.shuffled
+    assert found.unknown < 5
+    assert chain_logits(engine, [5, 6, 7]).shape == (3, store.config.vocab_size)
