@@ -27,9 +27,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cpm_lm.checkpoints.layout import Dims, Joined, shapes
+from cpm_lm.checkpoints.layout import Dims, shapes
 from cpm_lm.checkpoints.layouts.megatron_writer import write_megatron
-from cpm_lm.checkpoints.tensors import Tensor
+from cpm_lm.checkpoints.tensors import ShardedTensor, Tensor
 from cpm_lm.config import GPTConfig
 
 VERB = """
@@ -78,7 +78,7 @@ def shape(layers: int) -> GPTConfig:
     return GPTConfig(vocab_size=30000, n_positions=1024, n_embd=2560, n_layer=layers, n_head=32)
 
 
-def random_tensors(config: GPTConfig) -> dict[str, Joined]:
+def random_tensors(config: GPTConfig) -> dict[str, ShardedTensor]:
     """Every tensor as a stretch of one array of random numbers, each at another place."""
     sizes = shapes(Dims.of(config))
     longest = max(int(np.prod(size)) for size in sizes.values())
@@ -89,7 +89,7 @@ def random_tensors(config: GPTConfig) -> dict[str, Joined]:
         array = block[at : at + int(np.prod(size))].reshape(size)
         if name.startswith("ln_f.w") or ".ln_1.w" in name or ".ln_2.w" in name:
             array = array + np.float16(1)
-        tensors[name] = Joined((Tensor(array, "F16"),))
+        tensors[name] = ShardedTensor((Tensor(array, "F16"),))
     return tensors
 
 

@@ -23,10 +23,10 @@ import numpy as np
 from benchmarks.measuring import write_between
 from benchmarks.roundings import TRIED
 from cpm_lm.checkpoints.convert import convert
-from cpm_lm.checkpoints.layout import UNTURNED, Dims, Joined, shapes
+from cpm_lm.checkpoints.layout import Dims, is_transposed, shapes
 from cpm_lm.checkpoints.layouts.store import Store, write_model
 from cpm_lm.checkpoints.quantization.formats import packing_of, stored_bytes
-from cpm_lm.checkpoints.tensors import Tensor
+from cpm_lm.checkpoints.tensors import ShardedTensor, Tensor
 from cpm_lm.engines.base import Engine
 from cpm_lm.engines.select import open_engine
 from cpm_lm.evaluation.divergence import Divergence, divergence
@@ -101,9 +101,9 @@ def rounded(base: Store, name: str, directory: Path) -> Path:
         if tensor == "wte.weight" and not embedding:
             array = eight
         elif packing_of("q4", tensor) is not None:
-            turn = tensor not in UNTURNED
+            turn = is_transposed(tensor)
             array = method(array.T).T if turn else method(array)
-        tensors[tensor] = Joined((Tensor(np.ascontiguousarray(array, np.float32), "F32"),))
+        tensors[tensor] = ShardedTensor((Tensor(np.ascontiguousarray(array, np.float32), "F32"),))
     directory.mkdir()
     write_model(directory, base.config, tensors, "f32")
     return directory

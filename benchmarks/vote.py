@@ -38,8 +38,8 @@ from benchmarks.machine import describe
 from benchmarks.measuring import write_between
 from benchmarks.peers.drawing import CTranslate2, Drawer, Drawn, HuggingFace
 from benchmarks.peers.files import convert
+from cpm_lm.checkpoints.dtypes import WEIGHTS
 from cpm_lm.checkpoints.layouts.store import Store
-from cpm_lm.checkpoints.tensors import WEIGHTS
 from cpm_lm.decoding.rng import Independent
 from cpm_lm.decoding.sampling import Limits, sample
 from cpm_lm.decoding.scheduler import Scheduler

@@ -15,15 +15,16 @@ from pathlib import Path
 
 import numpy as np
 
-from cpm_lm.checkpoints.layout import Dims, Joined, shapes
+from cpm_lm.checkpoints.dtypes import WEIGHTS
+from cpm_lm.checkpoints.layout import Dims, shapes
 from cpm_lm.checkpoints.layouts.store import Store, write_model
-from cpm_lm.checkpoints.tensors import WEIGHTS, Tensor
+from cpm_lm.checkpoints.tensors import ShardedTensor, Tensor
 from cpm_lm.config import GPTConfig
 
 __all__ = ["Files", "Random", "convert"]
 
 
-class Random(Mapping[str, Joined]):
+class Random(Mapping[str, ShardedTensor]):
     """Random weights by name, the same from every seed, made anew whenever asked for.
 
     Scaled so that logits differ by about 1 and depend on every layer; biases and norms are not
@@ -33,7 +34,7 @@ class Random(Mapping[str, Joined]):
     def __init__(self, config: GPTConfig, seed: int) -> None:
         self.shapes, self.seed = shapes(Dims.of(config)), seed
 
-    def __getitem__(self, name: str) -> Joined:
+    def __getitem__(self, name: str) -> ShardedTensor:
         rng = np.random.default_rng([self.seed, zlib.crc32(name.encode())])
         shape = self.shapes[name]
         values = rng.standard_normal(shape, np.float32)
@@ -42,7 +43,7 @@ class Random(Mapping[str, Joined]):
         else:
             values *= 0.1
             values += 1.0 if "ln_" in name and name.endswith("weight") else 0.0
-        return Joined((Tensor(values, "F32"),))
+        return ShardedTensor((Tensor(values, "F32"),))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.shapes)

@@ -11,9 +11,10 @@ import numpy as np
 from safetensors.numpy import save_file
 
 import cpm_lm
+from cpm_lm.checkpoints.config_file import CONFIG
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.checkpoints.layout import Dims, shapes
-from cpm_lm.checkpoints.layouts.store import CONFIG, MODEL
+from cpm_lm.checkpoints.layouts.store import MODEL
 from cpm_lm.gpt.load import variables
 from recipes.demo.settings import Settings
 

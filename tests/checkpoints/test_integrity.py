@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cpm_lm.checkpoints.convert import convert
-from cpm_lm.checkpoints.integrity import check_file, infinite_tensors, recorded
+from cpm_lm.checkpoints.integrity import check_file, nonfinite_tensors, recorded
 from cpm_lm.checkpoints.manifest import FileRecord
 from cpm_lm.checkpoints.source import open_source
 from cpm_lm.errors import CheckpointError
@@ -105,7 +105,7 @@ def test_bytes_are_counted_while_they_are_read(store: Path) -> None:
 @pytest.mark.parametrize("weights", ["f32", "f16", "bf16"])
 def test_numbers_that_are_not_finite_are_counted(made: Path, tmp_path: Path, weights: str) -> None:
     convert(made, tmp_path / "store", weights=weights)
-    assert infinite_tensors(open_source(tmp_path / "store")) == {}
+    assert nonfinite_tensors(open_source(tmp_path / "store")) == {}
     # The header tells where a tensor lies; its first numbers become all ones, which is a NaN.
     path = tmp_path / "store" / "model.safetensors"
     data = bytearray(path.read_bytes())
@@ -115,4 +115,4 @@ def test_numbers_that_are_not_finite_are_counted(made: Path, tmp_path: Path, wei
     data[at : at + 8] = b"\xff" * 8
     path.write_bytes(data)
     count = 8 // np.dtype({"f32": "f4"}.get(weights, "f2")).itemsize
-    assert infinite_tensors(open_source(tmp_path / "store")) == {"h.1.mlp.c_fc.bias": count}
+    assert nonfinite_tensors(open_source(tmp_path / "store")) == {"h.1.mlp.c_fc.bias": count}

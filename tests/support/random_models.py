@@ -6,17 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from cpm_lm.checkpoints.layout import UNTURNED, Dims, shapes
+from cpm_lm.checkpoints.dtypes import WEIGHTS, from_float32, to_float32
+from cpm_lm.checkpoints.layout import Dims, is_transposed, shapes
 from cpm_lm.checkpoints.quantization.formats import (
     FORMATS,
+    Dequantized,
     Packed,
     Packing,
+    out_in_shape,
     packed_bytes,
     packing_of,
-    turned,
 )
 from cpm_lm.checkpoints.quantization.round_to_nearest import quantize
-from cpm_lm.checkpoints.tensors import WEIGHTS, narrow, widen
 from cpm_lm.config import GPTConfig
 from cpm_lm.engines.native.engine import NativeEngine
 from cpm_lm.engines.reference import ReferenceEngine
@@ -46,8 +47,8 @@ def both(
     if element in FORMATS:
         return both_packed(config, element, seed, **options)
     dtype = WEIGHTS[element]
-    stored = {name: narrow(t, dtype) for name, t in random_tensors(config, seed).items()}
-    wide = {name: np.array(widen(tensor, dtype)) for name, tensor in stored.items()}
+    stored = {name: from_float32(t, dtype) for name, t in random_tensors(config, seed).items()}
+    wide = {name: np.array(to_float32(tensor, dtype)) for name, tensor in stored.items()}
     return NativeEngine(config, stored, element, **options), ReferenceEngine(config, wide)
 
 
@@ -62,10 +63,10 @@ def both_packed(
         if packing is None:
             stored[name] = wide[name] = values
             continue
-        matrix = packed(values if name in UNTURNED else values.T, packing)
-        assert matrix.shape == turned(name, values.shape)
-        everything = matrix.widened(slice(None), slice(None))
-        stored[name], wide[name] = matrix, everything if name in UNTURNED else everything.T.copy()
+        matrix = packed(values.T if is_transposed(name) else values, packing)
+        assert matrix.shape == out_in_shape(name, values.shape)
+        stored[name] = matrix
+        wide[name] = Dequantized(matrix, is_transposed(name)).read()
     return NativeEngine(config, stored, element, **options), ReferenceEngine(config, wide)
 
 

@@ -8,28 +8,26 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from cpm_lm.checkpoints.config_file import read_config
 from cpm_lm.checkpoints.forms import Form, Work, form_called
 from cpm_lm.checkpoints.known.config_quirks import oddities, special_ids
 from cpm_lm.checkpoints.known.heads import known_heads
 from cpm_lm.checkpoints.layout import Dims
 from cpm_lm.checkpoints.layouts.megatron_sharding import check_ranks
 from cpm_lm.checkpoints.layouts.megatron_writer import LAYOUTS
-from cpm_lm.checkpoints.layouts.store import read_config
 from cpm_lm.checkpoints.manifest import MANIFEST, Manifest, digest, tool_version
 from cpm_lm.checkpoints.quantization.formats import rounding_of, stored_bytes
 from cpm_lm.checkpoints.source import Source, open_source
 from cpm_lm.checkpoints.staging import staged
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError, ConfigError, TokenizerError
+from cpm_lm.progress import Progress, ProgressCounter
 from cpm_lm.tokenizer import Tokenizer
 
 __all__ = ["convert"]
-
-Progress = Callable[[int, int], None]
 
 
 def convert(
@@ -93,7 +91,7 @@ def convert(
     shards = _shards(to, shape, ranks, layout)
     result_bytes = stored_bytes(Dims.of(shape), weights)
     total = sum(file.stat().st_size for file in opened.files) + result_bytes
-    count = _Counter(total, progress)
+    count = ProgressCounter(total, progress)
     order = Work(
         source=opened,
         config=shape,
@@ -121,19 +119,7 @@ def _shards(to: str, config: GPTConfig, ranks: int | None, layout: str | None) -
     return found
 
 
-class _Counter:
-    """Adds up bytes and tells how far the work is."""
-
-    def __init__(self, total: int, progress: Progress | None) -> None:
-        self._done, self._total, self._progress = 0, total, progress
-
-    def add(self, size: int) -> None:
-        self._done = min(self._done + size, self._total)
-        if self._progress is not None:
-            self._progress(self._done, self._total)
-
-
-def _write(form: Form, order: Work, work: Path, count: _Counter) -> Manifest:
+def _write(form: Form, order: Work, work: Path, count: ProgressCounter) -> Manifest:
     """Fill the new directory, its manifest last."""
     source = order.source
     written = form.write(work, order, count.add)

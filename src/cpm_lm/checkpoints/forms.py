@@ -11,13 +11,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cpm_lm.checkpoints.config_file import CONFIG
+from cpm_lm.checkpoints.dtypes import WEIGHTS
 from cpm_lm.checkpoints.layouts.megatron_files import TRACKER
 from cpm_lm.checkpoints.layouts.megatron_writer import write_megatron
-from cpm_lm.checkpoints.layouts.store import CONFIG, MODEL, write_model
+from cpm_lm.checkpoints.layouts.store import MODEL, write_model
 from cpm_lm.checkpoints.manifest import MANIFEST, FileRecord, digest
 from cpm_lm.checkpoints.quantization.formats import FORMATS
 from cpm_lm.checkpoints.source import Source
-from cpm_lm.checkpoints.tensors import WEIGHTS
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import ConfigError
 from cpm_lm.tokenizer import Tokenizer

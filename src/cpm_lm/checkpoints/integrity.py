@@ -13,11 +13,11 @@ from typing import Any
 
 from cpm_lm.checkpoints.manifest import MANIFEST, FileRecord, digest
 from cpm_lm.checkpoints.source import Source
-from cpm_lm.checkpoints.tensors import EXPONENTS, count_infinite
+from cpm_lm.checkpoints.tensors import nonfinite_count
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
 
-__all__ = ["CheckedFile", "Recorded", "check_file", "infinite_tensors", "recorded"]
+__all__ = ["CheckedFile", "Recorded", "check_file", "nonfinite_tensors", "recorded"]
 
 AGAIN = "convert or download the model again"
 
@@ -98,7 +98,7 @@ def check_file(
     return CheckedFile(name=record.name, bytes=record.bytes, problem=f"{problem}; {AGAIN}")
 
 
-def infinite_tensors(
+def nonfinite_tensors(
     source: Source, on_bytes: Callable[[int], None] | None = None
 ) -> dict[str, int]:
     """Return how many numbers of each tensor are NaN or infinite, of those that hold any.
@@ -107,13 +107,6 @@ def infinite_tensors(
         source: an opened checkpoint.
         on_bytes: called with the size of each piece that is read.
     """
-    counts = {}
-    for name, tensor in source.tensors.items():
-        count = 0
-        for block in tensor.blocks() if tensor.dtype in EXPONENTS else ():
-            count += count_infinite(block, tensor.dtype)
-            if on_bytes:
-                on_bytes(block.nbytes)
-        if count:
-            counts[name] = count
-    return counts
+    add = on_bytes or (lambda _: None)
+    counts = {name: nonfinite_count(tensor, add) for name, tensor in source.tensors.items()}
+    return {name: count for name, count in counts.items() if count}

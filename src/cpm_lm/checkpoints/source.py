@@ -10,14 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cpm_lm.checkpoints.layout import Dims, Joined
+from cpm_lm.checkpoints.config_file import CONFIG
+from cpm_lm.checkpoints.dtypes import WEIGHTS
+from cpm_lm.checkpoints.layout import Dims
 from cpm_lm.checkpoints.layouts.huggingface import Pretrained, find_weights, read_pretrained
 from cpm_lm.checkpoints.layouts.megatron import Shards, read_shards
-from cpm_lm.checkpoints.layouts.store import CONFIG, MODEL, Store, is_packed
+from cpm_lm.checkpoints.layouts.store import MODEL, Store, is_packed
 from cpm_lm.checkpoints.layouts.tensorflow import EXTRA, Variables, find_variables, read_variables
 from cpm_lm.checkpoints.manifest import MANIFEST, recorded_iteration
 from cpm_lm.checkpoints.quantization.formats import FORMATS
-from cpm_lm.checkpoints.tensors import WEIGHTS
+from cpm_lm.checkpoints.tensors import LazyTensor
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError
 from cpm_lm.tokenizer import Tokenizer
@@ -43,7 +45,7 @@ class Source:
     """The model's shape, as far as its tensors say."""
     config: GPTConfig | None
     """The whole shape, where the files say it."""
-    tensors: Mapping[str, Joined]
+    tensors: Mapping[str, LazyTensor]
     """Every tensor, by the names of a store."""
     tokenizer: Path | None
     """The directory of the tokenizer's files, where they lie beside the weights."""
@@ -103,7 +105,7 @@ def _from_store(store: Store) -> Source:
         iteration=recorded_iteration(store.directory),
         dims=Dims.of(store.config),
         config=store.config,
-        tensors={name: store.joined(name) for name in store.names},
+        tensors={name: store.lazy(name) for name in store.names},
         tokenizer=store.directory if store.has_tokenizer else None,
         packed=store.weights if store.weights in FORMATS else None,
     )

@@ -1,63 +1,22 @@
-"""Arrays as files hold them, with the name of their number format.
+"""Tensors that stay in their files until they are read.
 
-Knows formats and rounding; does not know files or what a tensor is for. numpy has no bfloat16, so
-those tensors are carried as their bits in uint16.
+Knows arrays and their formats; does not know files, names or models.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32, Shaped
 
-from cpm_lm.errors import ConfigError
+from cpm_lm.checkpoints.dtypes import DTYPES, FLOATS, Array, count_nonfinite
 
-__all__ = [
-    "DTYPES",
-    "FLOATS",
-    "WEIGHTS",
-    "Array",
-    "Single",
-    "Tensor",
-    "narrow",
-    "weights_dtype",
-    "widen",
-]
+__all__ = ["BLOCK_BYTES", "LazyTensor", "ShardedTensor", "Tensor", "equal_bits", "nonfinite_count"]
 
-Array = Shaped[np.ndarray, "..."]
-Single = Float32[np.ndarray, "..."]
-
-DTYPES: dict[str, np.dtype[Any]] = {
-    "F64": np.dtype("<f8"),
-    "F32": np.dtype("<f4"),
-    "F16": np.dtype("<f2"),
-    "BF16": np.dtype("<u2"),
-    "I64": np.dtype("<i8"),
-    "I32": np.dtype("<i4"),
-    "I16": np.dtype("<i2"),
-    "I8": np.dtype("i1"),
-    "U8": np.dtype("u1"),
-    "BOOL": np.dtype("u1"),
-}
-"""Formats by the names that safetensors gives them."""
-
-FLOATS = ("F32", "F16", "BF16")
-"""The formats a model's weights may have."""
-
-EXPONENTS: dict[str, np.unsignedinteger[Any]] = {
-    "F32": np.uint32(0x7F800000),
-    "F16": np.uint16(0x7C00),
-    "BF16": np.uint16(0x7F80),
-}
-"""Their exponent bits."""
-
-NAN = np.uint16(0x7FC0)
-"""Not a number, in bfloat16."""
-
-WEIGHTS = {"f32": "F32", "f16": "F16", "bf16": "BF16"}
-"""What a user calls the formats of a store."""
+BLOCK_BYTES = 1 << 22
+"""About the size of a block that is read at a time: far below a layer, large for a disk."""
 
 
 @dataclass(frozen=True)
@@ -74,39 +33,90 @@ class Tensor:
         return self.array.shape
 
 
-def weights_dtype(weights: str) -> str:
-    """Return the format that a user calls `weights`.
+@runtime_checkable
+class LazyTensor(Protocol):
+    """A whole tensor whose numbers are read, joined or dequantized when they are asked for."""
 
-    Raises:
-        ConfigError: the name is unknown.
+    @property
+    def dtype(self) -> str:
+        """The format that `blocks` and `read` give, a key of DTYPES."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the whole."""
+
+    def blocks(self) -> Iterator[Array]:
+        """Yield the whole in C order, first row to last, in pieces of about BLOCK_BYTES."""
+
+    def read(self) -> Array:
+        """Return all of it."""
+
+    def transpose(self) -> LazyTensor:
+        """Return the transpose of a matrix, which is read no sooner."""
+
+
+@dataclass(frozen=True)
+class ShardedTensor:
+    """A whole tensor as parts that lie in files; one part where it lies in one piece."""
+
+    parts: tuple[Tensor, ...]
+    axis: int = 0
+    """The axis along which the parts are joined."""
+
+    @property
+    def dtype(self) -> str:
+        """The format of all parts."""
+        return self.parts[0].dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the whole."""
+        shape = list(self.parts[0].shape)
+        shape[self.axis] = sum(part.shape[self.axis] for part in self.parts)
+        return tuple(shape)
+
+    def blocks(self) -> Iterator[Array]:
+        """Yield the whole in C order, first row to last, in pieces of about BLOCK_BYTES."""
+        runs = [self.parts] if self.axis else [(part,) for part in self.parts]
+        for run in runs:
+            row = sum(part.array[:1].nbytes for part in run)
+            step = max(1, BLOCK_BYTES // max(1, row))
+            for start in range(0, run[0].shape[0], step):
+                pieces = [part.array[start : start + step] for part in run]
+                yield np.ascontiguousarray(np.concatenate(pieces, axis=self.axis))
+
+    def read(self) -> Array:
+        """Return all of it: a view if it lies in one piece, else joined in memory."""
+        if len(self.parts) == 1:
+            return self.parts[0].array
+        return np.concatenate([part.array for part in self.parts], axis=self.axis)
+
+    def transpose(self) -> ShardedTensor:
+        """Return the transpose of a matrix, which still lies in its files."""
+        parts = tuple(Tensor(part.array.T, part.dtype) for part in self.parts)
+        return ShardedTensor(parts, 1 - self.axis)
+
+
+def equal_bits(a: Tensor, b: Tensor) -> bool:
+    """Say whether two tensors hold the same bits; reading stops at the first difference."""
+    if (a.shape, a.dtype) != (b.shape, b.dtype):
+        return False
+    pairs = zip(ShardedTensor((a,)).blocks(), ShardedTensor((b,)).blocks(), strict=True)
+    bits = f"u{DTYPES[a.dtype].itemsize}"
+    return all(np.array_equal(x.view(bits), y.view(bits)) for x, y in pairs)
+
+
+def nonfinite_count(tensor: LazyTensor, on_bytes: Callable[[int], None] = lambda _: None) -> int:
+    """Return how many numbers of a tensor are NaN or infinite; 0 where it is not of floats.
+
+    Args:
+        tensor: any.
+        on_bytes: called with the size of each block that was read.
     """
-    if weights not in WEIGHTS:
-        raise ConfigError(f"weights is {weights!r}; expected one of {', '.join(WEIGHTS)}")
-    return WEIGHTS[weights]
-
-
-def widen(array: Array, dtype: str) -> Single:
-    """Return float32 of the same values; an array that is float32 already is returned as it is."""
-    if dtype == "BF16":
-        return (array.astype(np.uint32) << 16).view(np.float32)
-    return array.astype(np.float32, copy=False)
-
-
-def count_infinite(array: Array, dtype: str) -> int:
-    """Return how many numbers of a float format are NaN or infinite: all exponent bits are set."""
-    exponent = EXPONENTS[dtype]
-    bits = array.view(exponent.dtype)
-    return int(np.count_nonzero((bits & exponent) == exponent))
-
-
-def narrow(wide: Single, dtype: str) -> Array:
-    """Return `wide` in another format, rounded to nearest even; what is too large is infinite."""
-    if dtype == "F32":
-        return wide
-    if dtype == "F16":
-        with np.errstate(over="ignore"):
-            return wide.astype(np.float16)
-    bits = np.ascontiguousarray(wide).view(np.uint32)
-    tie_to_even = (bits >> 16) & 1
-    rounded = ((bits + 0x7FFF + tie_to_even) >> 16).astype(np.uint16)
-    return np.where(np.isnan(wide), NAN, rounded)  # a NaN's low bits could carry into the sign
+    if tensor.dtype not in FLOATS or not tensor.shape:
+        return 0
+    count = 0
+    for block in tensor.blocks():
+        count += count_nonfinite(block, tensor.dtype)
+        on_bytes(block.nbytes)
+    return count

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from cpm_lm.distributions.rules import log_partition
 from cpm_lm.engines.base import Engine
 from cpm_lm.engines.opening import How, own_weights, running
 from cpm_lm.errors import ConfigError, EngineError, RequestError
+from cpm_lm.progress import Progress
 from cpm_lm.tokenizer import Tokenizer
 
 __all__ = ["Comparison", "Divergence", "compare", "divergence"]
@@ -29,8 +30,6 @@ ROWS = 64
 """Tokens computed at a time: at 30,000 pieces the distributions of both take about 100 MB."""
 SURE = 0.1
 """The first model is sure where its first choice is likelier than its second by more than this."""
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)

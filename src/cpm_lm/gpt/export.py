@@ -11,10 +11,11 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from cpm_lm.checkpoints.layouts.store import CONFIG, QUANTIZATION, Store, read_values
+from cpm_lm.checkpoints.config_file import CONFIG, read_values
+from cpm_lm.checkpoints.dtypes import DTYPES, WEIGHTS, count_nonfinite, from_float32, weights_dtype
+from cpm_lm.checkpoints.layouts.store import QUANTIZATION, Store
 from cpm_lm.checkpoints.layouts.tensorflow import EXTRA
 from cpm_lm.checkpoints.staging import staged, staged_file
-from cpm_lm.checkpoints.tensors import DTYPES, WEIGHTS, count_infinite, narrow, weights_dtype
 from cpm_lm.errors import CheckpointError, ConfigError
 from cpm_lm.gpt.backend import use_backend
 from cpm_lm.gpt.load import fill, keras_model
@@ -154,7 +155,9 @@ def _check_range(store: Store, dtype: str) -> None:
     if WEIGHTS.get(store.weights) == dtype or dtype == "F32":
         return
     large = [
-        name for name in store.names if count_infinite(narrow(store.float32(name), dtype), dtype)
+        name
+        for name in store.names
+        if count_nonfinite(from_float32(store.float32(name), dtype), dtype)
     ]
     if large:
         raise CheckpointError(

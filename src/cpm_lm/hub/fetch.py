@@ -18,6 +18,7 @@ from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError, ConfigError
 from cpm_lm.hub.client import Hub, explaining, hub_client
 from cpm_lm.hub.transfer import fetch_blob, part_of
+from cpm_lm.progress import Progress, ProgressCounter
 
 __all__ = ["KNOWN", "Fetched", "fetch", "full_name"]
 
@@ -90,7 +91,7 @@ def fetch(
     revision: str = "main",
     cache: Path | None = None,
     reserve: Callable[[int], tuple[Path, int]] | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Fetched:
     """Fetch the files of a model that are needed, and no others.
 
@@ -116,7 +117,7 @@ def fetch(
         commit = _hex(about.sha, 40)
         files = choose(name, (_listed(sibling) for sibling in about.siblings or ()))
         folder = (cache or hub.cache) / f"models--{name.replace('/', '--')}"
-        count = _Counter(sum(file.size for file in files), progress)
+        count = ProgressCounter(sum(file.size for file in files), progress)
         pending = [file for file in files if not (folder / _pointer(commit, file)).exists()]
         lacking = sum(_lacking(folder, file) for file in pending)
         weights = sum(file.size for file in files if _form(file.name) is not None)
@@ -221,15 +222,3 @@ def _check_space(folder: Path, lacking: int, besides: tuple[Path, int] | None) -
                 f"the disk of {there} has {free:,} bytes free, {size:,} are needed: make room, "
                 "or set HF_HOME to a directory on a larger disk"
             )
-
-
-class _Counter:
-    """Adds up bytes and tells how far the work is."""
-
-    def __init__(self, total: int, progress: Callable[[int, int], None] | None) -> None:
-        self.done, self._total, self._progress = 0, total, progress
-
-    def add(self, size: int) -> None:
-        self.done += size
-        if self._progress is not None:
-            self._progress(self.done, self._total)

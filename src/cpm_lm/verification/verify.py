@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,20 +14,21 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
+from cpm_lm.checkpoints.dtypes import DTYPES
 from cpm_lm.checkpoints.integrity import (
     CheckedFile,
     Recorded,
     check_file,
-    infinite_tensors,
+    nonfinite_tensors,
     recorded,
 )
 from cpm_lm.checkpoints.manifest import MANIFEST
 from cpm_lm.checkpoints.source import Source, open_source
-from cpm_lm.checkpoints.tensors import DTYPES
 from cpm_lm.config import GPTConfig
 from cpm_lm.engines.base import Engine
 from cpm_lm.engines.opening import How, own_weights, running
 from cpm_lm.errors import CheckpointError, ConfigError, CpmError, TokenizerError
+from cpm_lm.progress import Progress, ProgressCounter
 from cpm_lm.tokenizer import Tokenizer
 from cpm_lm.verification.logit_difference import (
     Difference,
@@ -40,8 +40,6 @@ from cpm_lm.verification.logit_difference import (
 from cpm_lm.verification.sanity import Sanity, sanity
 
 __all__ = ["Verification", "verify"]
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(kw_only=True)
@@ -185,7 +183,7 @@ def _check_files(
         math.prod(tensor.shape) * DTYPES[tensor.dtype].itemsize
         for tensor in (source.tensors.values() if source else ())
     )
-    count = _Counter(sum(file.bytes for file in files) + numbers, progress)
+    count = ProgressCounter(sum(file.bytes for file in files) + numbers, progress)
     if record and digests:
         found.files = tuple(check_file(path, file, count.add) for file in files)
         found.problems += [f"{file.name} {file.problem}" for file in found.files if file.problem]
@@ -195,7 +193,7 @@ def _check_files(
         found.problems.append(
             f"there are {source.parameters:,} parameters, {record.parameters:,} were written"
         )
-    for name, infinite in infinite_tensors(source, count.add).items():
+    for name, infinite in nonfinite_tensors(source, count.add).items():
         found.problems.append(f"{name} holds {infinite} numbers that are NaN or infinite")
 
 
@@ -247,15 +245,3 @@ def _check_loss(source: Source, engine: Engine, found: Verification) -> None:
 def _note(problem: str | None, problems: list[str]) -> None:
     if problem:
         problems.append(problem)
-
-
-class _Counter:
-    """Adds up bytes and tells how far the work is."""
-
-    def __init__(self, total: int, progress: Progress | None) -> None:
-        self._done, self._total, self._progress = 0, total, progress
-
-    def add(self, size: int) -> None:
-        self._done = min(self._done + size, self._total)
-        if self._progress is not None:
-            self._progress(self._done, self._total)

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from cpm_lm.checkpoints.containers.torch_file import read_torch_file
 from cpm_lm.checkpoints.containers.unpickler import StridedTensor
-from cpm_lm.checkpoints.tensors import DTYPES
+from cpm_lm.checkpoints.dtypes import DTYPES
 from cpm_lm.errors import CheckpointError
 
 FORMATS = [

@@ -13,9 +13,9 @@ import pytest
 import safetensors.numpy
 
 from cpm_lm.checkpoints.convert import convert
-from cpm_lm.checkpoints.layout import Dims, Joined, shapes
+from cpm_lm.checkpoints.layout import Dims, shapes
 from cpm_lm.checkpoints.layouts.store import Store, write_model
-from cpm_lm.checkpoints.tensors import Tensor
+from cpm_lm.checkpoints.tensors import ShardedTensor, Tensor
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError, ConfigError
 from tests.support.make_shards import write_shards
@@ -59,7 +59,7 @@ def test_a_model_from_memory(tmp_path: Path) -> None:
         name: np.full(shape, at, np.float32)
         for at, (name, shape) in enumerate(shapes(Dims.of(config)).items())
     }
-    tensors = {name: Joined((Tensor(array, "F32"),)) for name, array in arrays.items()}
+    tensors = {name: ShardedTensor((Tensor(array, "F32"),)) for name, array in arrays.items()}
     write_model(tmp_path, config, tensors, "f32")
     opened = Store.open(tmp_path)
     assert opened.names == tuple(arrays)

@@ -13,12 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cpm_lm.checkpoints.convert import convert
-from cpm_lm.checkpoints.layout import Joined
 from cpm_lm.checkpoints.layouts.store import Store, write_model
 from cpm_lm.checkpoints.quantization.formats import FORMATS, Q4, Q8, Packed, packed_bytes, unpacked
 from cpm_lm.checkpoints.quantization.round_to_nearest import quantize
 from cpm_lm.checkpoints.source import open_source
-from cpm_lm.checkpoints.tensors import Tensor
+from cpm_lm.checkpoints.tensors import ShardedTensor, Tensor
 from cpm_lm.engines.reference import ReferenceEngine
 from cpm_lm.errors import CheckpointError, ConfigError
 from cpm_lm.verification.inspect import inspect
@@ -32,7 +31,7 @@ def written(folder: Path, weights: str, **changed: np.ndarray) -> dict[str, floa
     """A random model of width 80, which is no multiple of a group."""
     config = shape(n_embd=80, n_head=5)
     tensors = random_tensors(config) | changed
-    joined = {name: Joined((Tensor(array, "F32"),)) for name, array in tensors.items()}
+    joined = {name: ShardedTensor((Tensor(array, "F32"),)) for name, array in tensors.items()}
     folder.mkdir()
     return write_model(folder, config, joined, weights)
 
@@ -271,7 +270,7 @@ def test_a_row_block_is_the_rows_of_the_whole() -> None:
     codes, scales, _ = quantize(rng.standard_normal((7, 3, 32)).astype(np.float32), Q4)
     codes[:, 2, 16:] = 0
     packed = Packed(packed_bytes(codes).reshape(7, 48), scales, Q4, (7, 80))
-    whole = packed.widened(slice(None), slice(None))
+    whole = packed.dequantize(slice(None), slice(None))
     assert packed.padding_is_zero()
-    assert np.array_equal(packed.widened(slice(2, 5), slice(1, None)), whole[2:5, 32:])
-    assert np.array_equal(packed.widened(slice(2, 5), slice(1, 2)), whole[2:5, 32:64])
+    assert np.array_equal(packed.dequantize(slice(2, 5), slice(1, None)), whole[2:5, 32:])
+    assert np.array_equal(packed.dequantize(slice(2, 5), slice(1, 2)), whole[2:5, 32:64])

@@ -10,14 +10,13 @@ import numpy as np
 import pytest
 
 from cpm_lm.checkpoints.convert import convert
-from cpm_lm.checkpoints.layout import Joined
 from cpm_lm.checkpoints.layouts.store import write_model
 from cpm_lm.checkpoints.quantization import gptq as feedback
 from cpm_lm.checkpoints.quantization.calibration import steps
 from cpm_lm.checkpoints.quantization.formats import Q4
 from cpm_lm.checkpoints.quantization.gptq import quantize_for
 from cpm_lm.checkpoints.quantization.round_to_nearest import quantize
-from cpm_lm.checkpoints.tensors import Tensor
+from cpm_lm.checkpoints.tensors import ShardedTensor, Tensor
 from cpm_lm.config import GPTConfig
 from cpm_lm.engines.reference import hidden_states
 from tests.support.make_shards import write_shards
@@ -66,9 +65,9 @@ def test_inputs_that_say_nothing(value: float) -> None:
     assert np.array_equal(scales, expected[1])
 
 
-def joined(config: GPTConfig) -> dict[str, Joined]:
+def joined(config: GPTConfig) -> dict[str, ShardedTensor]:
     arrays = random_tensors(config).items()
-    return {name: Joined((Tensor(array, "F32"),)) for name, array in arrays}
+    return {name: ShardedTensor((Tensor(array, "F32"),)) for name, array in arrays}
 
 
 @pytest.mark.parametrize("activation", ["gelu_new", "gelu"])

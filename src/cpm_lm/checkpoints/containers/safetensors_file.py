@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from cpm_lm.checkpoints.tensors import DTYPES, Array, Tensor
+from cpm_lm.checkpoints.dtypes import DTYPES, Array
+from cpm_lm.checkpoints.tensors import Tensor
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
 

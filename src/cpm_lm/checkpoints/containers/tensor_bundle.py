@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from cpm_lm.checkpoints.containers.protobuf import fields, varint
-from cpm_lm.checkpoints.tensors import DTYPES, Tensor
+from cpm_lm.checkpoints.dtypes import DTYPES
+from cpm_lm.checkpoints.tensors import Tensor
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
 

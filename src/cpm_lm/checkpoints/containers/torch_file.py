@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from cpm_lm.checkpoints.containers.unpickler import Storage, StridedTensor, unpickle
-from cpm_lm.checkpoints.tensors import DTYPES, Tensor
+from cpm_lm.checkpoints.dtypes import DTYPES
+from cpm_lm.checkpoints.tensors import Tensor
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
 

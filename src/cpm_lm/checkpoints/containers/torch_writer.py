@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from cpm_lm.checkpoints.containers.unpickler import STORAGE_DTYPES
-from cpm_lm.checkpoints.tensors import DTYPES, Array
+from cpm_lm.checkpoints.dtypes import DTYPES, Array
 
 __all__ = ["NewTensor", "write_torch_file"]
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from cpm_lm.checkpoints.tensors import Single
+from cpm_lm.checkpoints.dtypes import Single
 
 __all__ = ["joined_wrongly"]
 

@@ -14,15 +14,17 @@ from typing import Any
 
 import numpy as np
 
+from cpm_lm.checkpoints.config_file import CONFIG, parse_config, read_values
 from cpm_lm.checkpoints.containers.keras_h5 import read_keras_h5
 from cpm_lm.checkpoints.containers.safetensors_file import read_safetensors
 from cpm_lm.checkpoints.containers.torch_file import read_torch_file
 from cpm_lm.checkpoints.containers.unpickler import StridedTensor
 from cpm_lm.checkpoints.containers.weight_index import read_indexed
+from cpm_lm.checkpoints.dtypes import FLOATS, nonfinite_problem, to_float32
 from cpm_lm.checkpoints.known.qkv_bias_order import joined_wrongly
-from cpm_lm.checkpoints.layout import BLOCK_BYTES, Dims, Joined, shapes
-from cpm_lm.checkpoints.layouts.store import CONFIG, MODEL, PREFIX, config_of, read_values
-from cpm_lm.checkpoints.tensors import FLOATS, Tensor, count_infinite, widen
+from cpm_lm.checkpoints.layout import Dims, shapes
+from cpm_lm.checkpoints.layouts.store import MODEL, PREFIX
+from cpm_lm.checkpoints.tensors import BLOCK_BYTES, ShardedTensor, Tensor, nonfinite_count
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError, ConfigError
@@ -51,7 +53,7 @@ class Pretrained:
     config: GPTConfig
     ids: Mapping[str, Any]
     """The configuration as it was read, for the special ids it names."""
-    tensors: Mapping[str, Joined]
+    tensors: Mapping[str, ShardedTensor]
     """Every tensor, by the names of a store."""
     ignored: tuple[str, ...]
     """Tensors that are no weights, or copies."""
@@ -83,7 +85,7 @@ def read_pretrained(directory: Path) -> Pretrained:
     found, files = READERS[name](directory / name)
     tensors, ignored, problems = _sorted_out(found, config, values)
     if problems:
-        problems += _infinite(tensors)  # sound checkpoints are checked as they are written
+        problems += _nonfinite(tensors)  # sound checkpoints are checked as they are written
         raise CheckpointError(
             f"{directory / name} is not the model of {CONFIG} ({len(problems)} problems): "
             f"{'; '.join(problems)}. Are all its files from the same download?"
@@ -93,7 +95,7 @@ def read_pretrained(directory: Path) -> Pretrained:
         files=(directory / CONFIG, *files),
         config=config,
         ids=values,
-        tensors={name: Joined((tensor,)) for name, tensor in tensors.items()},
+        tensors={name: ShardedTensor((tensor,)) for name, tensor in tensors.items()},
         ignored=ignored,
         notes=tuple(_notes(config, tensors)),
     )
@@ -106,7 +108,7 @@ def _config(values: dict[str, Any], path: Path) -> GPTConfig:
     said = values.get("activation_function")
     if isinstance(said, str) and said in ACTIVATIONS:
         values = {**values, "activation_function": ACTIVATIONS[said]}
-    return config_of(values, path)
+    return parse_config(values, path)
 
 
 def _read_bin(path: Path) -> dict[str, Tensor]:
@@ -182,7 +184,7 @@ def _untied(head: Tensor, embedding: Tensor | None) -> Iterator[str]:
     rows = max(1, BLOCK_BYTES // max(1, 4 * head.array[:1].size))
     different = 0
     for start in range(0, len(head.array), rows):
-        a, b = (widen(t.array[start : start + rows], t.dtype) for t in (head, embedding))
+        a, b = (to_float32(t.array[start : start + rows], t.dtype) for t in (head, embedding))
         different += int(np.count_nonzero((a != b).any(axis=1)))
     if different:
         yield (
@@ -191,17 +193,15 @@ def _untied(head: Tensor, embedding: Tensor | None) -> Iterator[str]:
         )
 
 
-def _infinite(tensors: Mapping[str, Tensor]) -> Iterator[str]:
+def _nonfinite(tensors: Mapping[str, Tensor]) -> Iterator[str]:
     for name, tensor in tensors.items():
-        if tensor.dtype in FLOATS and tensor.shape:
-            blocks = Joined((tensor,)).blocks()
-            if count := sum(count_infinite(block, tensor.dtype) for block in blocks):
-                yield f"{name} holds {count} numbers that are not finite"
+        if count := nonfinite_count(ShardedTensor((tensor,))):
+            yield nonfinite_problem(name, count)
 
 
 def _notes(config: GPTConfig, tensors: Mapping[str, Tensor]) -> Iterator[str]:
     biases = (tensors[f"h.{layer}.attn.c_attn.bias"] for layer in range(config.n_layer))
-    if joined_wrongly(widen(bias.array, bias.dtype) for bias in biases):
+    if joined_wrongly(to_float32(bias.array, bias.dtype) for bias in biases):
         yield (
             "the biases of queries, keys and values look as if two ranks' were put one behind the "
             "other, as one early public conversion did; such a model writes worse text: convert "

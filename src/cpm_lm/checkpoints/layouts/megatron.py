@@ -12,9 +12,11 @@ from typing import Any
 
 from cpm_lm.checkpoints.containers.torch_file import read_torch_file
 from cpm_lm.checkpoints.containers.unpickler import StridedTensor
-from cpm_lm.checkpoints.layout import Dims, Joined, join, layers_of, same
+from cpm_lm.checkpoints.dtypes import nonfinite_problem
+from cpm_lm.checkpoints.layout import Dims
 from cpm_lm.checkpoints.layouts.megatron_files import find_shards
-from cpm_lm.checkpoints.tensors import FLOATS, Tensor, count_infinite
+from cpm_lm.checkpoints.layouts.megatron_sharding import join_shards, layer_count
+from cpm_lm.checkpoints.tensors import ShardedTensor, Tensor, equal_bits, nonfinite_count
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
 
@@ -39,7 +41,7 @@ class Shards:
     """The training step, if the shards say."""
     dims: Dims
     """The model's shape, as far as the tensors say."""
-    tensors: Mapping[str, Joined]
+    tensors: Mapping[str, ShardedTensor]
     """Every tensor, by the names of a store."""
 
 
@@ -74,10 +76,10 @@ def read_shards(path: Path) -> Shards:
             + ", ".join(f"{shard.path.name} {shard.iteration}" for shard in shards)
         )
     dims = _dims(shards)
-    tensors, misfits = join([shard.tensors for shard in shards], dims)
+    tensors, misfits = join_shards([shard.tensors for shard in shards], dims)
     problems += misfits
     if problems:
-        problems += _infinite(shards)  # sound checkpoints are checked as they are written
+        problems += _nonfinite(shards)  # sound checkpoints are checked as they are written
         raise CheckpointError(
             f"{directory} is not one complete model ({len(problems)} problems): "
             f"{'; '.join(problems)}. Are all its files from the same download?"
@@ -138,9 +140,11 @@ def _refuse_twins(shards: Sequence[_Shard]) -> None:
     for late, b in enumerate(shards):
         for a in shards[:late]:
             cut = [name for name, tensor in a.tensors.items() if len(tensor.shape) == 2]
-            if all(name in b.tensors and same(a.tensors[name], b.tensors[name]) for name in cut):
+            if all(
+                name in b.tensors and equal_bits(a.tensors[name], b.tensors[name]) for name in cut
+            ):
                 raise CheckpointError(
-                    f"{a.path} and {b.path} hold the same weights; "
+                    f"{a.path} and {b.path} hold the equal_bits weights; "
                     "one of them was copied or downloaded under the other's name"
                 )
 
@@ -162,20 +166,18 @@ def _check_ranks(shards: Sequence[_Shard]) -> None:
 
 def _dims(shards: Sequence[_Shard]) -> Dims:
     first = shards[0]
-    layers = layers_of(_names(shards))
+    layers = layer_count(_names(shards))
     if not layers:
         raise CheckpointError(f"{first.path} has no layers: found {_listing(first.tensors)}")
     rows = [_shape(shard, EMBEDDING)[0] for shard in shards]
     return Dims(sum(rows), _shape(first, POSITIONS)[0], _shape(first, EMBEDDING)[1], layers)
 
 
-def _infinite(shards: Sequence[_Shard]) -> Iterator[str]:
+def _nonfinite(shards: Sequence[_Shard]) -> Iterator[str]:
     for rank, shard in enumerate(shards):
         for name, tensor in shard.tensors.items():
-            if tensor.dtype in FLOATS and tensor.shape:
-                blocks = Joined((tensor,)).blocks()
-                if count := sum(count_infinite(block, tensor.dtype) for block in blocks):
-                    yield f"rank {rank}: {name} holds {count} numbers that are not finite"
+            if count := nonfinite_count(ShardedTensor((tensor,))):
+                yield nonfinite_problem(f"rank {rank}: {name}", count)
 
 
 def _names(shards: Sequence[_Shard]) -> Iterator[str]:

@@ -11,13 +11,15 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from cpm_lm.checkpoints.config_file import CONFIG
 from cpm_lm.checkpoints.containers.torch_writer import NewTensor, write_torch_file
-from cpm_lm.checkpoints.layout import Dims, Joined
+from cpm_lm.checkpoints.dtypes import Array, weights_dtype
+from cpm_lm.checkpoints.layout import Dims
 from cpm_lm.checkpoints.layouts.megatron_files import MEGATRON_FILE, TRACKER
-from cpm_lm.checkpoints.layouts.megatron_sharding import split
-from cpm_lm.checkpoints.layouts.store import CONFIG, encoded
+from cpm_lm.checkpoints.layouts.megatron_sharding import shard
+from cpm_lm.checkpoints.layouts.store import encoded
 from cpm_lm.checkpoints.manifest import FileRecord, digest
-from cpm_lm.checkpoints.tensors import Array, weights_dtype
+from cpm_lm.checkpoints.tensors import LazyTensor, ShardedTensor
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError
 
@@ -31,7 +33,7 @@ LAYOUTS = ("deepspeed", "megatron")
 def write_megatron(
     directory: Path,
     config: GPTConfig,
-    tensors: Mapping[str, Joined],
+    tensors: Mapping[str, LazyTensor],
     weights: str,
     *,
     ranks: int,
@@ -70,7 +72,7 @@ def write_megatron(
             source: NewTensor(
                 weights_dtype(weights), shape, _encoding(source, cut, weights, problems)
             )
-            for source, shape, cut in split(tensors, Dims.of(config), rank, ranks)
+            for source, shape, cut in shard(tensors, Dims.of(config), rank, ranks)
         }
         (directory / name).parent.mkdir(parents=True, exist_ok=True)
         root = _root(layout, step, ranks, own)
@@ -109,6 +111,6 @@ def _root(layout: str, step: int, ranks: int, own: Mapping[str, NewTensor]) -> d
 
 
 def _encoding(
-    name: str, cut: Callable[[], Joined], weights: str, problems: list[str]
+    name: str, cut: Callable[[], ShardedTensor], weights: str, problems: list[str]
 ) -> Callable[[], Iterator[Array]]:
     return lambda: encoded(name, cut(), weights_dtype(weights), problems)

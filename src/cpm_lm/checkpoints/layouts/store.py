@@ -12,33 +12,34 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from cpm_lm.checkpoints.config_file import CONFIG, parse_config, read_values
 from cpm_lm.checkpoints.containers.safetensors_file import read_safetensors, write_safetensors
-from cpm_lm.checkpoints.layout import UNTURNED, Dims, Joined, shapes
-from cpm_lm.checkpoints.quantization.formats import FORMATS, Packed, Widened
+from cpm_lm.checkpoints.dtypes import (
+    WEIGHTS,
+    Array,
+    Single,
+    count_nonfinite,
+    from_float32,
+    nonfinite_problem,
+    to_float32,
+    weights_dtype,
+)
+from cpm_lm.checkpoints.layout import Dims, is_transposed, shapes
+from cpm_lm.checkpoints.quantization.formats import FORMATS, Dequantized, Packed
 from cpm_lm.checkpoints.quantization.store_writer import (
     packed_problems,
     packed_tensors,
     settings,
     write_packed,
 )
-from cpm_lm.checkpoints.tensors import (
-    WEIGHTS,
-    Array,
-    Single,
-    Tensor,
-    count_infinite,
-    narrow,
-    weights_dtype,
-    widen,
-)
+from cpm_lm.checkpoints.tensors import LazyTensor, ShardedTensor, Tensor
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.config import GPTConfig
-from cpm_lm.errors import CheckpointError, ConfigError
+from cpm_lm.errors import CheckpointError
 from cpm_lm.tokenizer import Tokenizer
 
-__all__ = ["CONFIG", "MODEL", "QUANTIZATION", "Store", "encoded", "is_packed", "write_model"]
+__all__ = ["MODEL", "QUANTIZATION", "Store", "encoded", "is_packed", "write_model"]
 
-CONFIG = "config.json"
 MODEL = "model.safetensors"
 QUANTIZATION = "quantization"
 """The key of `config.json` that says how matrices are packed, where they are."""
@@ -90,7 +91,7 @@ class Store:
                     "make a store from a published checkpoint with cpm convert"
                 )
         values = read_values(directory / CONFIG)
-        config, packed = config_of(values, directory / CONFIG), _packed_as(values, directory)
+        config, packed = parse_config(values, directory / CONFIG), _packed_as(values, directory)
         tensors = read_safetensors(directory / MODEL)
         if any(name.startswith(PREFIX) for name in tensors):
             raise CheckpointError(
@@ -140,15 +141,15 @@ class Store:
             raise CheckpointError(f"{self.directory} has no tensor {name!r}")
         return self._packed.get(name)
 
-    def joined(self, name: str) -> Joined:
-        """Return a tensor to be read in blocks; a packed one is widened on the way.
+    def lazy(self, name: str) -> LazyTensor:
+        """Return a tensor to be read in blocks; a packed one is dequantized as it is read.
 
         Raises:
             CheckpointError: there is no such tensor.
         """
         if (packed := self.packed(name)) is not None:
-            return Widened(packed, turn=name not in UNTURNED)
-        return Joined((self._tensors[name],))
+            return Dequantized(packed, transposed=is_transposed(name))
+        return ShardedTensor((self._tensors[name],))
 
     def float32(self, name: str) -> Single:
         """Return a tensor as float32; a mapped view if it is stored so, else a new array.
@@ -156,8 +157,8 @@ class Store:
         Raises:
             CheckpointError: there is no such tensor.
         """
-        tensor = self.joined(name)
-        return widen(tensor.whole(), tensor.dtype)
+        tensor = self.lazy(name)
+        return to_float32(tensor.read(), tensor.dtype)
 
 
 def is_packed(directory: Path) -> bool:
@@ -165,46 +166,10 @@ def is_packed(directory: Path) -> bool:
     return (directory / MODEL).is_file() and QUANTIZATION in read_values(directory / CONFIG)
 
 
-def read_config(path: Path) -> GPTConfig:
-    """Read a model's shape from a JSON file.
-
-    Raises:
-        ConfigError: the file is missing, not JSON, or not the shape of a GPT.
-    """
-    return config_of(read_values(path), path)
-
-
-def read_values(path: Path) -> dict[str, Any]:
-    """Read a configuration as it is written.
-
-    Raises:
-        ConfigError: the file is missing, or not a JSON object.
-    """
-    try:
-        values = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} cannot be read as a model configuration: {error}") from None
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path} holds {type(values).__name__}, expected a JSON object")
-    return values
-
-
-def config_of(values: Mapping[str, Any], path: Path) -> GPTConfig:
-    """Return a model's shape from a configuration read from `path`.
-
-    Raises:
-        ConfigError: it is not the shape of a GPT.
-    """
-    try:
-        return GPTConfig.from_json(values)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
-
-
 def write_model(
     directory: Path,
     config: GPTConfig,
-    tensors: Mapping[str, Joined],
+    tensors: Mapping[str, LazyTensor],
     weights: str,
     on_bytes: Callable[[memoryview], None] = lambda _: None,
     *,
@@ -242,7 +207,7 @@ def write_model(
 def _write_floats(
     path: Path,
     config: GPTConfig,
-    tensors: Mapping[str, Joined],
+    tensors: Mapping[str, LazyTensor],
     weights: str,
     on_bytes: Callable[[memoryview], None],
 ) -> None:
@@ -256,7 +221,7 @@ def _write_floats(
         raise CheckpointError(f"the weights cannot be stored as {weights}: {'; '.join(problems)}")
 
 
-def encoded(name: str, tensor: Joined, dtype: str, problems: list[str]) -> Iterator[Array]:
+def encoded(name: str, tensor: LazyTensor, dtype: str, problems: list[str]) -> Iterator[Array]:
     """Yield a tensor's blocks in another float format, checked on the way.
 
     Args:
@@ -266,18 +231,18 @@ def encoded(name: str, tensor: Joined, dtype: str, problems: list[str]) -> Itera
         problems: gets a line, once the tensor is through, for numbers that are not finite and
             for numbers that the format cannot hold.
     """
-    infinite = overflow = 0
+    nonfinite = overflow = 0
     for block in tensor.blocks():
-        unfit = count_infinite(block, tensor.dtype)
-        infinite += unfit
+        unfit = count_nonfinite(block, tensor.dtype)
+        nonfinite += unfit
         if tensor.dtype == dtype:
             yield block
             continue
-        narrowed = narrow(widen(block, tensor.dtype), dtype)
-        overflow += count_infinite(narrowed, dtype) - unfit
-        yield narrowed
-    if infinite:
-        problems.append(f"{name} holds {infinite} numbers that are not finite (NaN or infinite)")
+        rounded = from_float32(to_float32(block, tensor.dtype), dtype)
+        overflow += count_nonfinite(rounded, dtype) - unfit
+        yield rounded
+    if nonfinite:
+        problems.append(nonfinite_problem(name, nonfinite))
     if overflow:
         problems.append(
             f"{name} holds {overflow} numbers too large for {dtype}; choose weights='f32'"

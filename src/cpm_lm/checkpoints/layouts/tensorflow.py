@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cpm_lm.checkpoints.config_file import CONFIG, read_config
 from cpm_lm.checkpoints.containers.protobuf import Fields, fields
 from cpm_lm.checkpoints.containers.tensor_bundle import Bundle
-from cpm_lm.checkpoints.layout import Dims, Joined, shapes
-from cpm_lm.checkpoints.layouts.store import CONFIG, read_config
+from cpm_lm.checkpoints.dtypes import FLOATS
+from cpm_lm.checkpoints.layout import Dims, shapes
 from cpm_lm.checkpoints.layouts.tensorflow_names import OURS, PORT, Table, layers_of, plain, sources
-from cpm_lm.checkpoints.tensors import FLOATS, Tensor
+from cpm_lm.checkpoints.tensors import ShardedTensor, Tensor
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError
@@ -40,7 +41,7 @@ class Variables:
     dims: Dims
     config: GPTConfig | None
     """The whole shape, which only our own export says."""
-    tensors: Mapping[str, Joined]
+    tensors: Mapping[str, ShardedTensor]
     """Every tensor, by the names of a store."""
 
 
@@ -140,7 +141,7 @@ def _dims(directory: Path, found: Mapping[str, Tensor], table: Table) -> Dims:
 
 def _join(
     found: Mapping[str, Tensor], table: Table, dims: Dims, config: GPTConfig | None
-) -> tuple[dict[str, Joined], list[str]]:
+) -> tuple[dict[str, ShardedTensor], list[str]]:
     """Return the tensors that are complete, and a line for everything that is not as it should."""
     tensors, problems, unused = {}, [], set(found)
     wholes = shapes(dims)
@@ -161,7 +162,7 @@ def _join(
         problems += wrong
         if not wrong:
             flat = (Tensor(t.array.reshape(part), t.dtype) for t in parts.values())
-            tensors[target] = Joined(tuple(flat), len(whole) - 1)
+            tensors[target] = ShardedTensor(tuple(flat), len(whole) - 1)
     if not dims.n_layer:
         problems.append("there are no layers")
     problems += [f"{one_line(name)} is no part of this model" for name in sorted(unused)]

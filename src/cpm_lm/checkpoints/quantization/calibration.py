@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from cpm_lm.checkpoints.layout import Joined
-from cpm_lm.checkpoints.tensors import Single, widen
+from cpm_lm.checkpoints.dtypes import Single, to_float32
+from cpm_lm.checkpoints.tensors import LazyTensor
 from cpm_lm.config import GPTConfig
 from cpm_lm.numpy_ops import ACTIVATIONS, Weights, attention, by_heads, layer_norm, linear
 
@@ -41,7 +41,7 @@ class Step:
     """To be set before the next step is asked for: the steps go on through it."""
 
 
-def steps(config: GPTConfig, tensors: Mapping[str, Joined]) -> Iterator[Step]:
+def steps(config: GPTConfig, tensors: Mapping[str, LazyTensor]) -> Iterator[Step]:
     """Yield the matrices of all blocks in the order of the network; one block's are in memory.
 
     Args:
@@ -57,7 +57,7 @@ def steps(config: GPTConfig, tensors: Mapping[str, Joined]) -> Iterator[Step]:
 
 
 def _block(
-    x: Rows, config: GPTConfig, tensors: Mapping[str, Joined], h: str
+    x: Rows, config: GPTConfig, tensors: Mapping[str, LazyTensor], h: str
 ) -> Generator[Step, None, Rows]:
     """Go through one block; its output is returned."""
     normed = _normed(x, config, tensors, f"{h}.ln_1")
@@ -69,7 +69,7 @@ def _block(
 
 
 def _linear(
-    x: Float32[np.ndarray, "T in"], tensors: Mapping[str, Joined], name: str
+    x: Float32[np.ndarray, "T in"], tensors: Mapping[str, LazyTensor], name: str
 ) -> Generator[Step, None, Float32[np.ndarray, "T out"]]:
     step = Step(f"{name}.weight", x)
     yield step
@@ -84,7 +84,7 @@ def _product(x: Float32[np.ndarray, "T in"], w: Weights, name: str) -> Float32[n
 
 
 @quietly
-def _normed(x: Rows, config: GPTConfig, tensors: Mapping[str, Joined], name: str) -> Rows:
+def _normed(x: Rows, config: GPTConfig, tensors: Mapping[str, LazyTensor], name: str) -> Rows:
     w = {part: _whole(tensors[part]) for part in (f"{name}.weight", f"{name}.bias")}
     return layer_norm(x, w, name, config.layer_norm_epsilon)
 
@@ -101,16 +101,16 @@ def _activated(x: Float32[np.ndarray, "T in"], config: GPTConfig) -> Float32[np.
     return ACTIVATIONS[config.activation_function](x)
 
 
-def _whole(tensor: Joined) -> Single:
-    return widen(tensor.whole(), tensor.dtype)
+def _whole(tensor: LazyTensor) -> Single:
+    return to_float32(tensor.read(), tensor.dtype)
 
 
-def _rows(tensor: Joined, wanted: Int64[np.ndarray, " T"]) -> Rows:
+def _rows(tensor: LazyTensor, wanted: Int64[np.ndarray, " T"]) -> Rows:
     """Return some rows of a matrix that is read once, block by block."""
     found = np.empty((len(wanted), tensor.shape[1]), np.float32)
     start = 0
     for block in tensor.blocks():
         here = (wanted >= start) & (wanted < start + len(block))
-        found[here] = widen(block[wanted[here] - start], tensor.dtype)
+        found[here] = to_float32(block[wanted[here] - start], tensor.dtype)
         start += len(block)
     return found

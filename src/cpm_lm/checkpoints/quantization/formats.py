@@ -13,23 +13,24 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float16, Float32, Int8, Shaped
 
-from cpm_lm.checkpoints.layout import BLOCK_BYTES, UNTURNED, Dims, Joined, shapes
-from cpm_lm.checkpoints.tensors import DTYPES, WEIGHTS, Array
+from cpm_lm.checkpoints.dtypes import DTYPES, WEIGHTS, Array
+from cpm_lm.checkpoints.layout import Dims, is_transposed, shapes
+from cpm_lm.checkpoints.tensors import BLOCK_BYTES
 
 __all__ = [
     "FEEDBACK",
     "FORMATS",
     "SCALES",
+    "Dequantized",
     "Packed",
     "Packing",
-    "Widened",
     "entries",
+    "out_in_shape",
     "packed_bytes",
     "packing_of",
     "rounding_of",
     "scale_problem",
     "stored_bytes",
-    "turned",
 ]
 
 SCALES = ".scales"
@@ -111,10 +112,10 @@ def packing_of(weights: str, name: str) -> Packing | None:
     return FORMATS[weights] if is_matrix and name.endswith(".weight") else None
 
 
-def turned(name: str, shape: tuple[int, ...]) -> tuple[int, int]:
+def out_in_shape(name: str, shape: tuple[int, ...]) -> tuple[int, int]:
     """Return [out, in] of a matrix that GPT-2's layout has as `shape`."""
     first, second = shape
-    return (first, second) if name in UNTURNED else (second, first)
+    return (second, first) if is_transposed(name) else (first, second)
 
 
 def entries(dims: Dims, weights: str) -> dict[str, tuple[str, tuple[int, ...]]]:
@@ -129,7 +130,7 @@ def entries(dims: Dims, weights: str) -> dict[str, tuple[str, tuple[int, ...]]]:
         if packing is None:
             floats[name] = ("F32", shape)
         else:
-            parts = packing.entries(turned(name, shape)).items()
+            parts = packing.entries(out_in_shape(name, shape)).items()
             packed |= {name + ending: entry for ending, entry in parts}
     return floats | packed
 
@@ -166,7 +167,7 @@ class Packed:
         """How many numbers share a scale."""
         return self.packing.group
 
-    def widened(self, rows: slice, groups: slice) -> Float32[np.ndarray, "rows in"]:
+    def dequantize(self, rows: slice, groups: slice) -> Float32[np.ndarray, "rows in"]:
         """Return some rows and groups as float32, without padding; exact."""
         scales = self.scales[rows, groups].astype(np.float32)[:, :, None]
         first = groups.indices(self.scales.shape[1])[0] * self.group
@@ -187,16 +188,13 @@ class Packed:
         return stored if self.bits == 8 else unpacked(stored)
 
 
-class Widened(Joined):
-    """A packed matrix as float32 that is made when it is read; [in, out] if turned."""
+@dataclass(frozen=True)
+class Dequantized:
+    """A packed matrix as float32 that is made when it is read."""
 
-    def __init__(self, packed: Packed, *, turn: bool) -> None:
-        super().__init__(())
-        object.__setattr__(self, "_packed", packed)
-        object.__setattr__(self, "_turn", turn)
-
-    _packed: Packed
-    _turn: bool
+    packed: Packed
+    transposed: bool
+    """Whether it is read as [in, out], not as [out, in], the order in which it is stored."""
 
     @property
     def dtype(self) -> str:
@@ -205,33 +203,32 @@ class Widened(Joined):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape this way round."""
-        return self._packed.shape[::-1] if self._turn else self._packed.shape
+        """The shape in the order in which it is read."""
+        return self.packed.shape[::-1] if self.transposed else self.packed.shape
 
     def blocks(self) -> Iterator[Array]:
-        """Yield the whole in C order, in pieces of about 4 MiB."""
-        out, width = self._packed.shape
+        """Yield the whole in C order, in pieces of about BLOCK_BYTES."""
+        out, width = self.packed.shape
         everything = slice(None)
-        if not self._turn:
+        if not self.transposed:
             step = max(1, BLOCK_BYTES // (4 * width))
             for start in range(0, out, step):
-                yield np.ascontiguousarray(
-                    self._packed.widened(slice(start, start + step), everything)
-                )
+                rows = slice(start, start + step)
+                yield np.ascontiguousarray(self.packed.dequantize(rows, everything))
             return
-        step = max(1, BLOCK_BYTES // (4 * out * self._packed.group))
-        for start in range(0, self._packed.scales.shape[1], step):
-            columns = self._packed.widened(everything, slice(start, start + step))
+        step = max(1, BLOCK_BYTES // (4 * out * self.packed.group))
+        for start in range(0, self.packed.scales.shape[1], step):
+            columns = self.packed.dequantize(everything, slice(start, start + step))
             yield np.ascontiguousarray(columns.T)
 
-    def whole(self) -> Array:
+    def read(self) -> Array:
         """Return all of it at once."""
-        values = self._packed.widened(slice(None), slice(None))
-        return np.ascontiguousarray(values.T if self._turn else values)
+        values = self.packed.dequantize(slice(None), slice(None))
+        return np.ascontiguousarray(values.T if self.transposed else values)
 
-    def turned(self) -> Joined:
-        """Return it the other way round."""
-        return Widened(self._packed, turn=not self._turn)
+    def transpose(self) -> Dequantized:
+        """Return its transpose."""
+        return Dequantized(self.packed, not self.transposed)
 
 
 def unpacked(

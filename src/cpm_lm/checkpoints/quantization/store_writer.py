@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from cpm_lm.checkpoints.containers.safetensors_file import write_safetensors
-from cpm_lm.checkpoints.layout import UNTURNED, Dims, Joined, shapes
+from cpm_lm.checkpoints.dtypes import Array, Single, count_nonfinite, nonfinite_problem, to_float32
+from cpm_lm.checkpoints.layout import Dims, is_transposed, shapes
 from cpm_lm.checkpoints.quantization.calibration import steps
 from cpm_lm.checkpoints.quantization.formats import (
     FEEDBACK,
@@ -20,15 +21,15 @@ from cpm_lm.checkpoints.quantization.formats import (
     Packed,
     Packing,
     entries,
+    out_in_shape,
     packed_bytes,
     packing_of,
     rounding_of,
     scale_problem,
-    turned,
 )
 from cpm_lm.checkpoints.quantization.gptq import quantize_for
 from cpm_lm.checkpoints.quantization.round_to_nearest import quantize
-from cpm_lm.checkpoints.tensors import Array, Single, Tensor, count_infinite, widen
+from cpm_lm.checkpoints.tensors import LazyTensor, Tensor
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError
@@ -43,7 +44,7 @@ float16 scales. 0.01 is usual in 8 bits, 0.1 in 4."""
 def write_packed(
     path: Path,
     config: GPTConfig,
-    tensors: Mapping[str, Joined],
+    tensors: Mapping[str, LazyTensor],
     weights: str,
     on_bytes: Callable[[memoryview], None],
 ) -> dict[str, float]:
@@ -78,7 +79,7 @@ def write_packed(
         fed_back = rounding_of(weights) == FEEDBACK
         for name in names:
             if (packing := packing_of(weights, name)) is not None:
-                if fed_back and name not in UNTURNED:
+                if fed_back and is_transposed(name):
                     break
                 yield from _packed(name, tensors[name], packing, errors, problems)
         if fed_back:
@@ -121,7 +122,7 @@ def packed_tensors(tensors: Mapping[str, Tensor], dims: Dims, weights: str) -> d
     """Return the matrices of a store whose tensors are as they should be, by name."""
     return {
         name: Packed(
-            tensors[name].array, tensors[name + SCALES].array, packing, turned(name, shape)
+            tensors[name].array, tensors[name + SCALES].array, packing, out_in_shape(name, shape)
         )
         for name, shape in shapes(dims).items()
         if (packing := packing_of(weights, name)) is not None
@@ -135,24 +136,24 @@ def settings(weights: str) -> dict[str, object]:
     return {"weights": weights, "group": packing.group}
 
 
-def _wide(name: str, tensor: Joined, problems: list[str]) -> Iterator[Single]:
+def _wide(name: str, tensor: LazyTensor, problems: list[str]) -> Iterator[Single]:
     """Yield a tensor's blocks as float32; numbers that are none become a problem, and zero."""
-    infinite = 0
+    nonfinite = 0
     for block in tensor.blocks():
-        unfit = count_infinite(block, tensor.dtype)
-        wide = widen(block, tensor.dtype)
+        unfit = count_nonfinite(block, tensor.dtype)
+        wide = to_float32(block, tensor.dtype)
         yield np.nan_to_num(wide, posinf=0, neginf=0) if unfit else wide
-        infinite += unfit
-    if infinite:
-        problems.append(f"{name} holds {infinite} numbers that are not finite (NaN or infinite)")
+        nonfinite += unfit
+    if nonfinite:
+        problems.append(nonfinite_problem(name, nonfinite))
 
 
 def _packed(
-    name: str, tensor: Joined, packing: Packing, errors: dict[str, float], problems: list[str]
+    name: str, tensor: LazyTensor, packing: Packing, errors: dict[str, float], problems: list[str]
 ) -> Iterator[Array]:
     """Yield a matrix's codes block by block, then its scales; note its error."""
     scales, wrong, power = [], 0.0, 0.0
-    for block in _wide(name, tensor if name in UNTURNED else tensor.turned(), problems):
+    for block in _wide(name, tensor.transpose() if is_transposed(name) else tensor, problems):
         width = packing.padded(block.shape[1])
         rows = np.pad(block, ((0, 0), (0, width - block.shape[1])))
         codes, found, lost = quantize(rows.reshape(len(rows), -1, packing.group), packing)
@@ -164,7 +165,7 @@ def _packed(
 
 def _fed_back(
     config: GPTConfig,
-    tensors: Mapping[str, Joined],
+    tensors: Mapping[str, LazyTensor],
     weights: str,
     errors: dict[str, float],
     problems: list[str],

@@ -19,9 +19,9 @@ import numpy as np
 from jaxtyping import Float32, Int32
 
 import cpm_lm._native as kernels
+from cpm_lm.checkpoints.dtypes import WEIGHTS, Array, to_float32
 from cpm_lm.checkpoints.layouts.store import Store
 from cpm_lm.checkpoints.quantization.formats import Packed
-from cpm_lm.checkpoints.tensors import WEIGHTS, Array, widen
 from cpm_lm.config import GPTConfig
 from cpm_lm.engines.base import Engine, Session
 from cpm_lm.engines.machine import available_memory, cores
@@ -93,7 +93,7 @@ class Weights:
         def vector(name: str) -> Float32[np.ndarray, " D"]:
             values = tensors[name]
             assert isinstance(values, np.ndarray)
-            return np.array(widen(values, WEIGHTS[element]))
+            return np.array(to_float32(values, WEIGHTS[element]))
 
         def norm(name: str) -> Norm:
             return Norm(vector(f"{name}.weight"), vector(f"{name}.bias"))
