@@ -19,12 +19,13 @@ import numpy as np
 
 from cpm_lm.decoding.scheduler import Job, Scheduler
 from cpm_lm.distributions.checks import Number, check_number
-from cpm_lm.distributions.rules import log_partition
+from cpm_lm.distributions.draw import log_partition
 from cpm_lm.engines.base import Engine, Session
 from cpm_lm.errors import CheckpointError, RequestError, TokenizerError
-from cpm_lm.generation.answers import Tallied
-from cpm_lm.generation.completion import MIN_CAPACITY, Call, Sample, prompt_ids
+from cpm_lm.generation.completion import MIN_CAPACITY, Call, Sample
 from cpm_lm.generation.options import SamplingOptions, VotingOptions
+from cpm_lm.generation.prompt import prompt_ids
+from cpm_lm.generation.tally import AnswerShare
 from cpm_lm.generation.vote import Election, Vote
 from cpm_lm.tokenizer import Tokenizer
 
@@ -175,7 +176,7 @@ class Model:
         order: str = "standard",
         overflow: str = "stop",
         memory: int = 4 << 30,
-        on_tally: Callable[[Sequence[Tallied], float], None] | None = None,
+        on_tally: Callable[[Sequence[AnswerShare], float], None] | None = None,
     ) -> Vote:
         """Let many continuations of a prompt vote for the answer.
 

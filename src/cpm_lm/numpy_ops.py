@@ -16,11 +16,11 @@ __all__ = [
     "ACTIVATIONS",
     "Weights",
     "attention",
-    "by_heads",
     "gelu_erf",
     "gelu_tanh",
     "layer_norm",
     "linear",
+    "split_heads",
 ]
 
 Weights = Mapping[str, Float32[np.ndarray, "..."]]
@@ -53,7 +53,7 @@ def linear(x: Activation, w: Weights, name: str) -> Activation:
     return x @ w[f"{name}.weight"] + w[f"{name}.bias"]
 
 
-def by_heads(qkv: Float32[np.ndarray, "T columns"], heads: int) -> list[Activation]:
+def split_heads(qkv: Float32[np.ndarray, "T columns"], heads: int) -> list[Activation]:
     """Return queries, keys and values, each [T, N, H], out of the columns [3, N, H]."""
     return [part.reshape(len(qkv), heads, -1) for part in np.split(qkv, 3, axis=-1)]
 

@@ -9,7 +9,7 @@ from cpm_lm.cli.bars import bars, columns, shortened
 from cpm_lm.cli.plotting import font_for
 from cpm_lm.cli.vote import Live
 from cpm_lm.errors import RequestError
-from cpm_lm.generation.answers import Tallied
+from cpm_lm.generation.tally import AnswerShare
 from cpm_lm.tokenizer import Tokenizer
 from tests.support.running import Run, parsed
 
@@ -135,7 +135,10 @@ def test_a_live_tally_is_drawn_over_itself(
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     live = Live()
-    tally = [Tallied(answer="五", count=2, share=0.5), Tallied(answer="6", count=1, share=0.25)]
+    tally = [
+        AnswerShare(answer="五", count=2, share=0.5),
+        AnswerShare(answer="6", count=1, share=0.25),
+    ]
     live.show(tally, 0.75)
     live.show(tally, 1.0)  # too soon
     live.clear()

@@ -9,7 +9,8 @@ import pytest
 from cpm_lm.decoding.best_first import Found, search
 from cpm_lm.decoding.sampling import Limits
 from cpm_lm.decoding.scheduler import run
-from cpm_lm.distributions.rules import Rules, probabilities
+from cpm_lm.distributions.draw import probabilities
+from cpm_lm.distributions.rules import Rules
 from cpm_lm.errors import CapacityError, RequestError
 from tests.support.fakes import FakeEngine, hashed, log
 

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cpm_lm.decoding.rng import Draws, Independent, Stratified, uniform
+from cpm_lm.decoding.rng import Independent, Stratified, UniformSource, uniform
 from cpm_lm.decoding.sampling import Limits, Sampled, sample
 from cpm_lm.decoding.scheduler import run
-from cpm_lm.distributions.rules import Rules, distributions, log_partition
+from cpm_lm.distributions.draw import distributions, log_partition
+from cpm_lm.distributions.rules import Rules
 from cpm_lm.engines.base import Engine, Session
 from cpm_lm.errors import CapacityError
 from tests.support.fakes import FakeEngine, FakeSession, hashed, log, random_engine
@@ -23,7 +24,7 @@ def draw(
     engine: Engine,
     n: int,
     *,
-    draws: Draws | None = None,
+    draws: UniformSource | None = None,
     prompt: list[int] = PROMPT,
     rules: Rules = OPEN,
     seed: int = 7,

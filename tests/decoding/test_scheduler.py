@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cpm_lm.decoding.protocol import Algorithm, Reply, Request
+from cpm_lm.decoding.protocol import Algorithm, Extend, Extended
 from cpm_lm.decoding.rng import Independent
 from cpm_lm.decoding.sampling import Limits, Sampled, sample
 from cpm_lm.decoding.scheduler import Scheduler, run
@@ -18,8 +18,8 @@ ENGINE = FakeEngine(hashed(6), 6)
 
 def request(
     tokens: list[int], parents: list[int], at: list[int] | None = None, **more: Any
-) -> Request:
-    return Request(
+) -> Extend:
+    return Extend(
         tokens=np.array(tokens, np.int32),
         parents=np.array(parents, np.int32),
         logits_at=np.array([len(tokens) - 1] if at is None else at, np.int32),
@@ -33,8 +33,8 @@ def sampler(prompt: list[int], n: int, seed: int, **more: Any) -> Algorithm[Samp
     return sample(prompt, n, rules=rules, draws=Independent(seed), limits=limits)
 
 
-def once(*requests: Request) -> Algorithm[list[Reply]]:
-    replies: list[Reply] = []
+def once(*requests: Extend) -> Algorithm[list[Extended]]:
+    replies: list[Extended] = []
     for each in requests:
         reply = yield each
         replies += [reply]

@@ -5,14 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cpm_lm.distributions.rules import (
-    Rules,
-    distributions,
-    log_partition,
-    nucleus,
-    probabilities,
-    top_k,
-)
+from cpm_lm.distributions.draw import distributions, log_partition, probabilities
+from cpm_lm.distributions.filters import nucleus, top_k
+from cpm_lm.distributions.rules import Rules
 from cpm_lm.errors import EngineError, RequestError
 from tests.support.fakes import log
 

@@ -8,14 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cpm_lm.errors import RequestError
-from cpm_lm.generation.answers import (
-    Answers,
-    normalised,
-    posterior_lead,
-    read_aliases,
-    tally,
-    wilson,
-)
+from cpm_lm.generation.answers import Answers, normalized, read_aliases
+from cpm_lm.generation.tally import posterior_lead, tally, wilson
 
 
 @pytest.mark.parametrize(
@@ -30,7 +24,7 @@ from cpm_lm.generation.answers import (
     ],
 )
 def test_answers_are_compared_without_form(text: str, plain: str) -> None:
-    assert normalised(text) == plain
+    assert normalized(text) == plain
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cpm_lm.errors import RequestError
-from cpm_lm.generation.stopping import StopMatcher, normalised_stops
+from cpm_lm.generation.stopping import StopMatcher, normalized_stops
 
 
 def run(stops: list[str], pieces: list[str]) -> tuple[list[str], bool]:
@@ -55,16 +55,16 @@ def test_the_cut_does_not_depend_on_the_pieces(
 
 def test_stops_are_normalised_and_each_is_kept_once() -> None:
     normalise = {"，": ",", ",": ",", "b": "b"}.__getitem__
-    assert normalised_stops(["，", ",", "b"], normalise) == (",", "b")
-    assert normalised_stops("，", normalise) == (",",)
+    assert normalized_stops(["，", ",", "b"], normalise) == (",", "b")
+    assert normalized_stops("，", normalise) == (",",)
 
 
 @pytest.mark.parametrize("stop", ["", ["a", ""]])
 def test_an_empty_stop_string_is_refused(stop: object) -> None:
     with pytest.raises(RequestError, match="stop string ''"):
-        normalised_stops(stop, str)  # type: ignore[arg-type]
+        normalized_stops(stop, str)  # type: ignore[arg-type]
 
 
 def test_a_stop_string_that_cannot_appear_is_refused() -> None:
     with pytest.raises(RequestError, match="can never appear"):
-        normalised_stops("\t", str.strip)
+        normalized_stops("\t", str.strip)

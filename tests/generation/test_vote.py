@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cpm_lm.distributions.rules import Rules, probabilities
+from cpm_lm.distributions.draw import probabilities
+from cpm_lm.distributions.rules import Rules
 from cpm_lm.errors import CapacityError, RequestError
-from cpm_lm.generation.answers import Tallied, wilson
 from cpm_lm.generation.options import VotingOptions
+from cpm_lm.generation.tally import AnswerShare, wilson
 from cpm_lm.model import Model, Vote
 from tests.support.fakes import FakeEngine, FakeTokenizer, hashed, log
 
@@ -143,7 +144,7 @@ def test_sample_i_votes_the_same_whatever_n_is() -> None:
     assert fewer.tally == whole.tally
     assert fewer.rows == whole.rows
 
-    def hear(tally: Sequence[Tallied], decided: float) -> None:
+    def hear(tally: Sequence[AnswerShare], decided: float) -> None:
         told.append(decided)
         assert sum(t.share for t in tally) <= 1 + 1e-9
 

@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 
 from cpm_lm.config import GPTConfig
-from cpm_lm.distributions.rules import Rules, probabilities
+from cpm_lm.distributions.draw import probabilities
+from cpm_lm.distributions.rules import Rules
 from cpm_lm.gpt import generating
 from cpm_lm.gpt.generating import draw, generator
 from cpm_lm.gpt.gpt import GPT

@@ -13,7 +13,7 @@ from typing import Any
 
 from cpm_lm.checkpoints.config_file import read_config
 from cpm_lm.checkpoints.forms import Form, Work, form_called
-from cpm_lm.checkpoints.known.config_quirks import oddities, special_ids
+from cpm_lm.checkpoints.known.config_quirks import quirks, special_ids
 from cpm_lm.checkpoints.known.heads import known_heads
 from cpm_lm.checkpoints.layout import Dims
 from cpm_lm.checkpoints.layouts.megatron_sharding import check_ranks
@@ -98,7 +98,7 @@ def convert(
         weights=weights,
         tokenizer=vocabulary,
         ids=special_ids(words),
-        notes=(*opened.notes, *_lossy(opened), *oddities(shape, opened.ids, words)),
+        notes=(*opened.notes, *_lossy(opened), *quirks(shape, opened.ids, words)),
         **shards,
     )
     with staged(Path(target), overwrite=overwrite, replaceable=form.replaceable) as work:

@@ -16,7 +16,7 @@ from cpm_lm.cli.console import Text, on_terminal, print_json, read_prompt
 from cpm_lm.cli.options import json_option, model_options, voting_options
 
 if TYPE_CHECKING:
-    from cpm_lm.generation.answers import Tallied
+    from cpm_lm.generation.tally import AnswerShare
     from cpm_lm.generation.vote import Vote
 
 __all__ = ["command"]
@@ -34,7 +34,7 @@ class Live:
         self._lines = 0
         self._last = -PAUSE
 
-    def show(self, tally: Sequence[Tallied], decided: float) -> None:
+    def show(self, tally: Sequence[AnswerShare], decided: float) -> None:
         """Draw the leading answers, unless they have just been drawn."""
         if not on_terminal() or time.monotonic() - self._last < PAUSE:
             return
@@ -139,12 +139,12 @@ def _print(vote: Vote, k: int, engine: str) -> None:
         click.echo(f"# {vote.note}", err=True)
 
 
-def _chart(tally: Sequence[Tallied]) -> list[str]:
+def _chart(tally: Sequence[AnswerShare]) -> list[str]:
     rows = [(shortened(visible(t.answer), 32) or '""', t.share, _figures(t)) for t in tally]
     return bars(rows)
 
 
-def _figures(row: Tallied) -> str:
+def _figures(row: AnswerShare) -> str:
     """Return an answer's count and share, with their interval where there is one."""
     reach = "" if row.low is None or row.high is None else f"{row.low:5.1%} – {row.high:6.1%}"
     if row.count is None:

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from cpm_lm.decoding.protocol import Algorithm, Request
+from cpm_lm.decoding.protocol import Algorithm, Extend
 from cpm_lm.decoding.rng import Independent
 from cpm_lm.decoding.sampling import Continuation, Finish, Limits, Sampled, Watch, sample
 from cpm_lm.distributions.rules import Rules
@@ -58,7 +58,7 @@ def sample_in_rounds(
         raise CapacityError(f"the prompt needs {len(prompt)} nodes, of {limits.capacity} in all")
     parent = -1
     if above:
-        reply = yield Request(
+        reply = yield Extend(
             tokens=np.array(above, np.int32),
             parents=-1 - np.arange(len(above), dtype=np.int32),
             logits_at=np.zeros(0, np.int32),

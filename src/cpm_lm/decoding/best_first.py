@@ -17,9 +17,10 @@ from typing import Literal
 
 import numpy as np
 
-from cpm_lm.decoding.protocol import Algorithm, Request
+from cpm_lm.decoding.protocol import Algorithm, Extend
 from cpm_lm.decoding.sampling import Limits
-from cpm_lm.distributions.rules import Distribution, Rules, distributions
+from cpm_lm.distributions.draw import Distribution, distributions
+from cpm_lm.distributions.rules import Rules
 from cpm_lm.errors import CapacityError, RequestError
 
 __all__ = ["NO_ANSWER", "Found", "search"]
@@ -107,7 +108,9 @@ def search(
         raise RequestError("overflow is 'slide'; an exact search needs 'stop'")
     if len(prompt) > limits.capacity:
         raise CapacityError(f"the prompt needs {len(prompt)} nodes, of {limits.capacity} in all")
-    state = _Search(limits, answer_of, longest=len(limits.costs(len(prompt))), tolerance=tolerance)
+    state = _Frontier(
+        limits, answer_of, longest=len(limits.costs(len(prompt))), tolerance=tolerance
+    )
     left = min(rows, limits.capacity) - len(prompt)  # nothing is released before the end
     if left < 0:
         return state.found(0, "budget")
@@ -120,7 +123,7 @@ def search(
             return state.found(computed, reason)
         if watch:
             watch(state.found(computed, "searching"))
-        reply = yield Request(
+        reply = yield Extend(
             tokens=np.array([path[-1] for path, _, _ in batch], np.int32),
             parents=np.array([slot for _, _, slot in batch], np.int32),
             logits_at=np.arange(len(batch), dtype=np.int32),
@@ -130,7 +133,7 @@ def search(
         computed, left = computed + len(batch), left - len(batch)
 
 
-class _Search:
+class _Frontier:
     """What has been found, and the leaves by the mass of their heaviest child."""
 
     def __init__(
@@ -214,9 +217,9 @@ class _Search:
             heapq.heappush(self._heap, (-mass, self._order, leaf))
 
 
-def _chain(tokens: Sequence[int]) -> Request:
+def _chain(tokens: Sequence[int]) -> Extend:
     """Return the request for a prompt: each token below the one before."""
-    return Request(
+    return Extend(
         tokens=np.array(tokens, np.int32),
         parents=-1 - np.arange(len(tokens), dtype=np.int32),
         logits_at=np.array([len(tokens) - 1], np.int32),

@@ -1,6 +1,6 @@
 """What a decoding algorithm and a scheduler say to each other.
 
-An algorithm is a generator: it yields a `Request`, receives a `Reply`, and returns its result.
+An algorithm is a generator: it yields an `Extend`, receives an `Extended`, and returns its result.
 It never sees an engine or a session; whoever drives it may slice its requests or join them with
 others'. What it still holds when it ends, however it ends, is released for it.
 """
@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Float32, Int32
 
-__all__ = ["Algorithm", "Reply", "Request"]
+__all__ = ["Algorithm", "Extend", "Extended"]
 
 Result = TypeVar("Result")
 
@@ -24,7 +24,7 @@ def _no_nodes() -> Int32[np.ndarray, " K"]:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Request:
+class Extend:
     """Nodes to release, then tokens to add, in the terms of `Session.extend`."""
 
     tokens: Int32[np.ndarray, " T"]
@@ -38,7 +38,7 @@ class Request:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Reply:
+class Extended:
     """What `Session.extend` returned for a request."""
 
     nodes: Int32[np.ndarray, " T"]
@@ -47,4 +47,4 @@ class Reply:
     """Next-token logits after each of `logits_at`."""
 
 
-Algorithm = Generator[Request, Reply, Result]
+Algorithm = Generator[Extend, Extended, Result]

@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float64, Int64, UInt64
 
-__all__ = ["Draws", "Independent", "Stratified", "uniform"]
+__all__ = ["Independent", "Stratified", "UniformSource", "uniform"]
 
 NARROWEST = 2.0**-30
 """A number narrowed further than this is drawn anew: 23 of its 53 bits are left."""
@@ -28,7 +28,7 @@ HALF = np.uint64(32)
 
 
 @runtime_checkable
-class Draws(Protocol):
+class UniformSource(Protocol):
     """How samples get the numbers that their tokens are drawn by."""
 
     def uniform(

@@ -19,10 +19,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
-from cpm_lm.decoding.protocol import Algorithm, Reply
-from cpm_lm.decoding.rng import Draws
+from cpm_lm.decoding.protocol import Algorithm, Extended
+from cpm_lm.decoding.rng import UniformSource
 from cpm_lm.decoding.tree import Node, Tree
-from cpm_lm.distributions.rules import Rules, distributions, log_partition
+from cpm_lm.distributions.draw import distributions, log_partition
+from cpm_lm.distributions.rules import Rules
 from cpm_lm.errors import CapacityError
 
 __all__ = ["Continuation", "Limits", "Sampled", "sample"]
@@ -100,7 +101,7 @@ def sample(
     n: int,
     *,
     rules: Rules,
-    draws: Draws,
+    draws: UniformSource,
     limits: Limits,
     watch: Watch | None = None,
     finish: Finish | None = None,
@@ -114,7 +115,7 @@ def sample(
     while growth.pending:
         leaves = growth.next_leaves()
         request, nodes = growth.tree.request(leaves)
-        reply: Reply = yield request
+        reply: Extended = yield request
         growth.tree.place(nodes, reply.nodes.tolist())
         growth.advance(leaves, reply.logits)
     return growth.result()
@@ -128,7 +129,7 @@ class Growth:
         prompt: Sequence[int],
         n: int,
         rules: Rules,
-        draws: Draws,
+        draws: UniformSource,
         limits: Limits,
         watch: Watch | None,
         finish: Finish | None,

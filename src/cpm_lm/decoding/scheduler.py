@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from jaxtyping import Float32, Int32
 
-from cpm_lm.decoding.protocol import Algorithm, Reply, Request
+from cpm_lm.decoding.protocol import Algorithm, Extend, Extended
 from cpm_lm.engines.base import Session
 from cpm_lm.errors import CapacityError, CpmError, RequestError
 
@@ -35,7 +35,7 @@ class Job(Generic[Result]):
         self._result: Result | None = None
         self._error: BaseException | None = None
         self._roots: set[int] = set()
-        self._request: Request | None = None
+        self._request: Extend | None = None
         self._computed: Int32[np.ndarray, " C"] = np.zeros(0, np.int32)
         self._logits: Float32[np.ndarray, "R V"] = np.zeros((0, 0), np.float32)
 
@@ -183,7 +183,7 @@ class Scheduler:
             if job._request is None:
                 request = next(job._algorithm)
             else:
-                request = job._algorithm.send(Reply(nodes=job._computed, logits=job._logits))
+                request = job._algorithm.send(Extended(nodes=job._computed, logits=job._logits))
             self._begin(job, request)
         except StopIteration as stop:
             job._result = stop.value
@@ -192,7 +192,7 @@ class Scheduler:
             job._error = error
             self._end(job)
 
-    def _begin(self, job: Job[Any], request: Request) -> None:
+    def _begin(self, job: Job[Any], request: Extend) -> None:
         if len(request.release):
             self.session.release(request.release)
             job._roots.difference_update(request.release.tolist())

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from cpm_lm.decoding.protocol import Request
+from cpm_lm.decoding.protocol import Extend
 
 __all__ = ["Node", "Tree"]
 
@@ -98,7 +98,7 @@ class Tree:
             parent.needed -= 1
             node = parent
 
-    def request(self, leaves: Sequence[Node]) -> tuple[Request, list[Node]]:
+    def request(self, leaves: Sequence[Node]) -> tuple[Extend, list[Node]]:
         """Return the request that computes these nodes and what is missing above them.
 
         Returns:
@@ -113,7 +113,7 @@ class Tree:
             assert node.parent is not None
             parents.append(-2 - place[node.parent] if node.parent in place else node.parent.slot)
         dead, self._dead = self._dead, []
-        request = Request(
+        request = Extend(
             tokens=np.array([node.token for node in place], np.int32),
             parents=np.array(parents, np.int32),
             logits_at=np.array([place[leaf] for leaf in leaves], np.int32),

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from cpm_lm.errors import EngineError
 
-__all__ = ["MOST_THREADS", "available_memory", "cores", "processor", "threads_from_environment"]
+__all__ = ["MAX_THREADS", "available_memory", "cores", "processor", "threads_from_environment"]
 
-MOST_THREADS = 1024
+MAX_THREADS = 1024
 CGROUPS = Path("/sys/fs/cgroup")
 TOPOLOGY = "/sys/devices/system/cpu/cpu{}/topology"
 
@@ -27,9 +27,9 @@ def threads_from_environment() -> int | None:
     text = os.environ.get("CPM_THREADS", "").strip()
     if not text:
         return None
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MOST_THREADS:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MAX_THREADS:
         raise EngineError(
-            f"CPM_THREADS is {text!r}; a whole number from 1 to {MOST_THREADS} was expected"
+            f"CPM_THREADS is {text!r}; a whole number from 1 to {MAX_THREADS} was expected"
         )
     return int(text)
 
@@ -49,7 +49,7 @@ def cores() -> int:
         for words in _settings("cpu.max")
         if len(words) == 2 and words[0].isdigit()
     ]
-    return max(1, min([physical, MOST_THREADS, *quotas]))
+    return max(1, min([physical, MAX_THREADS, *quotas]))
 
 
 def available_memory() -> int | None:

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float32, Int32, Int64
 
 from cpm_lm.config import GPTConfig
 from cpm_lm.engines.base import Engine, Session
-from cpm_lm.numpy_ops import ACTIVATIONS, Weights, attention, by_heads, layer_norm, linear
+from cpm_lm.numpy_ops import ACTIVATIONS, Weights, attention, layer_norm, linear, split_heads
 
 __all__ = ["ReferenceEngine", "hidden_states"]
 
@@ -48,7 +48,7 @@ def hidden_states(
     for layer in range(config.n_layer):
         h = f"h.{layer}"
         qkv = linear(layer_norm(x, w, f"{h}.ln_1", epsilon), w, f"{h}.attn.c_attn")
-        q, k, v = by_heads(qkv, config.n_head)
+        q, k, v = split_heads(qkv, config.n_head)
         cache[layer, 0, slots], cache[layer, 1, slots] = k, v
         mixed = attention(q, cache[layer, 0, past], cache[layer, 1, past], visible)
         x = x + linear(mixed.reshape(x.shape), w, f"{h}.attn.c_proj")

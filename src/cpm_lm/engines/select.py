@@ -13,7 +13,7 @@ from typing import Any
 
 from cpm_lm.checkpoints.layouts.store import Store
 from cpm_lm.engines.base import Engine
-from cpm_lm.engines.machine import MOST_THREADS, threads_from_environment
+from cpm_lm.engines.machine import MAX_THREADS, threads_from_environment
 from cpm_lm.errors import EngineError
 
 __all__ = ["open_engine"]
@@ -47,8 +47,8 @@ def open_engine(
     """
     if threads is None:
         threads = threads_from_environment()
-    elif not 1 <= threads <= MOST_THREADS:
-        raise EngineError(f"threads is {threads}; 1 to {MOST_THREADS} were expected")
+    elif not 1 <= threads <= MAX_THREADS:
+        raise EngineError(f"threads is {threads}; 1 to {MAX_THREADS} were expected")
     name = automatic() if engine == "auto" else engine
     if name not in OPEN:
         raise EngineError(f"engine {name!r} is unknown; expected one of auto, {', '.join(OPEN)}")

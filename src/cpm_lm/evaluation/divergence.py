@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from cpm_lm.checkpoints.source import Source, open_source
-from cpm_lm.distributions.rules import log_partition
+from cpm_lm.distributions.draw import log_partition
 from cpm_lm.engines.base import Engine
 from cpm_lm.engines.opening import How, own_weights, running
 from cpm_lm.errors import ConfigError, EngineError, RequestError

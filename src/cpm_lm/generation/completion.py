@@ -5,7 +5,6 @@ Knows tokenizers and the sampling algorithm; does not know engines or sessions.
 
 from __future__ import annotations
 
-import operator
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,12 +14,13 @@ from cpm_lm.config import GPTConfig
 from cpm_lm.decoding.protocol import Algorithm
 from cpm_lm.decoding.rng import Independent
 from cpm_lm.decoding.sampling import Limits, Sampled, sample
-from cpm_lm.errors import CapacityError, RequestError
+from cpm_lm.errors import CapacityError
 from cpm_lm.generation.options import SamplingOptions
-from cpm_lm.generation.stopping import StoppedText, normalised_stops
+from cpm_lm.generation.prompt import prompt_ids
+from cpm_lm.generation.stopping import StoppedText, normalized_stops
 from cpm_lm.tokenizer import Tokenizer
 
-__all__ = ["Call", "Sample", "prompt_ids"]
+__all__ = ["Call", "Sample"]
 
 MIN_CAPACITY = 1024
 """Nodes that a session holds at least, where memory allows it, so that it serves the next call."""
@@ -55,32 +55,6 @@ class Sample:
     """What the caller may want to know about the prompt; mostly empty."""
 
 
-def prompt_ids(tokenizer: Tokenizer, config: GPTConfig, prompt: str | Sequence[int]) -> list[int]:
-    """Return a prompt's token ids, with what the tokenizer puts before every prompt.
-
-    Raises:
-        RequestError: the prompt is empty, fills the context, or holds an id out of range.
-    """
-    if isinstance(prompt, str):
-        ids = [*tokenizer.prefix_ids, *tokenizer.encode(prompt)]
-    else:
-        try:
-            ids = [operator.index(i) for i in prompt]
-        except TypeError:
-            raise RequestError("the prompt holds something other than whole token ids") from None
-    if not ids:
-        raise RequestError(f"the prompt is {prompt!r}, without any token; at least one is needed")
-    size, room = tokenizer.vocab_size, config.n_positions
-    if bad := [i for i in ids if not 0 <= i < size]:
-        raise RequestError(f"token id {bad[0]} in the prompt; expected 0 to {size - 1}")
-    if len(ids) >= room:
-        raise RequestError(
-            f"the prompt has {len(ids)} tokens; the model's context of {room} "
-            f"leaves room for at most {room - 1}: shorten it"
-        )
-    return ids
-
-
 class Call:
     """A call for continuations: everything checked, nothing computed yet."""
 
@@ -96,7 +70,7 @@ class Call:
         """Check a call; `ending` are more stop strings, as they come out of the tokenizer."""
         self.ids = prompt_ids(tokenizer, config, prompt)
         self.options = options
-        stops = normalised_stops(options.stop, tokenizer.as_drawn)
+        stops = normalized_stops(options.stop, tokenizer.as_drawn)
         self._tokenizer, self._stops = tokenizer, (*stops, *ending)
         # A space that ends the prompt is there already.
         spaced = isinstance(prompt, str) and prompt[-1:].isspace()

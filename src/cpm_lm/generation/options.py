@@ -15,7 +15,7 @@ from cpm_lm.errors import RequestError
 __all__ = ["METHODS", "SamplingOptions", "VotingOptions"]
 
 METHODS = ("sample", "stratified", "exact")
-MOST_SAMPLES = 1_000_000
+MAX_SAMPLES = 1_000_000
 """Of one call: shares are then known to 0.1%, and a slip of the hand is not run for days."""
 
 
@@ -76,7 +76,7 @@ class SamplingOptions(Rules):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_number("n", self.n, low=1, high=MOST_SAMPLES, whole=True)
+        check_number("n", self.n, low=1, high=MAX_SAMPLES, whole=True)
         check_number("max_tokens", self.max_tokens, low=1, whole=True)
         check_number("memory", self.memory, low=1, whole=True)
         if self.seed is not None:

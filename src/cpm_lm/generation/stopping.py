@@ -10,10 +10,10 @@ from typing import Protocol, runtime_checkable
 
 from cpm_lm.errors import RequestError
 
-__all__ = ["Decoder", "StopMatcher", "StoppedText", "normalised_stops"]
+__all__ = ["Decoder", "StopMatcher", "StoppedText", "normalized_stops"]
 
 
-def normalised_stops(stop: str | Iterable[str], normalise: Callable[[str], str]) -> tuple[str, ...]:
+def normalized_stops(stop: str | Iterable[str], normalise: Callable[[str], str]) -> tuple[str, ...]:
     """Return stop strings as they would come out of the tokenizer.
 
     Args:

@@ -15,10 +15,11 @@ from cpm_lm.decoding.best_first import NO_ANSWER, Found, search
 from cpm_lm.decoding.protocol import Algorithm
 from cpm_lm.decoding.rng import Independent, Stratified
 from cpm_lm.decoding.sampling import Sampled, sample
-from cpm_lm.generation.answers import Answers, Tallied, normalised, posterior_lead, tally
+from cpm_lm.generation.answers import Answers, normalized
 from cpm_lm.generation.completion import Call
 from cpm_lm.generation.options import VotingOptions
 from cpm_lm.generation.stopping import StoppedText
+from cpm_lm.generation.tally import AnswerShare, posterior_lead, tally
 from cpm_lm.tokenizer import Tokenizer
 
 __all__ = ["Election", "Vote"]
@@ -47,7 +48,7 @@ class Vote:
 
     winner: str | None
     """The most frequent answer, of equal ones the first drawn; None where there is no answer."""
-    tally: tuple[Tallied, ...]
+    tally: tuple[AnswerShare, ...]
     """The answers, the winner first."""
     certified: bool
     """Whether it is proven that no other answer is as probable as the winner, for this model, this
@@ -97,7 +98,7 @@ class Election(Call):
         prompt: str | Sequence[int],
         options: VotingOptions,
     ) -> None:
-        aliases = {normalised(form): name for form, name in options.aliases.items()}
+        aliases = {normalized(form): name for form, name in options.aliases.items()}
         self._answers = Answers(pattern=options.answer, aliases=aliases)
         super().__init__(tokenizer, config, prompt, options, ending=(LINE_END,))
         self._fed = [0] * options.n
@@ -138,7 +139,7 @@ class Election(Call):
             finish=self._finish,
         )
 
-    def so_far(self) -> tuple[list[Tallied], float]:
+    def so_far(self) -> tuple[list[AnswerShare], float]:
         """Return the tally of what is decided, without intervals, and which share that is."""
         if self._found:
             return _bounds(self._found), 1 - self._found.unexplored
@@ -262,15 +263,15 @@ class Election(Call):
         return "; ".join(notes)
 
 
-def _counted(decided: Sequence[object], *, independent: bool = False) -> list[Tallied]:
+def _counted(decided: Sequence[object], *, independent: bool = False) -> list[AnswerShare]:
     answers = [answer if isinstance(answer, str) else None for answer in decided]
     return tally(answers, independent=independent)
 
 
-def _bounds(found: Found) -> list[Tallied]:
+def _bounds(found: Found) -> list[AnswerShare]:
     """Return the answers of a search with the bounds of their probabilities."""
     return [
-        Tallied(
+        AnswerShare(
             answer=answer,
             share=mass,
             low=mass,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cpm_lm.checkpoints.known.config_quirks import oddities
+from cpm_lm.checkpoints.known.config_quirks import quirks
 from cpm_lm.checkpoints.known.heads import CPM_LARGE, KNOWN_HEADS, LARGE_WIDTH
 from cpm_lm.checkpoints.known.releases import known_release
 from cpm_lm.checkpoints.manifest import pieces
@@ -158,5 +158,5 @@ def _warnings(source: Source, heads: int | None) -> list[str]:
     warnings += source.notes
     if source.config is not None:
         tokenizer = Tokenizer.load(source.tokenizer) if source.tokenizer else None
-        warnings += oddities(source.config, source.ids, tokenizer)
+        warnings += quirks(source.config, source.ids, tokenizer)
     return warnings

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
-from cpm_lm.distributions.rules import log_partition
+from cpm_lm.distributions.draw import log_partition
 from cpm_lm.engines.base import Engine
 from cpm_lm.tokenizer import Tokenizer
 
@@ -32,7 +32,7 @@ NEAR = 0.9
 """A loss of this share of ln V or more is that of a model that has learnt nothing."""
 
 
-MOST_UNKNOWN = 0.2
+MAX_UNKNOWN_SHARE = 0.2
 """The small model's vocabulary lacks 1% of the text; one of Chinese lacks no fifth."""
 
 
@@ -60,7 +60,7 @@ class Sanity:
                 f"nats a token, and knowing nothing gives ln V = {self.uniform:.2f}. The weights "
                 "are random or wrongly joined, or the vocabulary is another model's"
             )
-        if self.unknown > MOST_UNKNOWN * self.tokens:
+        if self.unknown > MAX_UNKNOWN_SHARE * self.tokens:
             return (
                 f"the vocabulary does not have {self.unknown} of {self.tokens} pieces of plain "
                 "Chinese prose; it is damaged, or of another language"

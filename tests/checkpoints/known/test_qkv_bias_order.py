@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import cpm_lm
-from cpm_lm.checkpoints.known.qkv_bias_order import joined_wrongly
+from cpm_lm.checkpoints.known.qkv_bias_order import looks_misjoined
 from cpm_lm.checkpoints.layouts.store import Store
 from cpm_lm.verification.inspect import inspect
 from tests.support.make_pretrained import random_model, state_of, write_bin
@@ -30,24 +30,24 @@ def trained() -> list[np.ndarray]:
 
 
 def test_a_trained_model_and_what_the_conversion_makes_of_it(trained: list[np.ndarray]) -> None:
-    assert not joined_wrongly(trained)
-    assert joined_wrongly(map(one_behind_the_other, trained))
+    assert not looks_misjoined(trained)
+    assert looks_misjoined(map(one_behind_the_other, trained))
 
 
 def test_nothing_is_said_of_what_says_nothing() -> None:
     rng = np.random.default_rng(0)
-    assert not joined_wrongly([])
-    assert not joined_wrongly([np.zeros(48, np.float32)] * 4)
-    assert not joined_wrongly([np.full(48, np.nan, np.float32)] * 4)
-    assert not joined_wrongly([rng.normal(size=9).astype(np.float32)] * 4)
+    assert not looks_misjoined([])
+    assert not looks_misjoined([np.zeros(48, np.float32)] * 4)
+    assert not looks_misjoined([np.full(48, np.nan, np.float32)] * 4)
+    assert not looks_misjoined([rng.normal(size=9).astype(np.float32)] * 4)
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_random_biases_are_never_suspected(seed: int) -> None:
     rng = np.random.default_rng(seed)
     biases = [rng.normal(size=72).astype(np.float32) for _ in range(6)]
-    assert not joined_wrongly(biases)
-    assert not joined_wrongly(map(one_behind_the_other, biases))
+    assert not looks_misjoined(biases)
+    assert not looks_misjoined(map(one_behind_the_other, biases))
 
 
 def test_inspect_and_convert_tell_it(tmp_path: Path) -> None:

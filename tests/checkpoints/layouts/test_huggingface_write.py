@@ -13,7 +13,7 @@ from transformers import AutoTokenizer, GPT2LMHeadModel
 
 import cpm_lm
 from cpm_lm.checkpoints.convert import convert
-from cpm_lm.checkpoints.known.config_quirks import oddities
+from cpm_lm.checkpoints.known.config_quirks import quirks
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError, ConfigError, RequestError
 from cpm_lm.verification.inspect import inspect
@@ -125,7 +125,7 @@ def test_a_model_of_cpms_shape_that_says_erf(named: str, width: int) -> None:
         vocab_size=30_000, n_positions=8, n_embd=width, n_layer=1, n_head=8,
         activation_function=named,
     )  # fmt: skip
-    told = list(oddities(config, {}, None))
+    told = list(quirks(config, {}, None))
     assert len(told) == (named == "gelu" and width != 512)
     assert all("erf form of GELU" in line for line in told)
 

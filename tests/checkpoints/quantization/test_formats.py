@@ -85,7 +85,7 @@ def test_a_store_is_read_as_it_was_written(weights: str, tmp_path: Path) -> None
         assert (packed is not None) == (name in errors)
         if packed is not None:
             assert 0 < lost < (0.012 if packed.bits == 8 else 0.13)
-            assert np.array_equal(np.concatenate(list(store.joined(name).blocks())), wide)
+            assert np.array_equal(np.concatenate(list(store.lazy(name).blocks())), wide)
             with pytest.raises(CheckpointError, match="bits and scales"):
                 store.tensor(name)
     assert len(errors) == 1 + 4 * 2

@@ -14,7 +14,7 @@ from cpm_lm.checkpoints.layouts.store import write_model
 from cpm_lm.checkpoints.quantization import gptq as feedback
 from cpm_lm.checkpoints.quantization.calibration import steps
 from cpm_lm.checkpoints.quantization.formats import Q4
-from cpm_lm.checkpoints.quantization.gptq import quantize_for
+from cpm_lm.checkpoints.quantization.gptq import gptq
 from cpm_lm.checkpoints.quantization.round_to_nearest import quantize
 from cpm_lm.checkpoints.tensors import ShardedTensor, Tensor
 from cpm_lm.config import GPTConfig
@@ -45,7 +45,7 @@ def test_products_change_less(span: int, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(feedback, "SPAN", span)
     inputs, matrix = drawn(150, 40)
     rounded = matrix.copy()
-    codes, scales, lost = quantize_for(inputs, rounded, Q4)
+    codes, scales, lost = gptq(inputs, rounded, Q4)
     assert codes.shape == (40, 5, 32)
     assert np.array_equal(widened(codes, scales, 150), rounded)
     assert not codes[:, 4, 150 - 128 :].any()
@@ -59,7 +59,7 @@ def test_products_change_less(span: int, monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
 def test_inputs_that_say_nothing(value: float) -> None:
     _, matrix = drawn(80, 24)
-    codes, scales, _ = quantize_for(np.full((9, 80), value, np.float32), matrix.copy(), Q4)
+    codes, scales, _ = gptq(np.full((9, 80), value, np.float32), matrix.copy(), Q4)
     expected = nearest(matrix)
     assert np.array_equal(codes, expected[0])
     assert np.array_equal(scales, expected[1])

@@ -11,7 +11,8 @@ import pytest
 
 import cpm_lm._native as kernels
 from cpm_lm.checkpoints.convert import convert
-from cpm_lm.engines.native.engine import NativeEngine, Scratch, hidden_states
+from cpm_lm.engines.native.engine import NativeEngine, hidden_states
+from cpm_lm.engines.native.weights import Workspace
 from cpm_lm.engines.select import open_engine
 from tests.support.random_models import both, chain, shape
 from tests.support.tolerances import HIDDEN, LOGITS
@@ -60,7 +61,7 @@ def test_hidden_states_equal_the_originals(engine, expected):
     for i, row in enumerate(expected["input_ids"]):
         cache = kernels.KeyValueCache(c.n_layer, c.n_head, c.head_size, "f32")
         cache.reserve(LENGTH)
-        paths, room = kernels.Paths.walk(parents, order), Scratch(LENGTH, c.n_embd)
+        paths, room = kernels.Paths.walk(parents, order), Workspace(LENGTH, c.n_embd)
         tokens = row.astype(np.int32)
         found = hidden_states(engine.pool, engine.weights, c, tokens, order, paths, cache, room)
         states = np.stack([state.copy() for state in found])

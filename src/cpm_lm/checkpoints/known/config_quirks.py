@@ -13,7 +13,7 @@ from cpm_lm.checkpoints.known.heads import KNOWN_HEADS
 from cpm_lm.config import GPTConfig
 from cpm_lm.tokenizer import Tokenizer
 
-__all__ = ["oddities", "special_ids"]
+__all__ = ["quirks", "special_ids"]
 
 ROLES = ("bos_token_id", "eos_token_id", "pad_token_id")
 CPM_PIECES = 30_000
@@ -32,7 +32,7 @@ def special_ids(tokenizer: Tokenizer | None) -> dict[str, int | None]:
     return dict(zip(ROLES, (begin, end, tokenizer.pad_id), strict=True))
 
 
-def oddities(
+def quirks(
     config: GPTConfig, said: Mapping[str, Any], tokenizer: Tokenizer | None
 ) -> Iterator[str]:
     """Yield a line for everything that a configuration says against what is known.

@@ -16,7 +16,7 @@ import numpy as np
 
 from cpm_lm.checkpoints.dtypes import Single
 
-__all__ = ["joined_wrongly"]
+__all__ = ["looks_misjoined"]
 
 ALIKE = 0.5
 """The parts that belong together must differ by less than this part of what others differ by."""
@@ -26,7 +26,7 @@ MANY = 0.8
 """The share of layers in which the wrong order must look the better one."""
 
 
-def joined_wrongly(biases: Iterable[Single]) -> bool:
+def looks_misjoined(biases: Iterable[Single]) -> bool:
     """Say whether these look as if two ranks' biases were put one behind the other.
 
     An odd number of heads, or biases that are zero, say nothing.

@@ -21,7 +21,7 @@ from cpm_lm.checkpoints.containers.torch_file import read_torch_file
 from cpm_lm.checkpoints.containers.unpickler import StridedTensor
 from cpm_lm.checkpoints.containers.weight_index import read_indexed
 from cpm_lm.checkpoints.dtypes import FLOATS, nonfinite_problem, to_float32
-from cpm_lm.checkpoints.known.qkv_bias_order import joined_wrongly
+from cpm_lm.checkpoints.known.qkv_bias_order import looks_misjoined
 from cpm_lm.checkpoints.layout import Dims, shapes
 from cpm_lm.checkpoints.layouts.store import MODEL, PREFIX
 from cpm_lm.checkpoints.tensors import BLOCK_BYTES, ShardedTensor, Tensor, nonfinite_count
@@ -201,7 +201,7 @@ def _nonfinite(tensors: Mapping[str, Tensor]) -> Iterator[str]:
 
 def _notes(config: GPTConfig, tensors: Mapping[str, Tensor]) -> Iterator[str]:
     biases = (tensors[f"h.{layer}.attn.c_attn.bias"] for layer in range(config.n_layer))
-    if joined_wrongly(to_float32(bias.array, bias.dtype) for bias in biases):
+    if looks_misjoined(to_float32(bias.array, bias.dtype) for bias in biases):
         yield (
             "the biases of queries, keys and values look as if two ranks' were put one behind the "
             "other, as one early public conversion did; such a model writes worse text: convert "

@@ -15,7 +15,7 @@ from jaxtyping import Float32, Int64
 from cpm_lm.checkpoints.dtypes import Single, to_float32
 from cpm_lm.checkpoints.tensors import LazyTensor
 from cpm_lm.config import GPTConfig
-from cpm_lm.numpy_ops import ACTIVATIONS, Weights, attention, by_heads, layer_norm, linear
+from cpm_lm.numpy_ops import ACTIVATIONS, Weights, attention, layer_norm, linear, split_heads
 
 __all__ = ["Step", "steps"]
 
@@ -92,7 +92,7 @@ def _normed(x: Rows, config: GPTConfig, tensors: Mapping[str, LazyTensor], name:
 @quietly
 def _mixed(qkv: Float32[np.ndarray, "T columns"], config: GPTConfig) -> Rows:
     visible = np.tri(len(qkv), dtype=bool)
-    q, k, v = by_heads(qkv, config.n_head)
+    q, k, v = split_heads(qkv, config.n_head)
     return attention(q, k, v, visible).reshape(len(qkv), -1)
 
 

@@ -14,7 +14,7 @@ from jaxtyping import Float16, Float32, Int8
 from cpm_lm.checkpoints.quantization.formats import Packing
 from cpm_lm.checkpoints.quantization.round_to_nearest import Codes, Scales, fitted
 
-__all__ = ["quantize_for"]
+__all__ = ["gptq"]
 
 Matrix = Float32[np.ndarray, "in out"]
 Inputs = Float32[np.ndarray, "T in"]
@@ -26,7 +26,7 @@ SPAN = 2560
 """Inputs whose errors reach each other: bounds the table of their products, and its time."""
 
 
-def quantize_for(inputs: Inputs, matrix: Matrix, packing: Packing) -> tuple[Codes, Scales, float]:
+def gptq(inputs: Inputs, matrix: Matrix, packing: Packing) -> tuple[Codes, Scales, float]:
     """Round a matrix so that its products with some inputs change little.
 
     Args:

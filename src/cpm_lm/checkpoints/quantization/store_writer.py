@@ -27,7 +27,7 @@ from cpm_lm.checkpoints.quantization.formats import (
     rounding_of,
     scale_problem,
 )
-from cpm_lm.checkpoints.quantization.gptq import quantize_for
+from cpm_lm.checkpoints.quantization.gptq import gptq
 from cpm_lm.checkpoints.quantization.round_to_nearest import quantize
 from cpm_lm.checkpoints.tensors import LazyTensor, Tensor
 from cpm_lm.checkpoints.text import one_line
@@ -176,7 +176,7 @@ def _fed_back(
         assert packing is not None
         matrix = np.concatenate(list(_wide(step.name, tensors[step.name], problems)))
         power = _power(matrix)
-        codes, scales, wrong = quantize_for(step.inputs, matrix, packing)
+        codes, scales, wrong = gptq(step.inputs, matrix, packing)
         step.rounded = matrix
         yield codes if packing.bits == 8 else packed_bytes(codes)
         yield _judged(step.name, scales, wrong, power, errors, problems)

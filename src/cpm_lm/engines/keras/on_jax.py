@@ -15,13 +15,13 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int32
 
 from cpm_lm.engines.keras.buckets import bucket
-from cpm_lm.engines.keras.engine import Program
+from cpm_lm.engines.keras.program import Program
 
 __all__ = ["JaxProgram"]
 
 
 class JaxProgram(Program):
-    """See `keras.Program`. The cache is a list of pairs [1, N, S, H]: keys and values by block.
+    """See `Program`. The cache is a list of pairs [1, N, S, H]: keys and values by block.
 
     Args:
         model: the Keras model; its matrices are taken over, and it cannot be called afterwards.

@@ -15,7 +15,7 @@ import tensorflow as tf
 from jaxtyping import Bool, Float32, Int32
 
 from cpm_lm.engines.keras.buckets import bucket
-from cpm_lm.engines.keras.engine import Program
+from cpm_lm.engines.keras.program import Program
 from cpm_lm.engines.keras.tensorflow_cpu import Matrices, times
 from cpm_lm.gpt.layers import flat_product
 from cpm_lm.gpt.policy import on_cpu
@@ -24,7 +24,7 @@ __all__ = ["TensorFlowProgram"]
 
 
 class TensorFlowProgram(Program):
-    """See `keras.Program`. The cache is a list of tensors [N * S, H]: keys, values, by block.
+    """See `Program`. The cache is a list of tensors [N * S, H]: keys, values, by block.
 
     Args:
         model: the Keras model; without XLA its matrices are taken over, and it cannot be called

@@ -10,8 +10,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,13 +18,13 @@ import numpy as np
 from jaxtyping import Float32, Int32
 
 import cpm_lm._native as kernels
-from cpm_lm.checkpoints.dtypes import WEIGHTS, Array, to_float32
+from cpm_lm.checkpoints.dtypes import WEIGHTS
 from cpm_lm.checkpoints.layouts.store import Store
-from cpm_lm.checkpoints.quantization.formats import Packed
 from cpm_lm.config import GPTConfig
 from cpm_lm.engines.base import Engine, Session
 from cpm_lm.engines.machine import available_memory, cores
-from cpm_lm.errors import CapacityError, CheckpointError, EngineError
+from cpm_lm.engines.native.weights import Tensors, Weights, Workspace
+from cpm_lm.errors import CapacityError, EngineError
 
 __all__ = ["NativeEngine", "hidden_states", "open_native"]
 
@@ -57,96 +56,6 @@ def open_native(
     )
 
 
-@dataclass(frozen=True)
-class Norm:
-    """Scale and shift of a layer norm, float32[D]."""
-
-    weight: Float32[np.ndarray, " D"]
-    bias: Float32[np.ndarray, " D"]
-
-
-@dataclass(frozen=True)
-class Block:
-    """The weights of one layer."""
-
-    ln_1: Norm
-    c_attn: kernels.Matrix
-    c_proj: kernels.Matrix
-    ln_2: Norm
-    mlp_c_fc: kernels.Matrix
-    mlp_c_proj: kernels.Matrix
-
-
-Tensors = Mapping[str, Array | Packed]
-
-
-class Weights:
-    """All weights as the kernels take them.
-
-    Args:
-        config: the model's shape.
-        tensors: by Hugging Face's GPT-2 names without the `transformer.` prefix; bf16 as its bits.
-        element: the type of all that are not packed: f32, f16 or bf16.
-    """
-
-    def __init__(self, config: GPTConfig, tensors: Tensors, element: Any) -> None:
-        def vector(name: str) -> Float32[np.ndarray, " D"]:
-            values = tensors[name]
-            assert isinstance(values, np.ndarray)
-            return np.array(to_float32(values, WEIGHTS[element]))
-
-        def norm(name: str) -> Norm:
-            return Norm(vector(f"{name}.weight"), vector(f"{name}.bias"))
-
-        def matrix(name: str, *, transposed: bool = False) -> kernels.Matrix:
-            values = tensors[f"{name}.weight"]
-            bias = None if transposed else vector(f"{name}.bias")
-            if isinstance(values, Packed):
-                bits: Any = f"q{values.bits}"
-                inputs = values.shape[1]
-                return kernels.Matrix.quantised(
-                    values.codes, values.scales, bits, inputs, bias=bias
-                )
-            if not values.flags.aligned:
-                raise CheckpointError(
-                    f"{name}.weight does not lie at a multiple of {values.itemsize} bytes in its "
-                    "file, as its numbers must; write the model again with cpm convert"
-                )
-            return kernels.Matrix(values, element, transposed=transposed, bias=bias)
-
-        self.wte = matrix("wte", transposed=True)
-        self.wpe = matrix("wpe", transposed=True)
-        self.blocks = [
-            Block(
-                ln_1=norm(f"h.{i}.ln_1"),
-                c_attn=matrix(f"h.{i}.attn.c_attn"),
-                c_proj=matrix(f"h.{i}.attn.c_proj"),
-                ln_2=norm(f"h.{i}.ln_2"),
-                mlp_c_fc=matrix(f"h.{i}.mlp.c_fc"),
-                mlp_c_proj=matrix(f"h.{i}.mlp.c_proj"),
-            )
-            for i in range(config.n_layer)
-        ]
-        self.ln_f = norm("ln_f")
-
-    @property
-    def read_bytes(self) -> int:
-        """What a step reads of them: every matrix but the positions, of which it needs few rows."""
-        blocks = ((h.c_attn, h.c_proj, h.mlp_c_fc, h.mlp_c_proj) for h in self.blocks)
-        return self.wte.nbytes + sum(matrix.nbytes for block in blocks for matrix in block)
-
-
-class Scratch:
-    """Room for the activations of T rows; every layer uses it again."""
-
-    def __init__(self, T: int, D: int) -> None:
-        self.x = np.empty((T, D), np.float32)
-        self.normed = np.empty((T, D), np.float32)
-        self.qkv = np.empty((T, 3 * D), np.float32)
-        self.mixed = np.empty((T, D), np.float32)
-        self.inner = np.empty((T, 4 * D), np.float32)
-
-
 def hidden_states(
     pool: kernels.Pool,
     w: Weights,
@@ -155,7 +64,7 @@ def hidden_states(
     positions: Int32[np.ndarray, " T"],
     paths: kernels.Paths,
     cache: kernels.KeyValueCache,
-    room: Scratch,
+    workspace: Workspace,
 ) -> Iterator[Rows]:
     """Yield the embedding sum, each block's output and the final norm's; fill the cache's slots.
 
@@ -169,12 +78,18 @@ def hidden_states(
         positions: where they stand.
         paths: which slots each of them attends to, its own last.
         cache: keys and values by slot.
-        room: for as many rows as there are tokens.
+        workspace: for as many rows as there are tokens.
     """
     layer_norm, linear, attention = kernels.layer_norm, kernels.linear, kernels.attention
     epsilon, kind = config.layer_norm_epsilon, GELU[config.activation_function]
     scale = 1 / math.sqrt(config.head_size)
-    x, normed, qkv, mixed, inner = room.x, room.normed, room.qkv, room.mixed, room.inner
+    x, normed, qkv, mixed, inner = (
+        workspace.x,
+        workspace.normed,
+        workspace.qkv,
+        workspace.mixed,
+        workspace.inner,
+    )
     kernels.embedding(pool, tokens, positions, w.wte, w.wpe, x)
     yield x
     for layer, h in enumerate(w.blocks):
@@ -257,7 +172,7 @@ class NativeSession(Session):
         self._engine = engine
         c = engine.config
         self._cache = kernels.KeyValueCache(c.n_layer, c.n_head, c.head_size, engine.cache_dtype)
-        self._room = Scratch(1, c.n_embd)
+        self._workspace = Workspace(1, c.n_embd)
 
     @property
     def cache_bytes(self) -> int:
@@ -280,12 +195,12 @@ class NativeSession(Session):
         nodes: Int32[np.ndarray, " T"],
         logits_at: Int32[np.ndarray, " R"],
     ) -> Float32[np.ndarray, "R V"]:
-        if len(self._room.x) != len(tokens):
-            self._room = Scratch(len(tokens), self.config.n_embd)
+        if len(self._workspace.x) != len(tokens):
+            self._workspace = Workspace(len(tokens), self.config.n_embd)
         pool, w, positions = self._engine.pool, self._engine.weights, self._forest.depths(nodes)
         paths = kernels.Paths.walk(self._forest.parents, nodes)
         states = hidden_states(
-            pool, w, self.config, tokens, positions, paths, self._cache, self._room
+            pool, w, self.config, tokens, positions, paths, self._cache, self._workspace
         )
         last = deque(states, maxlen=1)[0]
         logits = np.empty((len(logits_at), self.config.vocab_size), np.float32)

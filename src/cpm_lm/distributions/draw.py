@@ -1,0 +1,105 @@
+"""From logits to the distribution that a token is drawn from, and from a number to its token.
+
+Pure functions of numbers, in float64; knows neither randomness, nor sessions, nor text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int64
+
+from cpm_lm.distributions.checks import Number
+from cpm_lm.distributions.filters import kept_tokens
+from cpm_lm.distributions.rules import Rules
+from cpm_lm.errors import EngineError
+
+__all__ = ["Distribution", "distributions", "log_partition", "probabilities"]
+
+BLOCK = 1 << 17
+"""Numbers handled at once: a megabyte of float64, which stays in a core's cache."""
+
+
+@dataclass(frozen=True, eq=False)
+class Distribution:
+    """The tokens that may come next, by ascending id, and their probabilities."""
+
+    tokens: Int64[np.ndarray, " K"]
+    masses: Float64[np.ndarray, " K"]
+
+    def invert(
+        self, u: Float64[np.ndarray, " U"]
+    ) -> tuple[Int64[np.ndarray, " U"], Float64[np.ndarray, " U"], Float64[np.ndarray, " U"]]:
+        """Return for each u in [0, 1) the token where the cumulative mass passes it.
+
+        Returns:
+            tokens, int64[U], and the ends of each token's own interval of u, float64[U] twice.
+        """
+        edges = np.concatenate(([0.0], np.cumsum(self.masses)))
+        edges /= edges[-1]  # exactly 1 at the end, so that every u < 1 finds a token
+        at = np.searchsorted(edges, u, side="right") - 1
+        return self.tokens[at], edges[at], edges[at + 1]
+
+
+def log_partition(logits: Float32[np.ndarray, "R V"]) -> Float64[np.ndarray, " R"]:
+    """Return log(sum(exp(logits))) of each row in float64.
+
+    A logit minus this is the log-probability under the model itself: temperature 1, no filter.
+
+    Raises:
+        EngineError: a row holds NaN or infinity, so that nothing can be drawn from it.
+    """
+    result = np.empty(len(logits))
+    for rows in _blocks(logits):
+        top = logits[rows].max(axis=1).astype(np.float64)
+        shifted = logits[rows] - top[:, None]
+        result[rows] = top + np.log(np.exp(shifted, out=shifted).sum(axis=1))
+    if not np.isfinite(result).all():
+        raise EngineError(
+            "the engine returned logits that are not finite numbers; the weights are damaged "
+            "or overflow in this precision: try float32, or `cpm verify` the model"
+        )
+    return result
+
+
+def distributions(logits: Float32[np.ndarray, "R V"], rules: Rules) -> list[Distribution]:
+    """Return for each row the distribution that the next token is drawn from."""
+    if rules.temperature == 0:
+        best = logits.argmax(axis=1)  # the first of equals: the lowest id
+        return [Distribution(best[i : i + 1], np.ones(1)) for i in range(len(best))]
+    result = []
+    for rows in _blocks(logits):
+        x = logits[rows].astype(np.float64)
+        x -= x.max(axis=1, keepdims=True)
+        if rules.order == "standard":
+            _divide(x, rules.temperature)
+        weights = np.exp(x)
+        for i in range(len(x)):
+            kept = kept_tokens(logits[rows][i], weights[i], rules)
+            masses = weights[i, kept]
+            if rules.order == "cpm":
+                masses = np.exp(_divide(x[i, kept], rules.temperature))
+            tokens = np.arange(len(masses)) if isinstance(kept, slice) else kept
+            result.append(Distribution(tokens, masses / masses.sum()))
+    return result
+
+
+def probabilities(logits: Float32[np.ndarray, "R V"], rules: Rules) -> Float64[np.ndarray, "R V"]:
+    """Return the same distributions as whole rows, 0 for tokens that cannot be drawn."""
+    dense = np.zeros(logits.shape)
+    for row, distribution in zip(dense, distributions(logits, rules), strict=True):
+        row[distribution.tokens] = distribution.masses
+    return dense
+
+
+def _divide(x: Float64[np.ndarray, "*N"], temperature: Number) -> Float64[np.ndarray, "*N"]:
+    """Divide x <= 0 in place; what overflows is -inf, a probability of 0."""
+    with np.errstate(over="ignore"):
+        x /= temperature
+    return x
+
+
+def _blocks(logits: Float32[np.ndarray, "R V"]) -> list[slice]:
+    step = max(1, BLOCK // logits.shape[1])
+    return [slice(start, start + step) for start in range(0, len(logits), step)]
