@@ -21,6 +21,7 @@ from cpm_lm.decoding.scheduler import Job, Scheduler
 from cpm_lm.distributions.checks import Number, check_number
 from cpm_lm.distributions.draw import log_partition
 from cpm_lm.engines.base import Engine, Session
+from cpm_lm.engines.options import EngineOptions
 from cpm_lm.errors import CheckpointError, RequestError, TokenizerError
 from cpm_lm.generation.completion import MIN_CAPACITY, Call, Sample
 from cpm_lm.generation.options import SamplingOptions, VotingOptions
@@ -324,7 +325,10 @@ class Model:
 
 
 def load(
-    path: str | Path | None = None, *, engine: str = "auto", threads: int | None = None
+    path: str | Path | None = None,
+    *,
+    engine: str = EngineOptions.engine,
+    threads: int | None = EngineOptions.threads,
 ) -> Model:
     """Open a converted model with its tokenizer.
 
@@ -339,7 +343,7 @@ def load(
         EngineError: the engine is unknown, not installed, or cannot run here.
     """
     from cpm_lm.checkpoints.layouts.store import Store
-    from cpm_lm.engines.select import open_engine
+    from cpm_lm.engines.select import start_engine
 
     if path is None and not DEMO.is_dir():
         raise CheckpointError(
@@ -347,11 +351,13 @@ def load(
             "name one that `cpm convert` made: load(path), or --model PATH"
         )
     directory = DEMO if path is None else Path(path)
-    if not Store.open(directory).has_tokenizer:
+    store = Store.open(directory)
+    if not store.has_tokenizer:
         raise TokenizerError(
             f"{directory} holds a model without a tokenizer; copy its vocabulary there "
             "(chinese_vocab.model and vocab.json, or vocab.txt), or convert it again with "
             "--tokenizer DIRECTORY"
         )
     tokenizer = Tokenizer.load(directory)
-    return Model(open_engine(directory, engine=engine, threads=threads), tokenizer)
+    options = EngineOptions(engine=engine, threads=threads)
+    return Model(start_engine(store, options), tokenizer)

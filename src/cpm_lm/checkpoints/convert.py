@@ -9,16 +9,16 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 from cpm_lm.checkpoints.config_file import read_config
-from cpm_lm.checkpoints.forms import Form, Work, form_called
+from cpm_lm.checkpoints.forms import Form, Work
 from cpm_lm.checkpoints.known.config_quirks import quirks, special_ids
 from cpm_lm.checkpoints.known.heads import known_heads
 from cpm_lm.checkpoints.layout import Dims
 from cpm_lm.checkpoints.layouts.megatron_sharding import check_ranks
 from cpm_lm.checkpoints.layouts.megatron_writer import LAYOUTS
 from cpm_lm.checkpoints.manifest import MANIFEST, Manifest, digest, tool_version
+from cpm_lm.checkpoints.options import ConvertOptions
 from cpm_lm.checkpoints.quantization.formats import rounding_of, stored_bytes
 from cpm_lm.checkpoints.source import Source, open_source
 from cpm_lm.checkpoints.staging import staged
@@ -31,17 +31,17 @@ __all__ = ["convert"]
 
 
 def convert(
-    source: str | Path,
+    source: str | Path | Source,
     target: str | Path,
     *,
-    to: str = "store",
-    weights: str = "f32",
-    config: str | Path | GPTConfig | None = None,
-    heads: int | None = None,
-    tokenizer: str | Path | None = None,
-    ranks: int | None = None,
-    layout: str | None = None,
-    overwrite: bool = False,
+    to: str = ConvertOptions.to,
+    weights: str = ConvertOptions.weights,
+    config: str | Path | GPTConfig | None = ConvertOptions.config,
+    heads: int | None = ConvertOptions.heads,
+    tokenizer: str | Path | None = ConvertOptions.tokenizer,
+    ranks: int | None = ConvertOptions.ranks,
+    layout: str | None = ConvertOptions.layout,
+    overwrite: bool = ConvertOptions.overwrite,
     progress: Progress | None = None,
 ) -> Manifest:
     """Make a store of a checkpoint.
@@ -52,24 +52,17 @@ def convert(
 
     Args:
         source: a store, of any number format; a Megatron checkpoint of any number of ranks: the
-            directory with `latest_checkpointed_iteration.txt`, or that of one training step; or a
-            directory of Hugging Face's GPT-2 with `config.json` and any form of the weights.
+            directory with `latest_checkpointed_iteration.txt`, or that of one training step; a
+            directory of Hugging Face's GPT-2 with `config.json` and any form of the weights; a
+            TensorFlow SavedModel; or any of them opened by `open_source`.
         target: the directory to make.
-        to: "store", or "huggingface", which is the same; "megatron", the original's shards.
-        weights: "f32", "f16" or "bf16", rounded to nearest even; or of a store "q8" or "q4",
-            matrices of 8 or 4 bits with a scale for each group of numbers (the word embedding has
-            8 bits in both). "q4" is rounded for the model's own activations on fixed random ids, of
-            which it computes a page.
-        config: the model's shape, or a JSON file with it, in Hugging Face's or the original's
-            names; it must agree with the tensors.
-        heads: the number of attention heads, which shards do not say; needed unless `config` is
-            given or the width is that of a published CPM model.
-        tokenizer: a directory with `chinese_vocab.model` and, for the older vocabulary,
-            `vocab.json`; or with BERT's word pieces, `vocab.txt`. Default: the source's own, if it
-            lies beside the weights; else the store has none. Its size must be that of the word
-            embedding exactly: rows without a piece could be drawn and have no text.
-        ranks: how many shards "megatron" writes, default 1; must divide heads and pieces.
-        layout: how they lie: "deepspeed" (default), as CPM-LM was published, or "megatron".
+        to: "store", "huggingface" or "megatron". This and the others: see `ConvertOptions`.
+        weights: "f32", "f16", "bf16", "q8" or "q4".
+        config: the model's shape, or a JSON file with it.
+        heads: the number of attention heads, which shards do not say.
+        tokenizer: a directory with the vocabulary; default: the source's own.
+        ranks: how many shards "megatron" writes.
+        layout: how they lie: "deepspeed" or "megatron".
         overwrite: replace an existing store, once the new one is complete.
         progress: called with the bytes done and the bytes in all.
 
@@ -79,44 +72,49 @@ def convert(
     Raises:
         CheckpointError: the source is incomplete or inconsistent, holds numbers that are not
             finite or too large for `weights`, or the target cannot be written.
-        ConfigError: the shape is unknown, disagrees with the tensors, or cannot be shared out
-            over so many ranks; or an option does not go with `to`.
+        ConfigError: the shape is unknown, disagrees with the tensors, or cannot be sharded over
+            so many ranks; or an option does not go with `to`.
         TokenizerError: the vocabulary is missing, damaged or does not fit the embedding.
     """
-    form = form_called(to, weights)
-    opened = open_source(source)
-    shape = _shape(opened, config, heads)
-    vocabulary = opened.tokenizer if tokenizer is None else Path(tokenizer)
-    words = None if vocabulary is None else _tokenizer(vocabulary, shape)
-    shards = _shards(to, shape, ranks, layout)
-    result_bytes = stored_bytes(Dims.of(shape), weights)
+    options = ConvertOptions(
+        to=to,
+        weights=weights,
+        config=config,
+        heads=heads,
+        tokenizer=tokenizer,
+        ranks=ranks,
+        layout=layout,
+        overwrite=overwrite,
+    )
+    opened = source if isinstance(source, Source) else open_source(source)
+    order = _work(opened, options)
+    result_bytes = stored_bytes(Dims.of(order.config), weights)
     total = sum(file.stat().st_size for file in opened.files) + result_bytes
     count = ProgressCounter(total, progress)
-    order = Work(
-        source=opened,
-        config=shape,
-        weights=weights,
-        tokenizer=vocabulary,
-        ids=special_ids(words),
-        notes=(*opened.notes, *_lossy(opened), *quirks(shape, opened.ids, words)),
-        **shards,
-    )
+    form = options.form
     with staged(Path(target), overwrite=overwrite, replaceable=form.replaceable) as work:
         _check_space(work, result_bytes)
         return _write(form, order, work, count)
 
 
-def _shards(to: str, config: GPTConfig, ranks: int | None, layout: str | None) -> dict[str, Any]:
-    """Return the number and layout of the shards to write, which only one form has."""
-    if to != "megatron":
-        if (ranks, layout) != (None, None):
-            raise ConfigError(f"ranks and layout are of the form 'megatron', but to is {to!r}")
-        return {}
-    found: dict[str, Any] = {"ranks": 1 if ranks is None else ranks, "layout": layout or LAYOUTS[0]}
-    check_ranks(config, found["ranks"])
-    if found["layout"] not in LAYOUTS:
-        raise ConfigError(f"layout is {layout!r}; expected one of {', '.join(LAYOUTS)}")
-    return found
+def _work(source: Source, options: ConvertOptions) -> Work:
+    """Return what is to be written, everything about it checked."""
+    shape = _shape(source, options.config, options.heads)
+    vocabulary = source.tokenizer if options.tokenizer is None else Path(options.tokenizer)
+    words = None if vocabulary is None else _tokenizer(vocabulary, shape)
+    ranks = 1 if options.ranks is None else options.ranks
+    if options.to == "megatron":
+        check_ranks(shape, ranks)
+    return Work(
+        source=source,
+        config=shape,
+        weights=options.weights,
+        tokenizer=vocabulary,
+        ids=special_ids(words),
+        notes=(*source.notes, *_lossy(source), *quirks(shape, source.ids, words)),
+        ranks=ranks,
+        layout=options.layout or LAYOUTS[0],
+    )
 
 
 def _write(form: Form, order: Work, work: Path, count: ProgressCounter) -> Manifest:

@@ -57,6 +57,8 @@ class Source:
     """Tensors that were left out: they are no weights, or copies."""
     notes: tuple[str, ...] = ()
     """What is odd about it, a line each."""
+    store: Store | None = None
+    """The store, where it is one."""
 
     @property
     def formats(self) -> tuple[str, ...]:
@@ -108,6 +110,7 @@ def _from_store(store: Store) -> Source:
         tensors={name: store.lazy(name) for name in store.names},
         tokenizer=store.directory if store.has_tokenizer else None,
         packed=store.weights if store.weights in FORMATS else None,
+        store=store,
     )
 
 

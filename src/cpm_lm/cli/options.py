@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from cpm_lm.checkpoints.forms import FORMS
+from cpm_lm.checkpoints.layouts.megatron_writer import LAYOUTS
+from cpm_lm.checkpoints.options import ConvertOptions
 from cpm_lm.cli.console import Text
-from cpm_lm.engines.select import OPEN
+from cpm_lm.engines.options import ENGINES, EngineOptions
 from cpm_lm.generation.options import METHODS, SamplingOptions, VotingOptions
 
 __all__ = [
+    "convert_options",
     "engine_options",
     "heads_option",
     "json_option",
@@ -25,7 +29,15 @@ __all__ = [
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-CHOICES = {"order": ("standard", "cpm"), "overflow": ("stop", "slide"), "method": METHODS}
+CHOICES: dict[str, Sequence[str]] = {
+    "order": ("standard", "cpm"),
+    "overflow": ("stop", "slide"),
+    "method": METHODS,
+    "engine": ("auto", *ENGINES),
+    "to": tuple(FORMS),
+    "weights": FORMS["store"].formats,
+    "layout": LAYOUTS,
+}
 KINDS: dict[str, Any] = {
     "stop": Text(),
     "seed": int,
@@ -33,10 +45,13 @@ KINDS: dict[str, Any] = {
     "aliases": click.Path(path_type=Path, exists=True, dir_okay=False),
     "confidence": float,
     "budget": int,
+    "threads": click.IntRange(min=1),
+    "heads": click.IntRange(min=1),
+    "ranks": click.IntRange(min=1),
+    "config": click.Path(path_type=Path, exists=True, dir_okay=False),
+    "tokenizer": click.Path(path_type=Path, exists=True, file_okay=False),
 }
 """Of the fields whose default does not tell it."""
-FIRST = ("n", "max_tokens", "stop", "seed")
-"""What is asked for most comes first in the help."""
 SHORT = {"n": ["-n"]}
 
 heads_option = click.option(
@@ -44,30 +59,49 @@ heads_option = click.option(
     type=click.IntRange(min=1),
     help="注意力头数，若文件里没有写。Attention heads, where the files do not say.",
 )
-overwrite_option = click.option(
-    "--overwrite",
-    is_flag=True,
-    help="替换已有的目标，连同其中所有文件。Replace an existing target, with all files in it.",
-)
 json_option = click.option("--json", "as_json", is_flag=True, help="输出 JSON。Print JSON.")
 
 
-def engine_options(command: F) -> F:
-    """Add --engine and --threads."""
-    for option in (
-        click.option(
-            "--threads", type=click.IntRange(min=1), help="线程数。Threads the engine uses."
-        ),
-        click.option(
-            "--engine",
-            type=click.Choice(["auto", *OPEN]),
-            default="auto",
-            show_default=True,
-            help="用什么计算。What computes.",
-        ),
-    ):
-        command = option(command)
-    return command
+def options_of(options: type, *names: str) -> Callable[[F], F]:
+    """Return what adds fields of a class as options of the same name, default and words.
+
+    Args:
+        options: a dataclass whose fields carry their help.
+        names: which fields, by default all.
+    """
+    fields = [f for f in dataclasses.fields(options) if not names or f.name in names]
+
+    def add(command: F) -> F:
+        for field in reversed(fields):
+            command = click.option(
+                *SHORT.get(field.name, ["--" + field.name.replace("_", "-")]),
+                field.name,
+                help=field.metadata["help"],
+                **_kind(field),
+            )(command)
+        return command
+
+    return add
+
+
+def _kind(field: dataclasses.Field[Any]) -> dict[str, Any]:
+    """Return what click must know of a field besides its name and words."""
+    default = None if field.default is dataclasses.MISSING else field.default
+    if isinstance(default, bool):
+        return {"is_flag": True, "default": default}
+    kind = KINDS.get(field.name, type(default))
+    if field.name in CHOICES:
+        kind = click.Choice(CHOICES[field.name])
+    several = field.name == "stop"
+    shown = default is not None and not several
+    return {"type": kind, "multiple": several, "default": default, "show_default": shown}
+
+
+sampling_options = options_of(SamplingOptions)
+voting_options = options_of(VotingOptions)
+engine_options = options_of(EngineOptions, "engine", "threads")
+convert_options = options_of(ConvertOptions)
+overwrite_option = options_of(ConvertOptions, "overwrite")
 
 
 def model_options(command: F) -> F:
@@ -79,31 +113,3 @@ def model_options(command: F) -> F:
         help="cpm convert 得到的目录；省略时用自带的小模型。"
         "A directory that `cpm convert` made; default: the small model in the package.",
     )(engine_options(command))
-
-
-def options_of(options: type) -> Callable[[F], F]:
-    """Return what adds every field of a class as an option of the same name, default and words."""
-
-    def add(command: F) -> F:
-        for field in reversed(dataclasses.fields(options)):
-            several = field.name == "stop"
-            given = None if field.default is dataclasses.MISSING else field.default
-            kind = KINDS.get(field.name, type(given))
-            if field.name in CHOICES:
-                kind = click.Choice(CHOICES[field.name])
-            command = click.option(
-                *SHORT.get(field.name, ["--" + field.name.replace("_", "-")]),
-                field.name,
-                type=kind,
-                multiple=several,
-                default=given,
-                show_default=not several and given is not None,
-                help=field.metadata["help"],
-            )(command)
-        return command
-
-    return add
-
-
-sampling_options = options_of(SamplingOptions)
-voting_options = options_of(VotingOptions)

@@ -9,57 +9,49 @@ import ctypes
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from cpm_lm.checkpoints.layouts.store import Store
 from cpm_lm.engines.base import Engine
-from cpm_lm.engines.machine import MAX_THREADS, threads_from_environment
+from cpm_lm.engines.options import EngineOptions
 from cpm_lm.errors import EngineError
 
-__all__ = ["open_engine"]
+__all__ = ["open_engine", "start_engine"]
 
 
 def open_engine(
     directory: str | Path,
     *,
-    engine: str = "auto",
-    threads: int | None = None,
-    cache_dtype: str | None = None,
-    cache_bytes: int | None = None,
+    engine: str = EngineOptions.engine,
+    threads: int | None = EngineOptions.threads,
+    cache_dtype: str | None = EngineOptions.cache_dtype,
+    cache_bytes: int | None = EngineOptions.cache_bytes,
 ) -> Engine:
     """Load a store into an engine.
 
     Args:
         directory: a store made by `cpm convert`.
-        engine: native, tensorflow, jax or reference; auto for what suits this machine: one of the
-            frameworks if it is installed and there is a GPU, else native if this installation has
-            it, else reference.
-        threads: how many threads compute on the CPU, 1 to 1024; None for what the environment
-            variable CPM_THREADS says, or else the engine's own choice. All engines of a framework
-            in one process share them.
+        engine: native, tensorflow, jax or reference; auto for what suits this machine. This and
+            the others: see `EngineOptions`.
+        threads: how many threads compute on the CPU; None for the engine's own choice.
         cache_dtype: how keys and values are kept, f32 (the default) or f16; native only.
-        cache_bytes: the most memory for keys and values of one session; None for what the machine
-            has left when it is needed; native only.
+        cache_bytes: the most memory for keys and values of one session; native only.
 
     Raises:
         CheckpointError: there is no store, or it is damaged.
         EngineError: the engine is unknown, not installed, or cannot run as asked in this process.
     """
-    if threads is None:
-        threads = threads_from_environment()
-    elif not 1 <= threads <= MAX_THREADS:
-        raise EngineError(f"threads is {threads}; 1 to {MAX_THREADS} were expected")
-    name = automatic() if engine == "auto" else engine
-    if name not in OPEN:
-        raise EngineError(f"engine {name!r} is unknown; expected one of auto, {', '.join(OPEN)}")
-    given = {"cache_dtype": cache_dtype, "cache_bytes": cache_bytes}
-    options = {key: value for key, value in given.items() if value is not None}
-    if options and name != "native":
-        raise EngineError(
-            f"{min(options)} was given, which the {name} engine does not have; "
-            "leave it out, or ask for engine='native'"
-        )
-    return OPEN[name](directory, threads, **options)
+    options = EngineOptions(
+        engine=engine, threads=threads, cache_dtype=cache_dtype, cache_bytes=cache_bytes
+    )
+    return start_engine(Store.open(directory), options)
+
+
+def start_engine(store: Store, options: EngineOptions) -> Engine:
+    """Load an opened store into an engine; see `open_engine`."""
+    name = automatic() if options.engine == "auto" else options.engine
+    if name != "native":
+        options.refuse_native_options(name)
+    return STARTERS[name](store, options)
 
 
 def automatic() -> str:
@@ -88,7 +80,7 @@ def has_native() -> bool:
     return find_spec("cpm_lm._native") is not None
 
 
-def _native(directory: str | Path, threads: int | None, **options: Any) -> Engine:
+def _native(store: Store, options: EngineOptions) -> Engine:
     try:
         from cpm_lm.engines.native.engine import open_native
     except ImportError as error:
@@ -96,36 +88,35 @@ def _native(directory: str | Path, threads: int | None, **options: Any) -> Engin
             f"the native engine is not in this installation ({error}); install cpm-lm again with a "
             "C++ compiler and without CPM_NO_NATIVE, or use the reference engine"
         ) from None
-    return open_native(directory, threads, **options)
+    return open_native(store, options)
 
 
-def _keras(name: str) -> Callable[..., Engine]:
-    def open_it(directory: str | Path, threads: int | None) -> Engine:
+def _keras(backend: str) -> Callable[[Store, EngineOptions], Engine]:
+    def start(store: Store, options: EngineOptions) -> Engine:
         from cpm_lm.engines.keras.engine import open_keras
 
-        return open_keras(directory, name, threads)
+        return open_keras(store, backend, options.thread_count)
 
-    return open_it
+    return start
 
 
-def _reference(directory: str | Path, threads: int | None) -> Engine:
+def _reference(store: Store, options: EngineOptions) -> Engine:
     from threadpoolctl import threadpool_limits
 
     from cpm_lm.engines.reference import ReferenceEngine
 
-    store = Store.open(directory)
-    if threads is not None:  # of numpy's BLAS, for the whole process
+    if (threads := options.thread_count) is not None:  # of numpy's BLAS, for the whole process
         threadpool_limits(threads, "blas")
     return ReferenceEngine(store.config, {name: store.float32(name) for name in store.names})
 
 
-OPEN: dict[str, Callable[..., Engine]] = {
+STARTERS: dict[str, Callable[[Store, EngineOptions], Engine]] = {
     "native": _native,
     "tensorflow": _keras("tensorflow"),
     "jax": _keras("jax"),
     "reference": _reference,
 }
-"""What `engine` may name, and how each is opened."""
+"""How each engine is started, by its name."""
 
 PREFERENCE: tuple[tuple[str, Callable[[], bool]], ...] = (
     ("jax", _on_gpu("jax")),

@@ -19,7 +19,8 @@ from jaxtyping import Float32, Int64
 from cpm_lm.checkpoints.source import Source, open_source
 from cpm_lm.distributions.draw import log_partition
 from cpm_lm.engines.base import Engine
-from cpm_lm.engines.opening import How, own_weights, running
+from cpm_lm.engines.opening import own_weights, start_checkpoint
+from cpm_lm.engines.options import EngineOptions
 from cpm_lm.errors import ConfigError, EngineError, RequestError
 from cpm_lm.progress import Progress
 from cpm_lm.tokenizer import Tokenizer
@@ -83,14 +84,14 @@ def compare(
     text: str,
     *,
     heads: int | None = None,
-    engine: str = "auto",
-    threads: int | None = None,
+    engine: str = EngineOptions.engine,
+    threads: int | None = EngineOptions.threads,
     progress: Progress | None = None,
 ) -> Comparison:
     """Compare two models' next-token distributions on a text.
 
     Args:
-        first: whatever `convert` reads; what is not a store is converted for the while.
+        first: whatever `convert` reads; what is not a store is converted to a temporary store.
         second: another model of the same vocabulary.
         text: cut into windows of the shorter model's context.
         heads: attention heads, of checkpoints that do not say and are of no known shape.
@@ -104,16 +105,16 @@ def compare(
         RequestError: the text is too short.
         EngineError: the engine cannot run, or returned numbers that are not finite.
     """
-    paths = Path(first), Path(second)
-    sources = open_source(paths[0]), open_source(paths[1])
+    options = EngineOptions(engine=engine, threads=threads)
+    sources = open_source(first), open_source(second)
     tokenizer = _common_tokenizer(sources, text)
     with ExitStack() as stack:
         engines: list[Engine] = []
-        for path, source in zip(paths, sources, strict=True):
+        for source in sources:
             known = engines[0].config if engines else None
-            how = How(engine=engine, threads=threads, heads=heads, config=known)
-            engines.append(stack.enter_context(running(path, source, how)))
-        length = min(engine.config.n_positions for engine in engines)
+            started = start_checkpoint(source, options, heads=heads, config=known)
+            engines.append(stack.enter_context(started))
+        length = min(running.config.n_positions for running in engines)
         windows = _windows(tokenizer, text, length)
         found = divergence(engines[0], engines[1], windows, progress=progress)
     return Comparison(

@@ -107,7 +107,7 @@ def _write_keras(store: Store, target: Path, weights: str, overwrite: bool) -> N
         raise ConfigError(f"{target} does not end in .keras, which Keras expects of its files")
     with staged_file(target, overwrite=overwrite) as work:
         _check_space(work.parent, store, WEIGHTS[weights])
-        keras_model(store.directory, dtype=STORED[weights]).save(work)
+        keras_model(store, dtype=STORED[weights]).save(work)
 
 
 def _write_saved_model(

@@ -38,13 +38,13 @@ BLOCK: dict[str, Callable[[Any], Any]] = {
 """A block's tensors by name. Numbers lie in the same order, cut by heads or not."""
 
 
-def keras_model(directory: str | Path, *, dtype: str = "float32") -> GPT:
+def keras_model(directory: str | Path | Store, *, dtype: str = "float32") -> GPT:
     """Load a store as a plain `keras.Model`: for `summary`, `fit`, gradients, `.keras` files.
 
     Runs on the backend that KERAS_BACKEND names, by default on TensorFlow.
 
     Args:
-        directory: a store made by `cpm convert`.
+        directory: a store made by `cpm convert`, or one that is open.
         dtype: float32; float16 or bfloat16, which on a CPU are only stored, as their products
             are far slower there than float32's; mixed_float16 or mixed_bfloat16, which store
             float32 and compute in 16 bits, for training on a GPU or TPU.
@@ -56,7 +56,7 @@ def keras_model(directory: str | Path, *, dtype: str = "float32") -> GPT:
     """
     if dtype not in DTYPES:
         raise ConfigError(f"dtype is {dtype!r}; expected one of {', '.join(DTYPES)}")
-    store = Store.open(directory)
+    store = directory if isinstance(directory, Store) else Store.open(directory)
     use_backend()
     from cpm_lm.gpt.gpt import GPT
     from cpm_lm.gpt.policy import policy

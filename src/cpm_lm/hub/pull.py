@@ -14,6 +14,7 @@ from cpm_lm.checkpoints.forms import form_called
 from cpm_lm.checkpoints.manifest import Manifest
 from cpm_lm.checkpoints.source import open_source
 from cpm_lm.engines.opening import own_weights
+from cpm_lm.engines.options import EngineOptions
 from cpm_lm.errors import CheckpointError
 from cpm_lm.hub.fetch import Fetched, fetch, full_name
 from cpm_lm.verification.verify import Verification, verify
@@ -41,8 +42,8 @@ def pull(
     weights: str | None = None,
     revision: str = "main",
     overwrite: bool = False,
-    engine: str = "auto",
-    threads: int | None = None,
+    engine: str = EngineOptions.engine,
+    threads: int | None = EngineOptions.threads,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Pulled:
     """Fetch a model from the Hugging Face hub or a mirror, convert it and verify the result.
@@ -83,10 +84,11 @@ def pull(
         reserve=lambda size: (target, int(size * LEAST.get(weights, 0.5))),
         progress=told("fetch"),
     )
+    source = open_source(fetched.directory)
     manifest = convert(
-        fetched.directory,
+        source,
         target,
-        weights=weights or own_weights(open_source(fetched.directory)),
+        weights=weights or own_weights(source),
         overwrite=overwrite,
         progress=told("convert"),
     )

@@ -24,9 +24,9 @@ from cpm_lm.checkpoints.integrity import (
 )
 from cpm_lm.checkpoints.manifest import MANIFEST
 from cpm_lm.checkpoints.source import Source, open_source
-from cpm_lm.config import GPTConfig
 from cpm_lm.engines.base import Engine
-from cpm_lm.engines.opening import How, own_weights, running
+from cpm_lm.engines.opening import own_weights, start_checkpoint
+from cpm_lm.engines.options import EngineOptions
 from cpm_lm.errors import CheckpointError, ConfigError, CpmError, TokenizerError
 from cpm_lm.progress import Progress, ProgressCounter
 from cpm_lm.tokenizer import Tokenizer
@@ -74,8 +74,8 @@ def verify(
     digests: bool = True,
     loss: bool = True,
     heads: int | None = None,
-    engine: str = "auto",
-    threads: int | None = None,
+    engine: str = EngineOptions.engine,
+    threads: int | None = EngineOptions.threads,
     progress: Progress | None = None,
 ) -> Verification:
     """Check a model, and how far its logits are from another's.
@@ -113,16 +113,17 @@ def verify(
     _check_files(path, source, digests, found, progress)
     if source is None or found.problems or not (loss or rival):
         return found
+    options = EngineOptions(engine=engine, threads=threads)
     known = rival.source.config if rival else None
-    how = How(engine=engine, threads=threads, heads=heads, config=known)
     try:
-        logits, config = _run(path, source, how, loss, rival, found)
+        with start_checkpoint(source, options, heads=heads, config=known) as ours:
+            logits = _run(source, ours, loss, rival, found)
     except (CheckpointError, TokenizerError) as error:
         found.problems.append(str(error))
         return found
     if rival:
-        how = dataclasses.replace(how, config=config)
-        with running(rival.path, rival.source, how) as theirs:
+        shape = ours.config
+        with start_checkpoint(rival.source, options, heads=heads, config=shape) as theirs:
             there = logits_of(theirs, rival.length)
         found.difference = compare(
             logits, there, other=str(against), tolerance=rival.tolerance, widen=tolerance is None
@@ -135,7 +136,6 @@ def verify(
 class _Rival:
     """The model to compare with, found fit for it."""
 
-    path: Path
     source: Source
     length: int
     tolerance: float
@@ -154,7 +154,7 @@ def _rival(source: Source, path: Path, tolerance: float | None) -> _Rival:
             )
     elif not 0 <= tolerance < math.inf:
         raise ConfigError(f"tolerance is {tolerance}; expected a finite number of at least 0")
-    return _Rival(path, other, length, tolerance)
+    return _Rival(other, length, tolerance)
 
 
 def _open(path: Path, found: Verification) -> Source | None:
@@ -211,21 +211,15 @@ def _record(path: Path, found: Verification) -> Recorded | None:
 
 
 def _run(
-    path: Path,
-    source: Source,
-    how: How,
-    loss: bool,
-    rival: _Rival | None,
-    found: Verification,
-) -> tuple[Float32[np.ndarray, "R V"], GPTConfig]:
-    """Compute what is wanted of the model itself; return logits for a rival, and its shape."""
-    with running(path, source, how) as engine:
-        found.engine = engine.name
-        if loss:
-            _check_loss(source, engine, found)
-        length = rival.length if rival else 0
-        logits = np.zeros((0, source.dims.vocab_size), np.float32)
-        return logits_of(engine, length) if length else logits, engine.config
+    source: Source, engine: Engine, loss: bool, rival: _Rival | None, found: Verification
+) -> Float32[np.ndarray, "R V"]:
+    """Compute what is wanted of the model itself; return logits to compare with a rival's."""
+    found.engine = engine.name
+    if loss:
+        _check_loss(source, engine, found)
+    if rival is None:
+        return np.zeros((0, source.dims.vocab_size), np.float32)
+    return logits_of(engine, rival.length)
 
 
 def _check_loss(source: Source, engine: Engine, found: Verification) -> None:

@@ -144,7 +144,7 @@ def _refuse_twins(shards: Sequence[_Shard]) -> None:
                 name in b.tensors and equal_bits(a.tensors[name], b.tensors[name]) for name in cut
             ):
                 raise CheckpointError(
-                    f"{a.path} and {b.path} hold the equal_bits weights; "
+                    f"{a.path} and {b.path} hold the same weights; "
                     "one of them was copied or downloaded under the other's name"
                 )
 

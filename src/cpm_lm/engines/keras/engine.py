@@ -6,7 +6,6 @@ Knows the forest and arrays; what differs between the two frameworks lies in `on
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,18 +26,17 @@ SMALLEST_CACHE = 256
 DTYPES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
 
 
-def open_keras(directory: str | Path, name: str, threads: int | None = None) -> KerasEngine:
+def open_keras(store: Store, backend: str, threads: int | None = None) -> KerasEngine:
     """Load a store into the engine `tensorflow` or `jax`.
 
     Weights stored in 16 bits stay so in memory; those in 8 or 4 bits are widened to 32.
 
     Raises:
-        CheckpointError: there is no store, or it is damaged.
         EngineError: the backend is not installed, or cannot run as asked in this process.
     """
-    dtype = DTYPES.get(Store.open(directory).weights, "float32")
-    use_backend(name, threads)
-    return KerasEngine(keras_model(directory, dtype=dtype))
+    dtype = DTYPES.get(store.weights, "float32")
+    use_backend(backend, threads)
+    return KerasEngine(keras_model(store, dtype=dtype))
 
 
 class KerasEngine(Engine):

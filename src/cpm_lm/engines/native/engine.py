@@ -11,7 +11,6 @@ import math
 import threading
 from collections import deque
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +23,7 @@ from cpm_lm.config import GPTConfig
 from cpm_lm.engines.base import Engine, Session
 from cpm_lm.engines.machine import available_memory, cores
 from cpm_lm.engines.native.weights import Tensors, Weights, Workspace
+from cpm_lm.engines.options import EngineOptions
 from cpm_lm.errors import CapacityError, EngineError
 
 __all__ = ["NativeEngine", "hidden_states", "open_native"]
@@ -33,26 +33,15 @@ Rows = Float32[np.ndarray, "..."]
 GELU: dict[str, Literal["tanh", "erf"]] = {"gelu_new": "tanh", "gelu": "erf"}
 
 
-def open_native(
-    directory: str | Path,
-    threads: int | None = None,
-    *,
-    cache_dtype: str = "f32",
-    cache_bytes: int | None = None,
-) -> NativeEngine:
-    """Map a store and start at once; see `NativeEngine`.
-
-    Raises:
-        CheckpointError: there is no store, or it is damaged.
-    """
-    store = Store.open(directory)
+def open_native(store: Store, options: EngineOptions) -> NativeEngine:
+    """Start on a store's mapped file at once; see `NativeEngine`."""
     return NativeEngine(
         store.config,
         {name: store.packed(name) or store.tensor(name) for name in store.names},
         store.weights,
-        threads=threads,
-        cache_dtype=cache_dtype,
-        cache_bytes=cache_bytes,
+        threads=options.thread_count,
+        cache_dtype=options.cache_dtype or "f32",
+        cache_bytes=options.cache_bytes,
     )
 
 
