@@ -42,6 +42,7 @@ from benchmarks.peers.files import Files
 from benchmarks.peers.interface import SHORT, prompt
 from benchmarks.peers.process import ContenderError, Process
 from cpm_lm.config import GPTConfig
+from cpm_lm.engines.forest import chain
 from cpm_lm.engines.select import open_engine
 
 ROOT = Path(__file__).parent.parent
@@ -107,7 +108,7 @@ def reference(files: Files) -> np.ndarray:
     """Return the logits that all must have, by the engine that is plain numpy."""
     ids = prompt(SHORT + 1, files.config.vocab_size)
     session = open_engine(files.store("f32"), engine="reference").session(len(ids))
-    return session.extend(ids, [-1, *range(-2, -1 - len(ids), -1)])[1][0]
+    return session.extend(ids, chain(len(ids)))[1][0]
 
 
 def admit(seat: Seat, expected: np.ndarray, run: Run) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from cpm_lm.config import GPTConfig
+from cpm_lm.engines.forest import chain
 from cpm_lm.gpt.backend import use_backend
 
 PROMPT = (np.arange(64) * 463 % 30000).astype(np.int32)
@@ -58,7 +59,7 @@ class Ours:
     def session(self, capacity: int) -> tuple[Any, Any]:
         if capacity not in self.sessions:
             session = self.engine.session(capacity)
-            nodes, _ = session.extend(PROMPT, [-1, *range(-2, -1 - len(PROMPT), -1)])
+            nodes, _ = session.extend(PROMPT, chain(len(PROMPT)))
             self.sessions[capacity] = (session, nodes[-1:])
         return self.sessions[capacity]
 
@@ -70,7 +71,7 @@ class Ours:
 
     def draw(self, texts: int, tokens: int) -> None:
         session = self.engine.session(1024)
-        nodes, logits = session.extend(PROMPT, [-1, *range(-2, -1 - len(PROMPT), -1)])
+        nodes, logits = session.extend(PROMPT, chain(len(PROMPT)))
         nodes = np.repeat(nodes[-1:], texts)
         for _ in range(tokens - 1):
             ids = np.resize(logits.argmax(-1), texts).astype(np.int32)  # equal, but never merged

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 import cpm_lm
+from cpm_lm.engines.forest import chain
 
 DEMO = Path(cpm_lm.__file__).parent / "demo"
 DATA = Path(__file__).parent.parent / "tests" / "data" / "checkpoints"
@@ -134,9 +135,8 @@ def logits(work: Path, engine: str) -> dict[str, np.ndarray]:
         size = opened.config.vocab_size
         length = min(40, opened.config.n_positions - 2)
         session = opened.session(400)
-        chain = [-1, *range(-2, -1 - length, -1)]
         ids = rng.integers(0, size, length)
-        nodes, found[f"{name}-chain"] = session.extend(ids, chain, list(range(length)))
+        nodes, found[f"{name}-chain"] = session.extend(ids, chain(length), list(range(length)))
         parents = rng.choice(nodes[: length // 2], 60).tolist()
         leaves, found[f"{name}-tree"] = session.extend(
             rng.integers(0, size, 60), parents, list(range(60))

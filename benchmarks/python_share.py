@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from cpm_lm.engines.forest import chain
 from cpm_lm.engines.select import open_engine
 from cpm_lm.model import DEMO
 
@@ -49,7 +50,7 @@ def clocked(module: Any) -> Iterator[list[float]]:
 
 def steps(session: Any, count: int, taken: list[float]) -> tuple[list[float], list[float]]:
     """Return of each step of one text its seconds, and those that kernels added to `taken`."""
-    nodes, _ = session.extend([1] * CONTEXT, [-1, *range(-2, -1 - CONTEXT, -1)])
+    nodes, _ = session.extend([1] * CONTEXT, chain(CONTEXT))
     root, whole, inside = nodes[:1], [], []
     for token in range(count):
         taken.clear()

@@ -43,6 +43,7 @@ MOST_SHARE = 0.15
 OPEN = """
 import json, sys, time
 start = time.perf_counter()
+from cpm_lm.engines.forest import chain
 from cpm_lm.engines.select import open_engine
 counted, told, directory = sys.argv[1:4]
 engine = open_engine(directory, engine="native")
@@ -56,7 +57,7 @@ def tell(**values):
 FIRST = (
     OPEN
     + """
-nodes, logits = engine.session().extend(prompt(8), [-1, *range(-2, -9, -1)])
+nodes, logits = engine.session().extend(prompt(8), chain(8))
 token = int(logits[0].argmax())
 tell(opened=opened, first=time.perf_counter() - start - opened)
 """
@@ -65,7 +66,7 @@ DECODE = (
     OPEN
     + """
 session = engine.session()
-nodes, logits = session.extend(prompt(8), [-1, *range(-2, -9, -1)])
+nodes, logits = session.extend(prompt(8), chain(8))
 seconds = []
 for _ in range(int(sys.argv[4])):
     begin = time.perf_counter()

@@ -163,7 +163,7 @@ def test_a_prompt_may_be_token_ids_and_gets_the_prefix_otherwise(model: Model) -
 
 def test_a_prompt_that_may_tear_a_word_is_noted(model: Model) -> None:
     assert "whole word" in model.sample("abc")[0].note
-    model.tokenizer.tears = lambda _: False  # type: ignore[method-assign]
+    model.tokenizer.splits_word = lambda _: False  # type: ignore[method-assign]
     assert model.sample("abc")[0].note == ""
 
 

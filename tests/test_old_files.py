@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import cpm_lm
+from cpm_lm.engines.forest import chain
 
 WRITTEN = Path(__file__).parent / "data" / "written-by-0.1"
 FORMATS = ("f32", "f16", "q8", "q4")
@@ -26,8 +27,7 @@ def test_a_store_still_opens(weights: str) -> None:
     found = recorded()
     ids = found["ids"]
     session = cpm_lm.open_engine(WRITTEN / weights, engine="reference").session(len(ids))
-    chain = [-1, *range(-2, -1 - len(ids), -1)]
-    _, logits = session.extend(ids.tolist(), chain, list(range(len(ids))))
+    _, logits = session.extend(ids.tolist(), chain(len(ids)), list(range(len(ids))))
     np.testing.assert_array_equal(logits, found[weights])
 
 

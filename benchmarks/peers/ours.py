@@ -11,6 +11,7 @@ import numpy as np
 from benchmarks.measuring import About
 from benchmarks.peers.files import Files
 from benchmarks.peers.interface import Stepping
+from cpm_lm.engines.forest import chain
 from cpm_lm.engines.select import open_engine
 
 __all__ = ["open_contender"]
@@ -40,8 +41,7 @@ class Ours(Stepping):
     def begin(self, ids: np.ndarray, rows: int) -> np.ndarray:
         if self.nodes is not None:
             self.session.release(self.root)
-        chain = [-1, *range(-2, -1 - len(ids), -1)]
-        nodes, logits = self.session.extend(ids, chain)
+        nodes, logits = self.session.extend(ids, chain(len(ids)))
         self.root, self.nodes = nodes[:1], np.repeat(nodes[-1:], rows)
         return logits[0]
 

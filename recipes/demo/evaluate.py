@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 import cpm_lm
+from cpm_lm.engines.forest import chain
 from cpm_lm.model import Model
 from recipes.demo import facts, sums
 from recipes.demo.build import PACKAGED
@@ -44,7 +45,7 @@ def log_likelihoods(model: Model, ids: list[int]) -> Iterator[float]:
         at = np.arange(scored - 1 - start, len(window) - 1, dtype=np.int32)
         if not len(at):
             return
-        parents = -1 - np.arange(len(window), dtype=np.int32)
+        parents = chain(len(window))
         _, logits = model.engine.session(length).extend(window, parents, at)
         logits -= logits.max(axis=1, keepdims=True)
         norms = np.log(np.exp(logits).sum(axis=1))

@@ -21,6 +21,7 @@ from cpm_lm.decoding.scheduler import Job, Scheduler
 from cpm_lm.distributions.checks import Number, check_number
 from cpm_lm.distributions.draw import log_partition
 from cpm_lm.engines.base import Engine, Session
+from cpm_lm.engines.forest import chain
 from cpm_lm.engines.options import EngineOptions
 from cpm_lm.errors import CheckpointError, RequestError, TokenizerError
 from cpm_lm.generation.completion import MIN_CAPACITY, Call, Sample
@@ -248,9 +249,8 @@ class Model:
         """
         check_number("k", k, low=1, high=self.tokenizer.vocab_size, whole=True)
         ids = self.prompt_ids(prompt)
-        parents = -1 - np.arange(len(ids), dtype=np.int32)
         with self._session(max(MIN_CAPACITY, len(ids))) as session:
-            nodes, logits = session.extend(ids, parents)
+            nodes, logits = session.extend(ids, chain(len(ids)))
             session.release(nodes[:1])
         masses = np.exp(logits[0] - log_partition(logits)[0])
         ranked = np.argsort(-masses, kind="stable")

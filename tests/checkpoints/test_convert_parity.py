@@ -12,6 +12,7 @@ from cpm_lm.checkpoints.containers.torch_file import read_torch_file
 from cpm_lm.checkpoints.containers.unpickler import StridedTensor
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.checkpoints.layouts.store import Store
+from cpm_lm.engines.forest import chain
 from cpm_lm.engines.reference import ReferenceEngine
 
 HEADS = 4
@@ -66,7 +67,7 @@ def logits(store: Store, rows: np.ndarray) -> np.ndarray:
     engine = ReferenceEngine(store.config, weights)
     results = []
     for row in rows:
-        parents = np.array([-1, *range(-2, -1 - len(row), -1)], np.int32)
+        parents = chain(len(row))
         session = engine.session()
         results.append(session.extend(row.astype(np.int32), parents, list(range(len(row))))[1])
     return np.stack(results)

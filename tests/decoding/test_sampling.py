@@ -229,7 +229,7 @@ def test_sliding_drops_the_older_half_and_goes_on(n_positions: int, capacity: in
     following = hashed(5, 3.0)
     engine = FakeEngine(following, 5, n_positions=n_positions)
     bounds = Limits(max_tokens=20, n_positions=n_positions, end_ids=(), slide=True)
-    capacity = capacity or bounds.costs(len(PROMPT))[-1]
+    capacity = capacity or bounds.rows(len(PROMPT), 20)
     session = engine.session(capacity)
     sampled = draw(
         engine, 6, max_tokens=20, end_ids=(), slide=True, capacity=capacity, session=session
@@ -251,6 +251,23 @@ def test_sliding_drops_the_older_half_and_goes_on(n_positions: int, capacity: in
     assert sampled.rows_unmerged == total
     assert sampled.rows < total
     assert session.most_live <= capacity
+
+
+@pytest.mark.parametrize("slide", [False, True])
+@pytest.mark.parametrize("n_positions", range(1, 10))
+def test_the_rows_of_one_sample_are_those_of_its_steps(n_positions: int, slide: bool) -> None:
+    for prompt in range(1, n_positions + 1):
+        limits = Limits(max_tokens=23, n_positions=n_positions, end_ids=(), slide=slide)
+        depth = rows = prompt  # after the first token, which is drawn from the prompt
+        tokens = 1
+        assert limits.rows(prompt, tokens) == rows
+        while tokens < 23 and (slide or depth < n_positions):
+            if depth == n_positions:
+                depth = limits.kept
+                rows += depth
+            depth, rows, tokens = depth + 1, rows + 1, tokens + 1
+            assert limits.rows(prompt, tokens) == rows
+        assert limits.longest(prompt) == tokens
 
 
 def test_a_sliding_greedy_loop_is_one_sample_long() -> None:

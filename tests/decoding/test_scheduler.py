@@ -10,6 +10,7 @@ from cpm_lm.decoding.rng import Independent
 from cpm_lm.decoding.sampling import Limits, Sampled, sample
 from cpm_lm.decoding.scheduler import Scheduler, run
 from cpm_lm.distributions.rules import Rules
+from cpm_lm.engines.forest import chain
 from cpm_lm.errors import CapacityError, RequestError
 from tests.support.fakes import FakeEngine, FakeSession, hashed, random_engine
 
@@ -96,10 +97,7 @@ def test_a_long_prompt_does_not_hold_up_the_others() -> None:
 def test_equal_requests_share_the_steps_equally() -> None:
     session = FakeSession(FakeEngine(hashed(6), 6, n_positions=512), 1024)
     with Scheduler(session, max_tokens=5) as scheduler:
-        jobs = [
-            scheduler.add(once(request([1] * 50, [-1, *range(-2, -51, -1)])), nodes=50)
-            for _ in range(3)
-        ]
+        jobs = [scheduler.add(once(request([1] * 50, chain(50))), nodes=50) for _ in range(3)]
         ended = []
         for step in range(30):
             ended += [step for _ in scheduler.step()]

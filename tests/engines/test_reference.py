@@ -10,6 +10,7 @@ import pytest
 
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.config import GPTConfig
+from cpm_lm.engines.forest import chain
 from cpm_lm.engines.reference import ReferenceEngine, hidden_states
 from cpm_lm.engines.select import open_engine
 from cpm_lm.errors import CapacityError, RequestError
@@ -19,7 +20,7 @@ from tests.support.tolerances import HIDDEN, LOGITS
 DATA = Path(__file__).parent.parent / "data" / "checkpoints"
 NAMES = sorted(path.parent.name for path in DATA.glob("*/reference.npz"))
 LENGTH = 24
-CHAIN = [-1, *range(-2, -1 - LENGTH, -1)]
+CHAIN = chain(LENGTH)
 
 
 @pytest.fixture(scope="module", params=NAMES)

@@ -54,9 +54,9 @@ def test_the_cut_does_not_depend_on_the_pieces(
 
 
 def test_stops_are_normalised_and_each_is_kept_once() -> None:
-    normalise = {"，": ",", ",": ",", "b": "b"}.__getitem__
-    assert normalized_stops(["，", ",", "b"], normalise) == (",", "b")
-    assert normalized_stops("，", normalise) == (",",)
+    normalize = {"，": ",", ",": ",", "b": "b"}.__getitem__
+    assert normalized_stops(["，", ",", "b"], normalize) == (",", "b")
+    assert normalized_stops("，", normalize) == (",",)
 
 
 @pytest.mark.parametrize("stop", ["", ["a", ""]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, SupportsIndex
 
 import numpy as np
@@ -126,6 +127,14 @@ class FakeTokenizer(Tokenizer):
         self.prefix_ids: tuple[int, ...] = ()
         self.pad_id = None
 
+    @staticmethod
+    def files_in(directory: Path) -> tuple[str, ...]:
+        return ()
+
+    @classmethod
+    def read(cls, directory: Path) -> FakeTokenizer:
+        return cls("")
+
     def encode(self, text: str) -> list[int]:
         return [self.letters.index(c, 1) for c in text if c in self.letters[1:]]
 
@@ -141,5 +150,5 @@ class FakeTokenizer(Tokenizer):
     def unknown_count(self, ids: Iterable[SupportsIndex]) -> int:
         return 0
 
-    def tears(self, prompt: str) -> bool:
+    def splits_word(self, prompt: str) -> bool:
         return prompt[-1:].isalpha()

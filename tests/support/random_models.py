@@ -77,8 +77,3 @@ def packed(matrix: np.ndarray, packing: Packing) -> Packed:
     codes, scales, _ = quantize(filled.reshape(outputs, -1, packing.group), packing)
     values = codes if packing.bits == 8 else packed_bytes(codes)
     return Packed(values.reshape(outputs, -1), scales, packing, (outputs, inputs))
-
-
-def chain(length: int) -> list[int]:
-    """Parents of a path from a root, in one call."""
-    return [-1, *range(-2, -1 - length, -1)]

@@ -59,12 +59,12 @@ def test_words_spaces_and_lines_come_back(tokenizer: Tokenizer) -> None:
 
 
 def test_what_decoding_changes(tokenizer: Tokenizer) -> None:
-    assert tokenizer.normalise("今天，你好！") == "今天,你好!"
-    assert tokenizer.normalise("今\t天　好▁了\u200b") == "今天好了"
-    assert tokenizer.normalise("１＋１＝２") == "1+1=2"
-    assert tokenizer.normalise("天\r\n天\r天") == "天\n天天"
-    assert tokenizer.normalise("今😀天龘") == "今⁇天⁇"
-    assert tokenizer.normalise("") == ""
+    assert tokenizer.normalize("今天，你好！") == "今天,你好!"
+    assert tokenizer.normalize("今\t天　好▁了\u200b") == "今天好了"
+    assert tokenizer.normalize("１＋１＝２") == "1+1=2"
+    assert tokenizer.normalize("天\r\n天\r天") == "天\n天天"
+    assert tokenizer.normalize("今😀天龘") == "今⁇天⁇"
+    assert tokenizer.normalize("") == ""
 
 
 def test_unknown_characters_are_counted(tokenizer: Tokenizer) -> None:
@@ -79,13 +79,13 @@ def test_a_typed_special_piece_is_text(tokenizer: Tokenizer, name: str) -> None:
 
 def test_a_typed_line_mark_is_unknown_and_a_typed_space_mark_a_space(tokenizer: Tokenizer) -> None:
     """The original read a typed U+2583 as a line end, with which a user could forge a line."""
-    assert tokenizer.normalise("天▃气") == "天⁇气"
-    assert tokenizer.normalise("天▂气") == "天 气"
-    assert tokenizer.normalise("\uffff") == "⁇"
+    assert tokenizer.normalize("天▃气") == "天⁇气"
+    assert tokenizer.normalize("天▂气") == "天 气"
+    assert tokenizer.normalize("\uffff") == "⁇"
 
 
 def test_half_a_surrogate_pair_is_unknown(tokenizer: Tokenizer) -> None:
-    assert tokenizer.normalise("今\ud800天") == "今⁇天"
+    assert tokenizer.normalize("今\ud800天") == "今⁇天"
 
 
 def test_control_pieces_decode_to_nothing_and_have_names(tokenizer: Tokenizer) -> None:
@@ -135,7 +135,7 @@ def test_ids_may_be_an_array(tokenizer: Tokenizer) -> None:
     [("今天", True), ("GPT", True), ("100", True), ("答案：", False), ("天\n", False), ("", False)],
 )
 def test_where_a_word_would_be_torn(tokenizer: Tokenizer, prompt: str, torn: bool) -> None:
-    assert tokenizer.tears(prompt) is torn
+    assert tokenizer.splits_word(prompt) is torn
 
 
 @given(text=TEXTS)
@@ -164,7 +164,7 @@ def original(tokenizer: Tokenizer) -> Any:
 @given(text=TEXTS)
 def test_no_text_becomes_a_special_id(tokenizer: Tokenizer, text: str) -> None:
     assert not special_ids(tokenizer).intersection(tokenizer.encode(text))
-    assert tokenizer.normalise(text).count("\n") == text.count("\n")
+    assert tokenizer.normalize(text).count("\n") == text.count("\n")
 
 
 @given(first=TEXTS, second=TEXTS)
@@ -175,9 +175,9 @@ def test_lines_encode_independently(tokenizer: Tokenizer, first: str, second: st
 
 @given(text=TEXTS)
 def test_normalised_text_stays(tokenizer: Tokenizer, text: str) -> None:
-    once = tokenizer.normalise(text)
+    once = tokenizer.normalize(text)
     if not tokenizer.unknown_count(tokenizer.encode(text)):
-        assert tokenizer.normalise(once) == once
+        assert tokenizer.normalize(once) == once
 
 
 @given(data=st.data())
@@ -199,7 +199,7 @@ def test_a_long_text_is_encoded_like_its_words(tokenizer: Tokenizer) -> None:
 
 
 def test_a_very_long_word(tokenizer: Tokenizer) -> None:
-    assert tokenizer.normalise("he" * 5000) == "he" * 5000
+    assert tokenizer.normalize("he" * 5000) == "he" * 5000
 
 
 def test_threads_agree(directory: Path, tokenizer: Tokenizer) -> None:

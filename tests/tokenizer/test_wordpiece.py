@@ -99,7 +99,7 @@ def test_a_special_piece_without_brackets_is_no_word(tmp_path: Path) -> None:
 def test_a_text_and_what_comes_back(tokenizer: Tokenizer, text: str, expected: str | None) -> None:
     found = tokenizer.decode(tokenizer.encode(text))
     assert found == (text if expected is None else expected)
-    assert tokenizer.normalise(found.replace("⁇", "龘")) == found
+    assert tokenizer.normalize(found.replace("⁇", "龘")) == found
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_a_text_and_what_comes_back(tokenizer: Tokenizer, text: str, expected: s
 def test_stop_strings_are_as_they_would_be_drawn(
     tokenizer: Tokenizer, stop: str, expected: str
 ) -> None:
-    assert tokenizer.as_drawn(stop) == expected
+    assert tokenizer.as_generated(stop) == expected
 
 
 def test_special_pieces_have_no_text_and_part_nothing(tokenizer: Tokenizer) -> None:
@@ -188,7 +188,9 @@ def test_ids_out_of_range(tokenizer: Tokenizer) -> None:
 
 
 def test_only_letters_and_digits_may_tear_a_word(tokenizer: Tokenizer) -> None:
-    assert [tokenizer.tears(text) for text in ("今天", "今天hel", "第1", "hi ", "好，", "")] == [
+    assert [
+        tokenizer.splits_word(text) for text in ("今天", "今天hel", "第1", "hi ", "好，", "")
+    ] == [
         False,
         True,
         True,

@@ -207,7 +207,7 @@ def test_a_whole_run_is_silent_and_leaves_no_file_in_the_shared_directory(tmp_pa
     shared, cache = tmp_path / "shared", tmp_path / "cache"
     shared.mkdir()
     code = "import sys; from cpm_lm.tokenizer import Tokenizer as T; "
-    code += "print(T.load(sys.argv[1]).normalise('今天，天气'))"
+    code += "print(T.load(sys.argv[1]).normalize('今天，天气'))"
     variables = {"TMPDIR": shared, "TEMP": shared, "TMP": shared, "XDG_CACHE_HOME": cache}
     done = subprocess.run(
         [sys.executable, "-X", "utf8", "-W", "error", "-c", code, str(train(tmp_path / "v"))],

@@ -12,7 +12,7 @@ from cpm_lm.checkpoints.convert import convert
 from cpm_lm.checkpoints.known.releases import RELEASES, known_release
 from cpm_lm.checkpoints.layout import Dims
 from cpm_lm.config import GPTConfig
-from cpm_lm.engines.select import OPEN
+from cpm_lm.engines.select import STARTERS
 from cpm_lm.errors import CheckpointError
 from cpm_lm.verification import inspect as module
 from cpm_lm.verification.inspect import inspect
@@ -60,7 +60,7 @@ def test_a_store_is_described(checkpoints: Path, tmp_path: Path) -> None:
     assert (found.layout, found.ranks, found.iteration, found.n_head) == ("store", 1, 80000, 4)
     assert found.warnings == ()
     memory = {need.engine: need for need in found.memory}
-    assert set(memory) == set(OPEN)
+    assert set(memory) == set(STARTERS)
     for need in found.memory:
         assert need.context == 128 * 2 * 4 * 3 * 64
         assert need.total == need.weights + need.context

@@ -16,6 +16,7 @@ from cpm_lm.decoding.protocol import Algorithm, Extend
 from cpm_lm.decoding.rng import Independent
 from cpm_lm.decoding.sampling import Continuation, Finish, Limits, Sampled, Watch, sample
 from cpm_lm.distributions.rules import Rules
+from cpm_lm.engines.forest import chain
 from cpm_lm.errors import CapacityError, RequestError
 
 __all__ = ["sample_in_rounds"]
@@ -60,7 +61,7 @@ def sample_in_rounds(
     if above:
         reply = yield Extend(
             tokens=np.array(above, np.int32),
-            parents=-1 - np.arange(len(above), dtype=np.int32),
+            parents=chain(len(above)),
             logits_at=np.zeros(0, np.int32),
         )
         parent = int(reply.nodes[-1])

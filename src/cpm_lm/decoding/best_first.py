@@ -21,6 +21,7 @@ from cpm_lm.decoding.protocol import Algorithm, Extend
 from cpm_lm.decoding.sampling import Limits
 from cpm_lm.distributions.draw import Distribution, distributions
 from cpm_lm.distributions.rules import Rules
+from cpm_lm.engines.forest import chain
 from cpm_lm.errors import CapacityError, RequestError
 
 __all__ = ["NO_ANSWER", "Found", "search"]
@@ -108,9 +109,7 @@ def search(
         raise RequestError("overflow is 'slide'; an exact search needs 'stop'")
     if len(prompt) > limits.capacity:
         raise CapacityError(f"the prompt needs {len(prompt)} nodes, of {limits.capacity} in all")
-    state = _Frontier(
-        limits, answer_of, longest=len(limits.costs(len(prompt))), tolerance=tolerance
-    )
+    state = _Frontier(limits, answer_of, longest=limits.longest(len(prompt)), tolerance=tolerance)
     left = min(rows, limits.capacity) - len(prompt)  # nothing is released before the end
     if left < 0:
         return state.found(0, "budget")
@@ -221,6 +220,6 @@ def _chain(tokens: Sequence[int]) -> Extend:
     """Return the request for a prompt: each token below the one before."""
     return Extend(
         tokens=np.array(tokens, np.int32),
-        parents=-1 - np.arange(len(tokens), dtype=np.int32),
+        parents=chain(len(tokens)),
         logits_at=np.array([len(tokens) - 1], np.int32),
     )

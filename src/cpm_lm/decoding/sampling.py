@@ -51,21 +51,29 @@ class Limits:
     width: int = 512
     """The most rows of logits asked for at once, which bounds working memory."""
 
-    def costs(self, prompt: int) -> list[int]:
-        """Return the rows that one sample alone computes, by its number of tokens from 1.
+    def longest(self, prompt: int) -> int:
+        """Return the most tokens that can be drawn after a prompt of this length.
 
-        The last token of a sample is drawn but never computed. The list ends at the most tokens
-        that can be drawn.
+        The last token of a sample is drawn but never computed.
         """
-        rows = depth = prompt
-        costs = [rows]
-        while len(costs) < self.max_tokens and (self.slide or depth < self.n_positions):
-            if depth == self.n_positions:
-                depth = self.kept
-                rows += depth
-            depth, rows = depth + 1, rows + 1
-            costs.append(rows)
-        return costs
+        if self.slide:
+            return self.max_tokens
+        return min(self.max_tokens, self.n_positions - prompt + 1)
+
+    def rows(self, prompt: int, tokens: int) -> int:
+        """Return the rows that one sample alone computes: the prompt, and all its tokens but the
+        last; where the context slides, also the newer half again each time.
+
+        >>> Limits(max_tokens=9, n_positions=4, end_ids=(), slide=True).rows(3, 5)
+        11
+
+        3 of the prompt, and 1 that fills the context; then 2 kept and 1 new, and 1 more; then 2
+        kept and 1 new. The fifth token is drawn, not computed.
+        """
+        slides = 0
+        if (beyond := prompt + tokens - 1 - self.n_positions) > 0:
+            slides = -(-beyond // (self.n_positions - self.kept))
+        return prompt + tokens - 1 + slides * self.kept
 
     @property
     def kept(self) -> int:
@@ -137,11 +145,13 @@ class Growth:
         self.rules, self.draws, self.limits = rules, draws, limits
         self.watch = watch or (lambda _sample, _token: False)
         self.finish = finish or (lambda _sample: None)
-        self.costs = limits.costs(len(prompt))
-        if self.costs[-1] > limits.capacity:
+        self.prompt = len(prompt)
+        self.longest = limits.longest(self.prompt)
+        self.most_rows = limits.rows(self.prompt, self.longest)
+        if self.most_rows > limits.capacity:
             raise CapacityError(
-                f"one sample of up to {len(self.costs)} tokens after {len(prompt)} needs "
-                f"{self.costs[-1]} nodes, and there is room for {limits.capacity}; "
+                f"one sample of up to {self.longest} tokens after {len(prompt)} needs "
+                f"{self.most_rows} nodes, and there is room for {limits.capacity}; "
                 "allow more memory, or fewer tokens"
             )
         self.tree = Tree()
@@ -160,7 +170,7 @@ class Growth:
         """
         self.pending.sort(key=self._drawn_at, reverse=True)
         room = self.limits.capacity - self.tree.live
-        room -= self.costs[-1] - (0, *self.costs)[self._drawn_at(self.pending[-1])]
+        room -= self.most_rows - self._rows(self._drawn_at(self.pending[-1]))
         count = 0
         for leaf in self.pending[: self.limits.width]:
             room -= len(leaf.uncomputed())
@@ -198,7 +208,7 @@ class Growth:
             Continuation(tuple(tokens), float(logprob), bool(ended))
             for tokens, logprob, ended in zip(self.tokens, self.logprob, self.ended, strict=True)
         ]
-        unmerged = sum(self.costs[drawn - 1] for drawn in self.drawn.tolist())
+        unmerged = sum(map(self._rows, self.drawn.tolist()))
         return Sampled(continuations, self.tree.rows, unmerged)
 
     def _part(self, leaf: Node, samples: Sequence[int], tokens: Sequence[int]) -> None:
@@ -209,7 +219,7 @@ class Growth:
             if not self.ended[i]:
                 self.tokens[i].append(token)
                 self.ended[i] = self.watch(i, token)
-            if self.ended[i] or self.drawn[i] == len(self.costs):
+            if self.ended[i] or self.drawn[i] == self.longest:
                 self.finish(i)
             else:
                 branches.setdefault(token, []).append(i)
@@ -223,3 +233,7 @@ class Growth:
 
     def _drawn_at(self, leaf: Node) -> int:
         return int(self.drawn[leaf.waiting].min())
+
+    def _rows(self, tokens: int) -> int:
+        """Return the rows that a sample of so many tokens computes alone; 0 before the first."""
+        return self.limits.rows(self.prompt, tokens) if tokens else 0

@@ -12,9 +12,26 @@ from jaxtyping import Bool, Int32
 
 from cpm_lm.errors import CapacityError, RequestError
 
-__all__ = ["Forest"]
+__all__ = ["Forest", "chain"]
 
 ROOT = -1
+
+
+def chain(count: int, below: int = ROOT) -> Int32[np.ndarray, " count"]:
+    """Return the parents, for `Session.extend`, of tokens that each follow the one before.
+
+    >>> chain(4).tolist()  # a root, then below tokens 0, 1 and 2 of the same call
+    [-1, -2, -3, -4]
+    >>> chain(3, below=7).tolist()
+    [7, -2, -3]
+
+    Args:
+        count: the number of tokens, at least 1.
+        below: the node that the first of them follows; by default it is a root.
+    """
+    parents = -1 - np.arange(count, dtype=np.int32)
+    parents[:1] = below
+    return parents
 
 
 class Forest:

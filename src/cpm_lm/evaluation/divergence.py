@@ -19,6 +19,7 @@ from jaxtyping import Float32, Int64
 from cpm_lm.checkpoints.source import Source, open_source
 from cpm_lm.distributions.draw import log_partition
 from cpm_lm.engines.base import Engine
+from cpm_lm.engines.forest import chain
 from cpm_lm.engines.opening import own_weights, start_checkpoint
 from cpm_lm.engines.options import EngineOptions
 from cpm_lm.errors import ConfigError, EngineError, RequestError
@@ -213,7 +214,7 @@ def _logits(engine: Engine, ids: Sequence[int]) -> Iterator[Float32[np.ndarray, 
     last = -1
     for start in range(0, len(ids), ROWS):
         slice_ = list(ids[start : start + ROWS])
-        parents = [last, *range(-2, -1 - len(slice_), -1)]
+        parents = chain(len(slice_), below=last)
         nodes, logits = session.extend(slice_, parents, list(range(len(slice_))))
         if not np.isfinite(logits).all():
             raise EngineError(f"the {engine.name} engine returned logits that are not finite")

@@ -24,7 +24,7 @@ __all__ = ["Call", "Sample"]
 
 MIN_CAPACITY = 1024
 """Nodes that a session holds at least, where memory allows it, so that it serves the next call."""
-TORN = (
+SPLIT_WORD = (
     "the prompt ends where a word could go on, but its last word is taken for a whole one: "
     "end the prompt with punctuation or a newline, or with a whole word"
 )
@@ -70,7 +70,7 @@ class Call:
         """Check a call; `ending` are more stop strings, as they come out of the tokenizer."""
         self.ids = prompt_ids(tokenizer, config, prompt)
         self.options = options
-        stops = normalized_stops(options.stop, tokenizer.as_drawn)
+        stops = normalized_stops(options.stop, tokenizer.as_generated)
         self._tokenizer, self._stops = tokenizer, (*stops, *ending)
         # A space that ends the prompt is there already.
         spaced = isinstance(prompt, str) and prompt[-1:].isspace()
@@ -79,15 +79,17 @@ class Call:
         self._growing = list(range(options.n))
         # 48 bits survive every JSON reader.
         self.seed = int.from_bytes(os.urandom(6)) if options.seed is None else options.seed
-        self.note = TORN if isinstance(prompt, str) and tokenizer.tears(prompt) else ""
+        self.note = SPLIT_WORD if isinstance(prompt, str) and tokenizer.splits_word(prompt) else ""
         limits = Limits(
             max_tokens=options.max_tokens,
             n_positions=config.n_positions,
             end_ids=tokenizer.end_ids,
             slide=options.overflow == "slide",
         )
-        self.costs = limits.costs(len(self.ids))
-        """The rows that one continuation alone computes, by its number of tokens."""
+        self.longest = limits.longest(len(self.ids))
+        """The most tokens of a continuation."""
+        self.most_rows = limits.rows(len(self.ids), self.longest)
+        """The rows that one continuation alone computes at the most."""
         self.capacity = self._capacity(config.node_bytes)
         """Nodes that the session must hold."""
         self.limits = replace(limits, capacity=self.capacity)
@@ -138,14 +140,14 @@ class Call:
 
     def most_nodes(self) -> int:
         """Return how many nodes the call could use, if memory allowed it."""
-        return len(self.ids) + self.options.n * (self.costs[-1] - len(self.ids))
+        return len(self.ids) + self.options.n * (self.most_rows - len(self.ids))
 
     def _capacity(self, node_bytes: int) -> int:
         """Return room for all samples at once, within the memory allowed.
 
         Rounded to a power of two where possible, because engines may compile for each capacity.
         """
-        alone = self.costs[-1]
+        alone = self.most_rows
         if (room := self.options.memory // node_bytes) < alone:
             raise CapacityError(
                 f"memory is {self.options.memory} bytes, room for {room} tokens; one continuation "

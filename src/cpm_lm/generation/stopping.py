@@ -13,12 +13,12 @@ from cpm_lm.errors import RequestError
 __all__ = ["Decoder", "StopMatcher", "StoppedText", "normalized_stops"]
 
 
-def normalized_stops(stop: str | Iterable[str], normalise: Callable[[str], str]) -> tuple[str, ...]:
+def normalized_stops(stop: str | Iterable[str], normalize: Callable[[str], str]) -> tuple[str, ...]:
     """Return stop strings as they would come out of the tokenizer.
 
     Args:
         stop: one string, or several.
-        normalise: text as it would look after encoding and decoding.
+        normalize: text as it would look after encoding and decoding.
 
     Raises:
         RequestError: a stop string is empty, or nothing of it can ever appear in the output.
@@ -27,7 +27,7 @@ def normalized_stops(stop: str | Iterable[str], normalise: Callable[[str], str])
     for text in (stop,) if isinstance(stop, str) else stop:
         if not isinstance(text, str) or not text:
             raise RequestError(f"stop string {text!r}; expected text of at least one character")
-        if not (plain := normalise(text)):
+        if not (plain := normalize(text)):
             raise RequestError(
                 f"stop string {text!r} can never appear in the output: the vocabulary "
                 "lacks it; use another one"

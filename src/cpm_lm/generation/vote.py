@@ -176,7 +176,7 @@ class Election(Call):
     def most_nodes(self) -> int:
         """Return how many nodes the vote could use, if memory allowed it."""
         if self.options.method == "exact":
-            return max(self._budget(), self.costs[-1])
+            return max(self._budget(), self.most_rows)
         return super().most_nodes()
 
     def _exact_vote(self, found: Found, seconds: float) -> Vote:
@@ -231,7 +231,7 @@ class Election(Call):
         self.texts[i].finish()
         if self._decided[i] is None:
             # An end token is not fed: a sample that was fed all it may have did not draw one.
-            cut_off = self._fed[i] == len(self.costs)
+            cut_off = self._fed[i] == self.longest
             self._decided[i] = CUT_OFF if cut_off else self._decision(self.texts[i], ended=True)
 
     def _look(self, found: Found) -> None:
@@ -251,7 +251,7 @@ class Election(Call):
         notes = [self.note] if self.note else []
         if cut_off > 0.5:
             notes.append(
-                f"{cut_off:.0%} of the texts were cut off after {len(self.costs)} tokens, before "
+                f"{cut_off:.0%} of the texts were cut off after {self.longest} tokens, before "
                 "their answer was known: allow more tokens (max_tokens), or say where an answer "
                 "ends (stop) or what it is (answer)"
             )

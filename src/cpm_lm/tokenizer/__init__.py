@@ -4,6 +4,7 @@ Knows pieces and ids; does not know models, prompts or sampling. What marks a wo
 line end inside a vocabulary stays in here: callers see text and ids.
 """
 
+import cpm_lm.tokenizer.families  # noqa: F401  (Tokenizer.load knows them from here on)
 from cpm_lm.tokenizer.base import Decoder, Tokenizer
 
 __all__ = ["Decoder", "Tokenizer"]

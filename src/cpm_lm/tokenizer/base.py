@@ -1,6 +1,6 @@
-"""What every family of vocabularies offers, and which family the files of a directory are of.
+"""What every family of vocabularies offers.
 
-Knows names of files; each family's module knows what is in them.
+Does not know the families: `families` lists them, and each has modules of its own.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import abc
 import operator
 from collections.abc import Iterable
 from pathlib import Path
-from typing import SupportsIndex
+from typing import ClassVar, SupportsIndex
 
 from cpm_lm.errors import RequestError, TokenizerError
 
@@ -42,6 +42,9 @@ class Tokenizer(abc.ABC):
     prefix_ids: tuple[int, ...]
     """What goes before the ids of every prompt."""
 
+    families: ClassVar[tuple[type[Tokenizer], ...]] = ()
+    """Set by `families.py`, so that no family is imported here."""
+
     @staticmethod
     def load(directory: str | Path) -> Tokenizer:
         """Read the vocabulary files in a directory, of whichever family they are.
@@ -50,27 +53,33 @@ class Tokenizer(abc.ABC):
             TokenizerError: files are missing, damaged, or do not fit together.
         """
         directory = Path(directory)
-        from cpm_lm.tokenizer.cpm import CPMTokenizer
-        from cpm_lm.tokenizer.cpm_files import MODEL_FILE, model_file
-        from cpm_lm.tokenizer.wordpiece import WordPieceTokenizer
-        from cpm_lm.tokenizer.wordpiece_files import wordpiece_files
-
-        if model_file(directory):
-            return CPMTokenizer.read(directory)
-        if wordpiece_files(directory):
-            return WordPieceTokenizer.read(directory)
+        for family in Tokenizer.families:
+            if family.files_in(directory):
+                return family.read(directory)
         raise TokenizerError(
-            f"no vocabulary: {directory} has no {MODEL_FILE}, as CPM's models do, and no "
+            f"no vocabulary: {directory} has no chinese_vocab.model, as CPM's models do, and no "
             "vocab.txt, as those with BERT's word pieces do; put the model's own files there"
         )
 
     @staticmethod
     def files(directory: str | Path) -> tuple[str, ...]:
         """Return the names of the files that `load` reads there; empty: no tokenizer there."""
-        from cpm_lm.tokenizer.cpm_files import vocabulary_files
-        from cpm_lm.tokenizer.wordpiece_files import wordpiece_files
+        found = (family.files_in(Path(directory)) for family in Tokenizer.families)
+        return next(filter(None, found), ())
 
-        return vocabulary_files(Path(directory)) or wordpiece_files(Path(directory))
+    @staticmethod
+    @abc.abstractmethod
+    def files_in(directory: Path) -> tuple[str, ...]:
+        """Return the names of this family's files in a directory; empty: it is not theirs."""
+
+    @classmethod
+    @abc.abstractmethod
+    def read(cls, directory: Path) -> Tokenizer:
+        """Read this family's files in a directory.
+
+        Raises:
+            TokenizerError: files are missing, damaged, or do not fit together.
+        """
 
     @abc.abstractmethod
     def encode(self, text: str) -> list[int]:
@@ -110,14 +119,14 @@ class Tokenizer(abc.ABC):
         """Return how many of the ids stand for what is not in the vocabulary."""
 
     @abc.abstractmethod
-    def tears(self, prompt: str) -> bool:
+    def splits_word(self, prompt: str) -> bool:
         """Say whether a prompt ends where a word could go on, which its ids then cannot."""
 
-    def normalise(self, text: str) -> str:
+    def normalize(self, text: str) -> str:
         """Return a text as it would come back from `decode`."""
         return self.decode(self.encode(text))
 
-    def as_drawn(self, text: str) -> str:
+    def as_generated(self, text: str) -> str:
         """Return a stop string as it would be drawn, or nothing if no model can draw it.
 
         What the vocabulary lacks comes back as one and the same sign; a stop string with that

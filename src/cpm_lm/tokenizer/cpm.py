@@ -22,6 +22,7 @@ from cpm_lm.tokenizer.cpm_files import (
     UNKNOWN,
     read_vocabulary,
     text_of,
+    vocabulary_files,
 )
 from cpm_lm.tokenizer.words import words
 
@@ -68,6 +69,11 @@ class CPMTokenizer(Tokenizer):
         self.end_ids = frozenset([vocab[END]])
         self.pad_id = vocab.get(PAD)
 
+    @staticmethod
+    def files_in(directory: Path) -> tuple[str, ...]:
+        """Return the names of such a vocabulary's files; empty: none is there."""
+        return vocabulary_files(directory)
+
     @classmethod
     def read(cls, directory: Path) -> CPMTokenizer:
         """Read `chinese_vocab.model` and, if it is there, `vocab.json`.
@@ -112,7 +118,7 @@ class CPMTokenizer(Tokenizer):
         """Return how many of the ids are the unknown piece."""
         return sum(operator.index(token) == self._unknown for token in ids)
 
-    def tears(self, prompt: str) -> bool:
+    def splits_word(self, prompt: str) -> bool:
         """Say whether the last character is Han, a letter or a digit.
 
         A continuation is encoded apart from its prompt, as the original did, so a word boundary

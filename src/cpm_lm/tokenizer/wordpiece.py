@@ -15,7 +15,7 @@ from typing import Any, SupportsIndex
 
 from cpm_lm.errors import TokenizerError
 from cpm_lm.tokenizer.base import NOTHING, Decoder, Tokenizer
-from cpm_lm.tokenizer.wordpiece_files import WordPieces, read_wordpieces
+from cpm_lm.tokenizer.wordpiece_files import WordPieces, read_wordpieces, wordpiece_files
 
 __all__ = ["WordPieceTokenizer"]
 
@@ -53,6 +53,11 @@ class WordPieceTokenizer(Tokenizer):
         self.pad_id = special.get("pad")
         self._letters = set(" ").union(*(self.text(i)[0] for i in range(self.vocab_size)))
         self._letters.discard(UNKNOWN)
+
+    @staticmethod
+    def files_in(directory: Path) -> tuple[str, ...]:
+        """Return the names of such a vocabulary's files; empty: none is there."""
+        return wordpiece_files(directory)
 
     @classmethod
     def read(cls, directory: Path) -> WordPieceTokenizer:
@@ -93,11 +98,11 @@ class WordPieceTokenizer(Tokenizer):
         """Return how many of the ids are the unknown piece."""
         return sum(token.__index__() == self._unknown for token in ids)
 
-    def tears(self, prompt: str) -> bool:
+    def splits_word(self, prompt: str) -> bool:
         """Say whether the last character is a letter or a digit; Chinese characters stand alone."""
         return prompt[-1:].isalnum() and not HAN.match(prompt[-1:])
 
-    def as_drawn(self, text: str) -> str:
+    def as_generated(self, text: str) -> str:
         """Return a stop string as it would be drawn, or nothing if no model can draw it.
 
         It need not be made of whole words, so it is not cut into pieces; only its letters count.

@@ -14,6 +14,7 @@ from jaxtyping import Float32
 
 from cpm_lm.distributions.draw import log_partition
 from cpm_lm.engines.base import Engine
+from cpm_lm.engines.forest import chain
 from cpm_lm.tokenizer import Tokenizer
 
 __all__ = ["PROSE", "Sanity", "chain_logits", "sanity"]
@@ -102,8 +103,7 @@ def sanity(engine: Engine, tokenizer: Tokenizer) -> Sanity | None:
 def chain_logits(engine: Engine, ids: Sequence[int]) -> Float32[np.ndarray, "T V"]:
     """Return the logits after every token of a text, float32[T, V]."""
     session = engine.session(len(ids))
-    parents = [-1, *range(-2, -1 - len(ids), -1)]
-    return session.extend(list(ids), parents, list(range(len(ids))))[1]
+    return session.extend(list(ids), chain(len(ids)), list(range(len(ids))))[1]
 
 
 def _loss(engine: Engine, ids: Sequence[int], count: int) -> float:

@@ -17,6 +17,7 @@ from transformers import GPT2LMHeadModel
 
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.checkpoints.layouts.store import Store
+from cpm_lm.engines.forest import chain
 from cpm_lm.engines.select import open_engine
 from cpm_lm.errors import CheckpointError
 from cpm_lm.verification.inspect import inspect
@@ -36,7 +37,7 @@ IDS = [3, 1, 4, 1, 5, 9, 2, 6, 47, 0]
 
 def our_logits(store: Path) -> np.ndarray:
     session = open_engine(store, engine="reference").session()
-    parents = [-1, *range(-2, -1 - len(IDS), -1)]
+    parents = chain(len(IDS))
     return session.extend(IDS, parents, list(range(len(IDS))))[1]
 
 

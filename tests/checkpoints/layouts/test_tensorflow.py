@@ -15,6 +15,7 @@ from cpm_lm.checkpoints.containers.torch_file import read_torch_file
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.checkpoints.layouts.store import Store
 from cpm_lm.checkpoints.source import open_source
+from cpm_lm.engines.forest import chain
 from cpm_lm.engines.select import open_engine
 from cpm_lm.errors import CheckpointError
 from cpm_lm.verification.inspect import inspect
@@ -104,7 +105,7 @@ def test_logits_are_those_of_the_original_and_of_the_ports_own_program(
     convert(ports[dtype], tmp_path / "store", heads=HEADS)
     ids = reference["input_ids"][0].astype(np.int32)
     session = open_engine(tmp_path / "store", engine="reference").session()
-    parents = np.array([-1, *range(-2, -1 - len(ids), -1)], np.int32)
+    parents = chain(len(ids))
     found = session.extend(ids, parents, list(range(len(ids))))[1]
     assert np.abs(found - reference["logits"][0]).max() < LOGITS[dtype]
     saved = tf.saved_model.load(str(ports[dtype]))

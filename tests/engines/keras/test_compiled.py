@@ -7,6 +7,7 @@ import os
 import numpy as np
 import pytest
 
+from cpm_lm.engines.forest import chain
 from cpm_lm.engines.keras.buckets import ROWS
 
 pytestmark = pytest.mark.keras
@@ -65,7 +66,7 @@ def test_tensorflow_compiled_by_xla_is_the_same(tiny, engine, reference):
     compiled.program = TensorFlowProgram(keras_model(tiny), xla=True)
     session = compiled.session(64)
     ids = reference["input_ids"][0]
-    nodes, head = session.extend(ids[:22], [-1, *range(-2, -23, -1)], list(range(22)))
+    nodes, head = session.extend(ids[:22], chain(22), list(range(22)))
     _, tail = session.extend(ids[22:], [int(nodes[-1]), -2], [0, 1])
     assert np.abs(np.concatenate([head, tail]) - reference["logits"][0]).max() < 1e-4
     assert compiled.compilations.traces == len(compiled.compilations.seconds) == 4

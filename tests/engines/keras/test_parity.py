@@ -8,16 +8,12 @@ import numpy as np
 import pytest
 
 from cpm_lm.engines.base import Session
+from cpm_lm.engines.forest import chain
 from cpm_lm.engines.select import open_engine
 from cpm_lm.gpt.load import keras_model
 from tests.support.tolerances import HIDDEN, LOGITS
 
 pytestmark = pytest.mark.keras
-
-
-def chain(length: int) -> list[int]:
-    """Parents of a path from a root, in one call."""
-    return [-1, *range(-2, -1 - length, -1)]
 
 
 def greedy(session: Session, prompt: list[int], count: int) -> tuple[list[int], list[np.ndarray]]:
@@ -74,7 +70,7 @@ def test_cached_equals_uncached_at_every_split(engine, reference, split):
     ids = reference["input_ids"][0]
     nodes, before = session.extend(ids[:split], chain(split), list(range(split)))
     rest = len(ids) - split
-    parents = [int(nodes[-1]), *range(-2, -1 - rest, -1)]
+    parents = chain(rest, int(nodes[-1]))
     _, after = session.extend(ids[split:], parents, list(range(rest)))
     logits = np.concatenate([before, after])
     assert np.abs(logits - reference["logits"][0]).max() < LOGITS["float32"]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from cpm_lm.engines.forest import chain
 from cpm_lm.errors import CapacityError, RequestError
 from tests.support.random_forests import close, grow_alike
-from tests.support.random_models import both, chain, shape
+from tests.support.random_models import both, shape
 
 SHAPES = {
     "heads of 10": shape(n_embd=40, n_head=4),

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cpm_lm.engines.base import Session
+from cpm_lm.engines.forest import chain
 from cpm_lm.engines.native.engine import NativeEngine
 from tests.support.random_forests import random_parents
-from tests.support.random_models import both, chain, shape
+from tests.support.random_models import both, shape
 
 ELEMENTS = ["f32", "f16", "bf16", "q8", "q4"]
 CONFIG = shape(n_embd=80, n_head=8, n_positions=128, vocab_size=203)

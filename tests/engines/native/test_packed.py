@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from cpm_lm.checkpoints.convert import convert
+from cpm_lm.engines.forest import chain
 from cpm_lm.engines.native.bench import measure
 from cpm_lm.engines.native.engine import NativeEngine
 from cpm_lm.engines.select import open_engine
 from cpm_lm.model import DEMO
-from tests.support.random_models import both, chain, shape
+from tests.support.random_models import both, shape
 from tests.support.tolerances import LOGITS
 
 FORMATS = ["q8", "q4"]

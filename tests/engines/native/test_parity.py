@@ -11,10 +11,11 @@ import pytest
 
 import cpm_lm._native as kernels
 from cpm_lm.checkpoints.convert import convert
+from cpm_lm.engines.forest import chain
 from cpm_lm.engines.native.engine import NativeEngine, hidden_states
 from cpm_lm.engines.native.weights import Workspace
 from cpm_lm.engines.select import open_engine
-from tests.support.random_models import both, chain, shape
+from tests.support.random_models import both, shape
 from tests.support.tolerances import HIDDEN, LOGITS
 
 DATA = Path(__file__).parents[2] / "data" / "checkpoints"

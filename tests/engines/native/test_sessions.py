@@ -16,11 +16,12 @@ import numpy as np
 import pytest
 
 from cpm_lm.checkpoints.convert import convert
+from cpm_lm.engines.forest import chain
 from cpm_lm.engines.native import engine as native
 from cpm_lm.engines.native.engine import NativeEngine
 from cpm_lm.engines.select import open_engine
 from cpm_lm.errors import CapacityError, CheckpointError, CpmError
-from tests.support.random_models import both, chain, shape
+from tests.support.random_models import both, shape
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +198,8 @@ def test_a_fork_computes_the_same() -> None:
 # Far longer than a second, in one call.
 PREFILL = """if True:
     import sys
-    from tests.support.random_models import both, chain, shape
+    from cpm_lm.engines.forest import chain
+    from tests.support.random_models import both, shape
     engine = both(shape(n_embd=512, n_head=8, n_layer=8, n_positions=1024), threads=1)[0]
     session = engine.session(10**6)
     print("ready", flush=True)

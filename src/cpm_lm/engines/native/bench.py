@@ -17,6 +17,7 @@ import numpy as np
 import cpm_lm._native as kernels
 from cpm_lm.checkpoints.layout import Dims, shapes
 from cpm_lm.config import GPTConfig
+from cpm_lm.engines.forest import chain
 from cpm_lm.engines.machine import available_memory
 from cpm_lm.engines.native.engine import NativeEngine
 
@@ -148,10 +149,9 @@ def prepared(engine: NativeEngine, prefix: int, rows: int) -> Callable[[], float
     rng = np.random.default_rng(0)
     tokens = rng.integers(0, engine.config.vocab_size, prefix + rows, np.int32)
     session = engine.session(prefix + rows)
-    chain = -1 - np.arange(prefix or rows, dtype=np.int32)
-    parents, wanted = chain, np.array([rows - 1], np.int32)
+    parents, wanted = chain(rows), np.array([rows - 1], np.int32)
     if prefix:
-        nodes, _ = session.extend(tokens[:prefix], chain)
+        nodes, _ = session.extend(tokens[:prefix], chain(prefix))
         parents, wanted = np.repeat(nodes[-1:], rows), np.arange(rows, dtype=np.int32)
 
     def step() -> float:
