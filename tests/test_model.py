@@ -199,7 +199,7 @@ def test_bad_prompts(model: Model, prompt: Any, message: str) -> None:
         {"stop": "?"},
         {"seed": -1},
         {"seed": 2**64},
-        {"order": "other"},
+        {"filter_order": "other"},
         {"overflow": "other"},
         {"memory": 0},
     ],

@@ -7,33 +7,37 @@ Knows tokenizers, engines and the decoding algorithms; does not know files of we
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from cpm_lm.decoding.scheduler import Job, Scheduler
+from cpm_lm.decoding.scheduler import Scheduler
 from cpm_lm.distributions.checks import Number, check_number
 from cpm_lm.distributions.draw import log_partition
 from cpm_lm.engines.base import Engine, Session
 from cpm_lm.engines.forest import chain
 from cpm_lm.engines.options import EngineOptions
+from cpm_lm.engines.wants import Logits
 from cpm_lm.errors import CheckpointError, RequestError, TokenizerError
-from cpm_lm.generation.completion import MIN_CAPACITY, Call, Sample
+from cpm_lm.generation.completion import CompletionRequest, Sample
 from cpm_lm.generation.options import SamplingOptions, VotingOptions
+from cpm_lm.generation.plan import MIN_CAPACITY
 from cpm_lm.generation.prompt import prompt_ids
+from cpm_lm.generation.request import GenerationRequest
 from cpm_lm.generation.tally import AnswerShare
-from cpm_lm.generation.vote import Election, Vote
+from cpm_lm.generation.vote import Vote, VoteRequest
 from cpm_lm.tokenizer import Tokenizer
 
 __all__ = ["Model", "NextToken", "Sample", "SamplingOptions", "Vote", "VotingOptions", "load"]
 
 DEMO = Path(__file__).parent / "demo"
+
+Event = TypeVar("Event")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,16 +73,17 @@ class Model:
         self,
         prompt: str | Sequence[int],
         *,
-        n: int = 1,
-        max_tokens: int = 64,
-        temperature: Number = 0.9,
-        top_p: Number = 0.9,
-        top_k: int = 0,
-        stop: str | Iterable[str] = (),
-        seed: int | None = None,
-        order: str = "standard",
-        overflow: str = "stop",
-        memory: int = 4 << 30,
+        n: int = SamplingOptions.n,
+        max_tokens: int = SamplingOptions.max_tokens,
+        temperature: Number = SamplingOptions.temperature,
+        top_p: Number = SamplingOptions.top_p,
+        top_k: int = SamplingOptions.top_k,
+        stop: str | Iterable[str] = SamplingOptions.stop,
+        seed: int | None = SamplingOptions.seed,
+        filter_order: str = SamplingOptions.filter_order,
+        overflow: str = SamplingOptions.overflow,
+        memory: int = SamplingOptions.memory,
+        order: str | None = None,
         on_text: Callable[[int, str, bool], None] | None = None,
     ) -> list[Sample]:
         """Draw n continuations of a prompt, computing what they share once.
@@ -92,9 +97,10 @@ class Model:
             top_k: this many likeliest tokens; 0 is off.
             stop: text, or several, that ends a continuation.
             seed: of all randomness; by default chosen and reported.
-            order: "standard" or "cpm".
+            filter_order: "standard" or "cpm".
             overflow: "stop" or "slide".
             memory: bytes for keys and values.
+            order: until version 0.3, the old name of `filter_order`.
             on_text: called while the texts grow with the number of a sample, the next part of its
                 text, and whether it has ended.
 
@@ -110,33 +116,32 @@ class Model:
             top_k=top_k,
             stop=stop,
             seed=seed,
+            filter_order=filter_order,
             order=order,
             overflow=overflow,
             memory=memory,
         )
-        call = Call(self.tokenizer, self.engine.config, prompt, options)
-        with self._session(call.capacity) as session, Scheduler(session) as scheduler:
-            job = scheduler.add(call.algorithm())
-            while not job.done:
-                scheduler.step()
-                if on_text:
-                    call.tell(on_text)
-        return call.samples(job.result())
+        request = CompletionRequest(self.tokenizer, self.engine.config, prompt, options)
+        for delta in self._run(request):
+            if on_text:
+                on_text(delta.index, delta.text, delta.finished)
+        return request.result()
 
     def stream(
         self,
         prompt: str | Sequence[int],
         *,
-        n: int = 1,
-        max_tokens: int = 64,
-        temperature: Number = 0.9,
-        top_p: Number = 0.9,
-        top_k: int = 0,
-        stop: str | Iterable[str] = (),
-        seed: int | None = None,
-        order: str = "standard",
-        overflow: str = "stop",
-        memory: int = 4 << 30,
+        n: int = SamplingOptions.n,
+        max_tokens: int = SamplingOptions.max_tokens,
+        temperature: Number = SamplingOptions.temperature,
+        top_p: Number = SamplingOptions.top_p,
+        top_k: int = SamplingOptions.top_k,
+        stop: str | Iterable[str] = SamplingOptions.stop,
+        seed: int | None = SamplingOptions.seed,
+        filter_order: str = SamplingOptions.filter_order,
+        overflow: str = SamplingOptions.overflow,
+        memory: int = SamplingOptions.memory,
+        order: str | None = None,
     ) -> Iterator[str]:
         """Yield the text of one continuation as it is drawn.
 
@@ -151,33 +156,36 @@ class Model:
             top_k=top_k,
             stop=stop,
             seed=seed,
+            filter_order=filter_order,
             order=order,
             overflow=overflow,
             memory=memory,
         )
         if n != 1:
             raise RequestError(f"n is {n}; a stream has one continuation: use sample for more")
-        return self._stream(Call(self.tokenizer, self.engine.config, prompt, options))
+        request = CompletionRequest(self.tokenizer, self.engine.config, prompt, options)
+        return (delta.text for delta in self._run(request) if delta.text)
 
     def vote(
         self,
         prompt: str | Sequence[int],
         *,
-        n: int = 300,
-        method: str = "sample",
-        stop: str | Iterable[str] = (),
-        answer: str | None = None,
+        n: int = VotingOptions.n,
+        method: str = VotingOptions.method,
+        stop: str | Iterable[str] = VotingOptions.stop,
+        answer: str | None = VotingOptions.answer,
         aliases: Mapping[str, str] | None = None,
-        max_tokens: int = 32,
-        temperature: Number = 1.0,
-        top_p: Number = 1.0,
-        top_k: int = 0,
-        seed: int | None = None,
-        confidence: Number | None = None,
-        budget: int | None = None,
-        order: str = "standard",
-        overflow: str = "stop",
-        memory: int = 4 << 30,
+        max_tokens: int = VotingOptions.max_tokens,
+        temperature: Number = VotingOptions.temperature,
+        top_p: Number = VotingOptions.top_p,
+        top_k: int = VotingOptions.top_k,
+        seed: int | None = VotingOptions.seed,
+        confidence: Number | None = VotingOptions.confidence,
+        budget: int | None = VotingOptions.budget,
+        filter_order: str = VotingOptions.filter_order,
+        overflow: str = VotingOptions.overflow,
+        memory: int = VotingOptions.memory,
+        order: str | None = None,
         on_tally: Callable[[Sequence[AnswerShare], float], None] | None = None,
     ) -> Vote:
         """Let many continuations of a prompt vote for the answer.
@@ -196,9 +204,10 @@ class Model:
             seed: of all randomness; by default chosen and reported.
             confidence: end once the leader leads with this probability; method "sample" only.
             budget: the most rows computed; method "exact" only.
-            order: "standard" or "cpm".
+            filter_order: "standard" or "cpm".
             overflow: "stop" or "slide".
             memory: bytes for keys and values.
+            order: until version 0.3, the old name of `filter_order`.
             on_tally: called while it runs with the answers so far and the share of samples, or of
                 probability, that is decided.
 
@@ -206,7 +215,6 @@ class Model:
             RequestError: an option is out of range, or the prompt is empty or too long.
             CapacityError: `memory` does not hold one continuation.
         """
-        started = time.perf_counter()
         options = VotingOptions(
             n=n,
             method=method,
@@ -220,18 +228,16 @@ class Model:
             seed=seed,
             confidence=confidence,
             budget=budget,
+            filter_order=filter_order,
             order=order,
             overflow=overflow,
             memory=memory,
         )
-        call = Election(self.tokenizer, self.engine.config, prompt, options)
-        with self._session(call.capacity) as session, Scheduler(session) as scheduler:
-            job: Job[Any] = scheduler.add(call.ballots())
-            while not job.done:
-                scheduler.step()
-                if on_tally:
-                    on_tally(*call.so_far())
-        return call.vote(job.result(), time.perf_counter() - started)
+        request = VoteRequest(self.tokenizer, self.engine.config, prompt, options)
+        for progress in self._run(request):
+            if on_tally:
+                on_tally(progress.tally, progress.decided)
+        return request.result()
 
     def next_tokens(
         self, prompt: str | Sequence[int], k: int = 10, *, also: Iterable[str] = ()
@@ -250,7 +256,8 @@ class Model:
         check_number("k", k, low=1, high=self.tokenizer.vocab_size, whole=True)
         ids = self.prompt_ids(prompt)
         with self._session(max(MIN_CAPACITY, len(ids))) as session:
-            nodes, logits = session.extend(ids, chain(len(ids)))
+            last = Logits(np.array([len(ids) - 1], np.int32))
+            nodes, (logits,) = session.extend(ids, chain(len(ids)), [last])
             session.release(nodes[:1])
         masses = np.exp(logits[0] - log_partition(logits)[0])
         ranked = np.argsort(-masses, kind="stable")
@@ -300,14 +307,17 @@ class Model:
     ) -> None:
         self.close()
 
-    def _stream(self, call: Call) -> Iterator[str]:
-        with self._session(call.capacity) as session, Scheduler(session) as scheduler:
-            job = scheduler.add(call.algorithm())
+    def _run(self, request: GenerationRequest[Event, Any]) -> Iterator[Event]:
+        """Run one request to its end; yield what becomes certain on the way.
+
+        Closing the iterator ends the work and frees its nodes.
+        """
+        with self._session(request.node_budget) as session, Scheduler(session) as scheduler:
+            job = scheduler.add(request.algorithm())
             while not job.done:
                 scheduler.step()
-                if text := call.texts[0].take():
-                    yield text
-        job.result()
+                yield from request.poll()
+        job.result()  # raises what the algorithm raised
 
     @contextmanager
     def _session(self, capacity: int) -> Iterator[Session]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cpm_lm.decoding.adaptive import FIRST, sample_in_rounds
+from cpm_lm.decoding.adaptive import FIRST, sample_until
 from cpm_lm.decoding.rng import Independent
 from cpm_lm.decoding.sampling import Limits, Sampled, sample
 from cpm_lm.decoding.scheduler import run
@@ -26,15 +26,15 @@ def draw(prompt: list[int], n: int, enough: Any = lambda: False, **limits: Any) 
         return token == 5
 
     bounds = Limits(**{"max_tokens": 6, "n_positions": 12, "end_ids": {0}, **limits})
-    algorithm = sample_in_rounds(
+    algorithm = sample_until(
         prompt,
         n,
         rules=RULES,
         seed=3,
         limits=bounds,
         enough=enough,
-        watch=watch,
-        finish=over.append,
+        on_token=watch,
+        on_end=over.append,
     )
     found = run(session, algorithm)
     assert session.live == 0
@@ -55,9 +55,9 @@ def test_a_sample_is_the_same_in_whatever_round(prompt: list[int], n: int) -> No
         prompt,
         n,
         rules=RULES,
-        draws=Independent(3),
+        source=Independent(3),
         limits=limits,
-        watch=lambda _, token: token == 5,
+        on_token=lambda _, token: token == 5,
     )
     expected = run(engine.session(4096), whole)
     found = draw(prompt, n)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cpm_lm.decoding.best_first import Found, search
+from cpm_lm.decoding.best_first import Found, best_first
 from cpm_lm.decoding.sampling import Limits
 from cpm_lm.decoding.scheduler import run
 from cpm_lm.distributions.draw import probabilities
@@ -53,7 +53,7 @@ def find(following: Any, longest: int, rules: Rules = RULES, **more: Any) -> Fou
     more = {"rows": 10_000, "tolerance": 0.0, "capacity": 1 << 14, **more}
     session = engine.session(more["capacity"])
     limits = Limits(max_tokens=longest, n_positions=64, end_ids={0}, capacity=more.pop("capacity"))
-    found = run(session, search(PROMPT, rules=rules, limits=limits, answer_of=read, **more))
+    found = run(session, best_first(PROMPT, rules=rules, limits=limits, answer_of=read, **more))
     assert session.live == 0
     assert session.rows == found.rows
     return found
@@ -135,6 +135,6 @@ def test_the_capacity_is_a_budget_too() -> None:
 
 def test_a_sliding_context_is_refused() -> None:
     limits = Limits(max_tokens=3, n_positions=8, end_ids=(), slide=True)
-    algorithm = search([1], rules=RULES, limits=limits, answer_of=read, rows=9)
+    algorithm = best_first([1], rules=RULES, limits=limits, answer_of=read, rows=9)
     with pytest.raises(RequestError, match="'slide'"):
         run(FakeEngine(hashed(5), 5).session(64), algorithm)

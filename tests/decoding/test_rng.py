@@ -36,12 +36,12 @@ def test_stratified_numbers_lie_one_in_each_part() -> None:
     assert len(np.unique((u * n % 1).round(6))) == n, "each part has a shift of its own"
 
 
-def test_a_stratified_number_is_narrowed_by_what_it_passes() -> None:
+def test_a_stratified_number_is_rescaled_from_the_intervals_it_falls_into() -> None:
     draws = Stratified(3, 4)
     samples = np.arange(4)
     before = draws.uniform(samples, np.zeros(4, np.int64))
     low, high = np.floor(before * 2) / 2, np.floor(before * 2) / 2 + 0.5
-    draws.narrow(samples, low, high)
+    draws.rescale(samples, low, high)
     after = draws.uniform(samples, np.ones(4, np.int64))
     np.testing.assert_allclose(after, before * 2 % 1, atol=1e-15)
 
@@ -50,6 +50,6 @@ def test_a_worn_number_is_drawn_anew() -> None:
     draws = Stratified(3, 2)
     only = np.array([1])
     u = draws.uniform(only, np.array([0]))
-    draws.narrow(only, u - 2.0**-32, u + 2.0**-32)
+    draws.rescale(only, u - 2.0**-32, u + 2.0**-32)
     assert draws.uniform(only, np.array([5])) == uniform(3, only, np.array([5]))
     assert draws.uniform(only, np.array([6])) == uniform(3, only, np.array([5]))

@@ -24,15 +24,15 @@ def draw(
     engine: Engine,
     n: int,
     *,
-    draws: UniformSource | None = None,
+    source: UniformSource | None = None,
     prompt: list[int] = PROMPT,
     rules: Rules = OPEN,
     seed: int = 7,
     max_tokens: int = 8,
     session: Session | None = None,
     max_step: int = 256,
-    watch: Any = None,
-    finish: Any = None,
+    on_token: Any = None,
+    on_end: Any = None,
     **limits: Any,
 ) -> Sampled:
     session = session or engine.session(limits.get("capacity", 1 << 14))
@@ -42,10 +42,10 @@ def draw(
         prompt,
         n,
         rules=rules,
-        draws=draws or Independent(seed),
+        source=source or Independent(seed),
         limits=bounds,
-        watch=watch,
-        finish=finish,
+        on_token=on_token,
+        on_end=on_end,
     )
     result = run(session, algorithm, max_tokens=max_step)
     assert session.live == 0
@@ -197,7 +197,7 @@ def test_the_end_token_counts_in_the_logprob_only() -> None:
         assert c.ended == (len(c.tokens) < 2)
 
 
-def test_watch_ends_a_sample_after_the_token_it_was_told() -> None:
+def test_on_token_ends_a_sample_after_the_token_it_was_told() -> None:
     engine = FakeEngine(hashed(6), 6)
     told: list[tuple[int, int]] = []
 
@@ -207,7 +207,7 @@ def test_watch_ends_a_sample_after_the_token_it_was_told() -> None:
         return token == 2
 
     over: list[int] = []
-    sampled = draw(engine, 40, watch=watch, finish=over.append)
+    sampled = draw(engine, 40, on_token=watch, on_end=over.append)
     assert sorted(over) == list(range(40))
     for i, c in enumerate(sampled.continuations):
         assert [token for j, token in told if j == i] == list(c.tokens)
@@ -300,7 +300,7 @@ def test_stratified_shares_are_unbiased_and_never_noisier(n: int, following: Any
             ("independent", Independent(seed)),
             ("stratified", Stratified(seed, n)),
         ):
-            drawn = draw(engine, n, prompt=[1], rules=rules, draws=draws, max_tokens=2, end_ids=())
+            drawn = draw(engine, n, prompt=[1], rules=rules, source=draws, max_tokens=2, end_ids=())
             shares[name].append(np.mean([c.tokens[1] % 2 == 0 for c in drawn.continuations]))
     for values in shares.values():
         assert abs(np.mean(values) - exact) < 4 * np.std(values) / 120**0.5 + 1e-12

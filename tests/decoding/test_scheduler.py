@@ -11,6 +11,7 @@ from cpm_lm.decoding.sampling import Limits, Sampled, sample
 from cpm_lm.decoding.scheduler import Scheduler, run
 from cpm_lm.distributions.rules import Rules
 from cpm_lm.engines.forest import chain
+from cpm_lm.engines.wants import Logits
 from cpm_lm.errors import CapacityError, RequestError
 from tests.support.fakes import FakeEngine, FakeSession, hashed, random_engine
 
@@ -23,7 +24,7 @@ def request(
     return Extend(
         tokens=np.array(tokens, np.int32),
         parents=np.array(parents, np.int32),
-        logits_at=np.array([len(tokens) - 1] if at is None else at, np.int32),
+        wants=[Logits(np.array([len(tokens) - 1] if at is None else at, np.int32))],
         **{name: np.array(value, np.int32) for name, value in more.items()},
     )
 
@@ -31,7 +32,7 @@ def request(
 def sampler(prompt: list[int], n: int, seed: int, **more: Any) -> Algorithm[Sampled]:
     limits = Limits(max_tokens=6, n_positions=32, end_ids=(0,), **more)
     rules = Rules(temperature=1, top_p=1)
-    return sample(prompt, n, rules=rules, draws=Independent(seed), limits=limits)
+    return sample(prompt, n, rules=rules, source=Independent(seed), limits=limits)
 
 
 def once(*requests: Extend) -> Algorithm[list[Extended]]:
@@ -54,7 +55,7 @@ def test_slices_give_what_one_call_gives(max_tokens: int) -> None:
     session = FakeSession(ENGINE, 64)
     [reply] = run(session, once(whole), max_tokens=max_tokens)
     paths = [(4, 1), (1,), (4,)]
-    np.testing.assert_allclose(reply.logits, [hashed(6)(p) for p in paths], rtol=1e-6)
+    np.testing.assert_allclose(reply.answers[0], [hashed(6)(p) for p in paths], rtol=1e-6)
     assert max(session.calls) <= max_tokens
     assert session.live == 0
 
@@ -143,7 +144,7 @@ def test_release_comes_before_what_is_added() -> None:
         reply = yield request([1, 2], [-1, -2])
         reply = yield request([3], [int(reply.nodes[0])], release=reply.nodes[1:].tolist())
         reply = yield request([], [], [], release=reply.nodes.tolist())
-        assert reply.logits.shape == (0, 6)
+        assert reply.answers[0].shape == (0, 6)
         return session.live
 
     assert run(session, algorithm()) == 1

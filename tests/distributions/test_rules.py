@@ -38,9 +38,9 @@ def masses(logits: np.ndarray = FOUR, **options: object) -> list[float]:
         ({"top_k": 3, "top_p": 0.75}, [0, 4 / 7, 0, 3 / 7]),
         # hot first: 16/30, 25/30, 29/30; after: 0.4, 0.7, 0.9
         ({"temperature": 0.5, "top_p": 0.8}, [0, 16 / 25, 0, 9 / 25]),
-        ({"temperature": 0.5, "top_p": 0.8, "order": "cpm"}, [0, 16 / 29, 4 / 29, 9 / 29]),
-        ({"temperature": 0.5, "top_k": 2, "order": "cpm"}, [0, 16 / 25, 0, 9 / 25]),
-        ({"temperature": 0.5, "order": "cpm"}, [1 / 30, 16 / 30, 4 / 30, 9 / 30]),
+        ({"temperature": 0.5, "top_p": 0.8, "filter_order": "cpm"}, [0, 16 / 29, 4 / 29, 9 / 29]),
+        ({"temperature": 0.5, "top_k": 2, "filter_order": "cpm"}, [0, 16 / 25, 0, 9 / 25]),
+        ({"temperature": 0.5, "filter_order": "cpm"}, [1 / 30, 16 / 30, 4 / 30, 9 / 30]),
     ],
 )
 def test_written_out(options: dict[str, object], expected: list[float]) -> None:
@@ -83,7 +83,7 @@ p_values = st.sampled_from([1e-9, 0.1, 0.5, 0.9, 0.999999])
 @settings(max_examples=200, deadline=None)
 def test_masses_sum_to_one(row: list[float], t: float, p: float, k: int, order: str) -> None:
     got = probabilities(
-        np.array([row], np.float32), Rules(temperature=t, top_p=p, top_k=k, order=order)
+        np.array([row], np.float32), Rules(temperature=t, top_p=p, top_k=k, filter_order=order)
     )
     assert got.dtype == np.float64
     assert (got >= 0).all()
@@ -160,7 +160,7 @@ def test_logits_that_are_not_numbers_are_an_error(bad: float) -> None:
         ("top_p", 0.0),
         ("top_p", 1.1),
         ("top_k", -1),
-        ("order", "random"),
+        ("filter_order", "random"),
     ],
 )
 def test_bad_options_are_refused_with_the_range(name: str, value: object) -> None:

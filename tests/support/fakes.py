@@ -9,7 +9,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 
 from cpm_lm.config import GPTConfig
-from cpm_lm.engines.base import Engine, Session
+from cpm_lm.engines.base import Engine, HostSession
 from cpm_lm.engines.reference import ReferenceEngine
 from cpm_lm.tokenizer import Tokenizer
 
@@ -33,7 +33,7 @@ class FakeEngine(Engine):
         return self.sessions[-1]
 
 
-class FakeSession(Session):
+class FakeSession(HostSession):
     def __init__(self, engine: FakeEngine, capacity: int) -> None:
         super().__init__(engine.config, capacity)
         self.following = engine.following
@@ -46,15 +46,18 @@ class FakeSession(Session):
     def most_live(self) -> int:
         return max(self.lives)
 
-    def _forward(self, tokens: Any, nodes: Any, logits_at: Any) -> Any:
+    def _forward(self, tokens: Any, nodes: Any) -> Any:
         for token, node in zip(tokens.tolist(), nodes.tolist(), strict=True):
             parent = int(self._forest._parent[node])
             self.paths[node] = (*(self.paths[parent] if parent >= 0 else ()), token)
         self.rows += len(tokens)
         self.calls.append(len(tokens))
         self.lives.append(self.live)
-        rows = [self.following(self.paths[nodes[i]]) for i in logits_at.tolist()]
-        return np.array(rows, np.float32).reshape(len(rows), self.config.vocab_size)
+        return nodes.tolist()
+
+    def _logits(self, hidden: Any, rows: Any) -> Any:
+        found = [self.following(self.paths[hidden[i]]) for i in rows.tolist()]
+        return np.array(found, np.float32).reshape(len(found), self.config.vocab_size)
 
 
 def log(*masses: float) -> list[float]:

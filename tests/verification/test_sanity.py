@@ -8,10 +8,11 @@ import pytest
 
 from cpm_lm.checkpoints.layouts.store import Store
 from cpm_lm.engines.base import Engine
+from cpm_lm.engines.likelihood import chain_logits
 from cpm_lm.engines.reference import ReferenceEngine
 from cpm_lm.model import DEMO
 from cpm_lm.tokenizer import Tokenizer
-from cpm_lm.verification.sanity import PROSE, Sanity, chain_logits, sanity
+from cpm_lm.verification.sanity import PROSE, Sanity, sanity
 from tests.support.fakes import FakeEngine, FakeTokenizer, hashed, log
 
 LETTERS = "".join(sorted(set(PROSE)))
@@ -92,4 +93,5 @@ def test_the_small_model_has_learnt_chinese() -> None:
     assert found.problem is None
     assert found.loss < 5 < 7 < found.shuffled
     assert found.unknown < 5
-    assert chain_logits(engine, [5, 6, 7]).shape == (3, store.config.vocab_size)
+    (logits,) = chain_logits(engine, [5, 6, 7])
+    assert logits.shape == (3, store.config.vocab_size)

@@ -16,7 +16,7 @@ from cpm_lm.checkpoints.source import open_source
 from cpm_lm.engines.opening import own_weights
 from cpm_lm.errors import CapacityError, CheckpointError, ConfigError
 from cpm_lm.model import DEMO
-from cpm_lm.verification.logit_difference import compare, fixed_ids
+from cpm_lm.verification.logit_difference import fixed_ids, largest_difference
 from cpm_lm.verification.verify import Verification, verify
 from tests.support.make_shards import write_shards
 
@@ -233,8 +233,8 @@ def test_models_that_cannot_be_compared(forms: dict[str, Path], tmp_path: Path) 
 def test_the_place_of_the_largest_difference_is_found() -> None:
     here, there = np.zeros((2, 6, 5), np.float32), np.zeros((2, 6, 5), np.float32)
     there[1, 2, 3] = 0.5
-    found = compare(
-        here.reshape(12, 5), there.reshape(12, 5), other="x", tolerance=0.4, widen=False
+    found = largest_difference(
+        here.reshape(12, 5), there.reshape(12, 5), other="x", tolerance=0.4, scale_tolerance=False
     )
     assert (found.row, found.position, found.token_id, found.largest) == (1, 2, 3, 0.5)
     assert found.problem is not None
@@ -245,7 +245,7 @@ def test_the_tolerance_grows_with_the_logits_only_by_default() -> None:
     rng = np.random.default_rng(0)
     here = (30 * rng.standard_normal((4, 1000))).astype(np.float32)
     for widen, allowed in ((True, 20 * 1e-4), (False, 1e-4)):
-        found = compare(here, here, other="x", tolerance=1e-4, widen=widen)
+        found = largest_difference(here, here, other="x", tolerance=1e-4, scale_tolerance=widen)
         assert found.tolerance == pytest.approx(allowed, rel=0.05)
 
 

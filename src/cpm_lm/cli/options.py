@@ -30,7 +30,7 @@ __all__ = [
 F = TypeVar("F", bound=Callable[..., Any])
 
 CHOICES: dict[str, Sequence[str]] = {
-    "order": ("standard", "cpm"),
+    "filter_order": ("standard", "cpm"),
     "overflow": ("stop", "slide"),
     "method": METHODS,
     "engine": ("auto", *ENGINES),
@@ -97,8 +97,14 @@ def _kind(field: dataclasses.Field[Any]) -> dict[str, Any]:
     return {"type": kind, "multiple": several, "default": default, "show_default": shown}
 
 
-sampling_options = options_of(SamplingOptions)
-voting_options = options_of(VotingOptions)
+def _with_old_order(add: Callable[[F], F]) -> Callable[[F], F]:
+    """Accept --order, the name of --filter-order until version 0.3, but do not list it."""
+    old = click.option("--order", type=click.Choice(CHOICES["filter_order"]), hidden=True)
+    return lambda command: add(old(command))
+
+
+sampling_options = _with_old_order(options_of(SamplingOptions))
+voting_options = _with_old_order(options_of(VotingOptions))
 engine_options = options_of(EngineOptions, "engine", "threads")
 convert_options = options_of(ConvertOptions)
 overwrite_option = options_of(ConvertOptions, "overwrite")

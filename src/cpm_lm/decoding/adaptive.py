@@ -14,18 +14,18 @@ import numpy as np
 
 from cpm_lm.decoding.protocol import Algorithm, Extend
 from cpm_lm.decoding.rng import Independent
-from cpm_lm.decoding.sampling import Continuation, Finish, Limits, Sampled, Watch, sample
+from cpm_lm.decoding.sampling import Continuation, Limits, OnEnd, OnToken, Sampled, sample
 from cpm_lm.distributions.rules import Rules
 from cpm_lm.engines.forest import chain
 from cpm_lm.errors import CapacityError, RequestError
 
-__all__ = ["sample_in_rounds"]
+__all__ = ["sample_until"]
 
 FIRST = 16
 """Samples of the first round; each of the others doubles what there is."""
 
 
-def sample_in_rounds(
+def sample_until(
     prompt: Sequence[int],
     n: int,
     *,
@@ -33,8 +33,8 @@ def sample_in_rounds(
     seed: int,
     limits: Limits,
     enough: Callable[[], bool],
-    watch: Watch,
-    finish: Finish,
+    on_token: OnToken,
+    on_end: OnEnd,
 ) -> Algorithm[Sampled]:
     """Draw up to n independent continuations of a prompt.
 
@@ -45,8 +45,8 @@ def sample_in_rounds(
         seed: of the draws.
         limits: what bounds the samples; a context never slides here.
         enough: asked after each round whether to end.
-        watch: told sample and token, says whether the sample has reached its end.
-        finish: told that no token will come for a sample.
+        on_token: called with each token of each sample; returns whether the sample has ended.
+        on_end: called with a sample for which no token will come.
 
     Raises:
         RequestError: `limits` asks for a sliding context.
@@ -62,7 +62,6 @@ def sample_in_rounds(
         reply = yield Extend(
             tokens=np.array(above, np.int32),
             parents=chain(len(above)),
-            logits_at=np.zeros(0, np.int32),
         )
         parent = int(reply.nodes[-1])
     below = replace(
@@ -79,10 +78,10 @@ def sample_in_rounds(
             [last],
             min(n - start, start or FIRST),
             rules=rules,
-            draws=Independent(seed, first=start),
+            source=Independent(seed, first=start),
             limits=below,
-            watch=lambda i, token, start=start: watch(start + i, token),  # type: ignore[misc]
-            finish=lambda i, start=start: finish(start + i),  # type: ignore[misc]
+            on_token=lambda i, token, start=start: on_token(start + i, token),  # type: ignore[misc]
+            on_end=lambda i, start=start: on_end(start + i),  # type: ignore[misc]
         )
         sampled, root = yield from _under(parent, more, root)
         drawn += sampled.continuations

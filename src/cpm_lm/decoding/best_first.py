@@ -22,9 +22,10 @@ from cpm_lm.decoding.sampling import Limits
 from cpm_lm.distributions.draw import Distribution, distributions
 from cpm_lm.distributions.rules import Rules
 from cpm_lm.engines.forest import chain
+from cpm_lm.engines.wants import Logits
 from cpm_lm.errors import CapacityError, RequestError
 
-__all__ = ["NO_ANSWER", "Found", "search"]
+__all__ = ["NO_ANSWER", "Found", "best_first"]
 
 AnswerOf = Callable[[tuple[int, ...], bool], Hashable | None]
 """Told the ids drawn and whether an end token came after them, returns the answer, or None while
@@ -36,8 +37,8 @@ Reason = Literal["proven", "explored", "budget", "searching"]
 
 MARGIN = 1e-6
 """By how much the leader must be ahead of all others to have won."""
-LOOKS = 256
-"""Texts settled between two looks at whether the search is over."""
+CHECK_EVERY = 256
+"""Texts settled between two checks whether the search is over."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class _Leaf:
         return int(self._tokens[at]), float(self._masses[at])
 
 
-def search(
+def best_first(
     prompt: Sequence[int],
     *,
     rules: Rules,
@@ -87,7 +88,7 @@ def search(
     rows: int,
     tolerance: float = 1e-4,
     width: int = 64,
-    watch: Callable[[Found], None] | None = None,
+    on_found: Callable[[Found], None] | None = None,
 ) -> Algorithm[Found]:
     """Enumerate the texts after a prompt, the likeliest beginnings first.
 
@@ -99,7 +100,7 @@ def search(
         rows: the budget: the most forward rows computed, the prompt's among them.
         tolerance: the search also ends when less than this is unexplored.
         width: the most rows of one request.
-        watch: told before each request what has been found so far.
+        on_found: called before each step with what has been found so far.
 
     Raises:
         RequestError: `limits` asks for a sliding context.
@@ -114,21 +115,21 @@ def search(
     if left < 0:
         return state.found(0, "budget")
     reply = yield _chain(prompt)
-    state.add([((), 1.0)], reply.nodes[-1:].tolist(), distributions(reply.logits, rules))
+    state.add([((), 1.0)], reply.nodes[-1:].tolist(), distributions(reply.answers[0], rules))
     computed = len(prompt)
     while True:
         batch, reason = state.next_batch(min(width, left))
         if reason:
             return state.found(computed, reason)
-        if watch:
-            watch(state.found(computed, "searching"))
+        if on_found:
+            on_found(state.found(computed, "searching"))
         reply = yield Extend(
             tokens=np.array([path[-1] for path, _, _ in batch], np.int32),
             parents=np.array([slot for _, _, slot in batch], np.int32),
-            logits_at=np.arange(len(batch), dtype=np.int32),
+            wants=[Logits(np.arange(len(batch), dtype=np.int32))],
         )
         paths = [(path, mass) for path, mass, _ in batch]
-        state.add(paths, reply.nodes.tolist(), distributions(reply.logits, rules))
+        state.add(paths, reply.nodes.tolist(), distributions(reply.answers[0], rules))
         computed, left = computed + len(batch), left - len(batch)
 
 
@@ -161,11 +162,11 @@ class _Frontier:
     ) -> tuple[list[tuple[tuple[int, ...], float, int]], Reason | None]:
         """Return the heaviest texts to compute (ids, mass, parent's node), or why to end."""
         batch: list[tuple[tuple[int, ...], float, int]] = []
-        looks = 0
+        taken = 0
         while self._heap and (len(batch) < size or not size):
-            if looks % LOOKS == 0 and (reason := self._over()):
+            if taken % CHECK_EVERY == 0 and (reason := self._over()):
                 return [], reason
-            looks += 1
+            taken += 1
             leaf = heapq.heappop(self._heap)[2]
             token, mass = leaf.take()
             self._push(leaf)
@@ -221,5 +222,5 @@ def _chain(tokens: Sequence[int]) -> Extend:
     return Extend(
         tokens=np.array(tokens, np.int32),
         parents=chain(len(tokens)),
-        logits_at=np.array([len(tokens) - 1], np.int32),
+        wants=[Logits(np.array([len(tokens) - 1], np.int32))],
     )

@@ -12,8 +12,8 @@ from jaxtyping import Float64, Int64, UInt64
 
 __all__ = ["Independent", "Stratified", "UniformSource", "uniform"]
 
-NARROWEST = 2.0**-30
-"""A number narrowed further than this is drawn anew: 23 of its 53 bits are left."""
+MIN_WIDTH = 2.0**-30
+"""A number whose interval is smaller than this is drawn anew: 23 of its 53 bits are left."""
 LAST = 1 - 2.0**-53
 """The greatest float64 below 1."""
 
@@ -36,13 +36,13 @@ class UniformSource(Protocol):
     ) -> Float64[np.ndarray, " K"]:
         """Return for each sample the number of [0, 1) that decides its token number `steps`."""
 
-    def narrow(
+    def rescale(
         self,
         samples: Int64[np.ndarray, " K"],
         low: Float64[np.ndarray, " K"],
         high: Float64[np.ndarray, " K"],
     ) -> None:
-        """Take note of the interval of [0, 1) that chose each sample's token."""
+        """Note the interval [low, high) of [0, 1) that each sample's number fell into."""
 
 
 class Independent:
@@ -63,21 +63,21 @@ class Independent:
         """Return u(seed, first + samples, steps)."""
         return uniform(self.seed, samples + self.first, steps)
 
-    def narrow(
+    def rescale(
         self,
         samples: Int64[np.ndarray, " K"],
         low: Float64[np.ndarray, " K"],
         high: Float64[np.ndarray, " K"],
     ) -> None:
-        """Remember nothing."""
+        """Do nothing: numbers do not depend on each other."""
 
 
 class Stratified:
     """Every sample has one number for its whole text, one of each of n equal parts of [0, 1).
 
-    The number, u_i = (i + xi_i) / n, is narrowed to the interval of every token it passes, so that
-    samples spread over the distribution of texts as evenly as they can. Shares are unbiased and
-    never noisier than those of independent draws; here sample i does depend on n.
+    The number, u_i = (i + xi_i) / n, is rescaled from the interval of every token it chooses, so
+    that samples spread over the distribution of texts as evenly as they can. Shares are unbiased
+    and never noisier than those of independent draws; here sample i does depend on n.
 
     Args:
         seed: 0 to 2^64-1.
@@ -97,19 +97,19 @@ class Stratified:
         self, samples: Int64[np.ndarray, " K"], steps: Int64[np.ndarray, " K"]
     ) -> Float64[np.ndarray, " K"]:
         """Return the samples' numbers, drawn anew where too few of their bits are left."""
-        worn = self._width[samples] < NARROWEST
+        worn = self._width[samples] < MIN_WIDTH
         again = samples[worn]
         self._u[again] = uniform(self.seed, again, steps[worn])
         self._width[again] = 1
         return self._u[samples]
 
-    def narrow(
+    def rescale(
         self,
         samples: Int64[np.ndarray, " K"],
         low: Float64[np.ndarray, " K"],
         high: Float64[np.ndarray, " K"],
     ) -> None:
-        """Let the intervals become [0, 1) for the next token."""
+        """Rescale each number from its interval to [0, 1), for the next token."""
         inside = (self._u[samples] - low) / (high - low)
         self._u[samples] = np.minimum(inside, LAST)
         self._width[samples] *= high - low

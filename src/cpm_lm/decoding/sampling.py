@@ -2,7 +2,7 @@
 
 Samples that have chosen the same tokens are one node, so n samples cost the number of distinct
 prefixes. Sample i depends on nothing but its own numbers: it is the same for every n, every
-capacity and every slicing. Knows token ids; text only through the function `watch`.
+capacity and every slicing. Knows token ids; text only through the function `on_token`.
 
 When the session cannot hold all branches, the longest are grown to their end first and release
 their nodes, while the others wait where they are; nothing is computed twice.
@@ -17,21 +17,22 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Int32, Int64
 
-from cpm_lm.decoding.protocol import Algorithm, Extended
+from cpm_lm.decoding.protocol import Algorithm, Extend, Extended
 from cpm_lm.decoding.rng import UniformSource
 from cpm_lm.decoding.tree import Node, Tree
-from cpm_lm.distributions.draw import distributions, log_partition
+from cpm_lm.distributions.draw import Drawn
 from cpm_lm.distributions.rules import Rules
+from cpm_lm.engines.wants import Draws
 from cpm_lm.errors import CapacityError
 
-__all__ = ["Continuation", "Limits", "Sampled", "sample"]
+__all__ = ["Continuation", "Limits", "OnEnd", "OnToken", "Sampled", "sample"]
 
-Watch = Callable[[int, int], bool]
-"""Told sample and token, answers whether the sample's text has reached its end."""
-Finish = Callable[[int], None]
-"""Told that no token will come for a sample."""
+OnToken = Callable[[int, int], bool]
+"""Called with a sample and its next token; returns whether the sample's text has ended."""
+OnEnd = Callable[[int], None]
+"""Called with a sample for which no token will come."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +50,7 @@ class Limits:
     capacity: int = 1 << 30
     """The most nodes held at once."""
     width: int = 512
-    """The most rows of logits asked for at once, which bounds working memory."""
+    """The most rows drawn from at once, which bounds working memory."""
 
     def longest(self, prompt: int) -> int:
         """Return the most tokens that can be drawn after a prompt of this length.
@@ -90,7 +91,7 @@ class Continuation:
     logprob: float
     """Log-probability of what was drawn, the end token included, under the model itself."""
     ended: bool
-    """Whether it ended by an end token or by `watch`, rather than by a limit."""
+    """Whether it ended by an end token or by `on_token`, rather than by a limit."""
 
 
 @dataclass(frozen=True)
@@ -109,27 +110,41 @@ def sample(
     n: int,
     *,
     rules: Rules,
-    draws: UniformSource,
+    source: UniformSource,
     limits: Limits,
-    watch: Watch | None = None,
-    finish: Finish | None = None,
+    on_token: OnToken | None = None,
+    on_end: OnEnd | None = None,
 ) -> Algorithm[Sampled]:
     """Draw n continuations of a prompt of 1 to n_positions tokens.
+
+    Args:
+        prompt: token ids.
+        n: how many.
+        rules: how logits become the distribution drawn from.
+        source: the numbers that tokens are drawn by.
+        limits: what bounds the samples.
+        on_token: called with each token of each sample, but for end tokens.
+        on_end: called once for each sample.
 
     Raises:
         CapacityError: the capacity does not hold one sample.
     """
-    growth = Growth(prompt, n, rules, draws, limits, watch, finish)
-    while growth.pending:
-        leaves = growth.next_leaves()
-        request, nodes = growth.tree.request(leaves)
-        reply: Extended = yield request
-        growth.tree.place(nodes, reply.nodes.tolist())
-        growth.advance(leaves, reply.logits)
-    return growth.result()
+    state = _Sampling(prompt, n, rules, source, limits, on_token, on_end)
+    while state.pending:
+        leaves = state.next_leaves()
+        growth = state.tree.grow(leaves)
+        reply: Extended = yield Extend(
+            tokens=growth.tokens,
+            parents=growth.parents,
+            wants=[state.draws(leaves, growth.at)],
+            release=growth.release,
+        )
+        state.tree.place(growth.nodes, reply.nodes.tolist())
+        state.advance(leaves, reply.answers[0])
+    return state.result()
 
 
-class Growth:
+class _Sampling:
     """The state of a call: the tree, the leaves to compute, and what each sample has drawn."""
 
     def __init__(
@@ -137,14 +152,14 @@ class Growth:
         prompt: Sequence[int],
         n: int,
         rules: Rules,
-        draws: UniformSource,
+        source: UniformSource,
         limits: Limits,
-        watch: Watch | None,
-        finish: Finish | None,
+        on_token: OnToken | None,
+        on_end: OnEnd | None,
     ) -> None:
-        self.rules, self.draws, self.limits = rules, draws, limits
-        self.watch = watch or (lambda _sample, _token: False)
-        self.finish = finish or (lambda _sample: None)
+        self.rules, self.source, self.limits = rules, source, limits
+        self.on_token = on_token or (lambda _sample, _token: False)
+        self.on_end = on_end or (lambda _sample: None)
         self.prompt = len(prompt)
         self.longest = limits.longest(self.prompt)
         self.most_rows = limits.rows(self.prompt, self.longest)
@@ -166,7 +181,7 @@ class Growth:
 
         After them there must be room for the costliest of the others to run to its end alone.
         Where there is not, the longest leaf goes alone, as does everything below it, until it
-        has ended and given its nodes back: there was room for that when it was left waiting.
+        has ended and its nodes are released: there was room for that when it was left waiting.
         """
         self.pending.sort(key=self._drawn_at, reverse=True)
         room = self.limits.capacity - self.tree.live
@@ -180,26 +195,22 @@ class Growth:
         leaves, self.pending = self.pending[:count], self.pending[count:]
         return leaves
 
-    def advance(self, leaves: Sequence[Node], logits: Float32[np.ndarray, "R V"]) -> None:
-        """Draw the next token of every sample that waits at these leaves."""
-        normaliser = log_partition(logits)
-        groups = [np.array(self.tree.leave(leaf)) for leaf in leaves]
+    def draws(self, leaves: Sequence[Node], at: Int32[np.ndarray, " R"]) -> Draws:
+        """Return the want of the next token of every sample that waits at these leaves."""
+        samples = np.concatenate([leaf.waiting for leaf in leaves])
+        u = self.source.uniform(samples, self.drawn[samples])
+        return Draws(at, [self.rules] * len(leaves), np.split(u, self._ends(leaves)))
+
+    def advance(self, leaves: Sequence[Node], drawn: Drawn) -> None:
+        """Give every sample that waits at these leaves its next token."""
+        ends = self._ends(leaves)
+        groups = [self.tree.leave(leaf) for leaf in leaves]
         samples = np.concatenate(groups)
-        u = self.draws.uniform(samples, self.drawn[samples])
-        ends = np.cumsum([len(group) for group in groups])
-        drawn = [
-            distribution.invert(part)
-            for distribution, part in zip(
-                distributions(logits, self.rules), np.split(u, ends[:-1]), strict=True
-            )
-        ]
-        tokens, low, high = (np.concatenate(part) for part in zip(*drawn, strict=True))
-        self.draws.narrow(samples, low, high)
-        rows = np.repeat(np.arange(len(leaves)), [len(group) for group in groups])
-        self.logprob[samples] += logits[rows, tokens] - normaliser[rows]
+        self.source.rescale(samples, drawn.low, drawn.high)
+        self.logprob[samples] += drawn.logprobs
         self.drawn[samples] += 1
-        for leaf, group, chosen in zip(leaves, groups, np.split(tokens, ends[:-1]), strict=True):
-            self._part(leaf, group.tolist(), chosen.tolist())
+        for leaf, group, chosen in zip(leaves, groups, np.split(drawn.tokens, ends), strict=True):
+            self._part(leaf, group, chosen.tolist())
             self.tree.prune(leaf)
 
     def result(self) -> Sampled:
@@ -212,15 +223,15 @@ class Growth:
         return Sampled(continuations, self.tree.rows, unmerged)
 
     def _part(self, leaf: Node, samples: Sequence[int], tokens: Sequence[int]) -> None:
-        """Send the samples of a leaf down its new branches, but for those that are at an end."""
+        """Send the samples of a leaf down its new branches, but for those that have ended."""
         branches: dict[int, list[int]] = {}
         for i, token in zip(samples, tokens, strict=True):
             self.ended[i] = token in self.limits.end_ids
             if not self.ended[i]:
                 self.tokens[i].append(token)
-                self.ended[i] = self.watch(i, token)
+                self.ended[i] = self.on_token(i, token)
             if self.ended[i] or self.drawn[i] == self.longest:
-                self.finish(i)
+                self.on_end(i)
             else:
                 branches.setdefault(token, []).append(i)
         parent, kept = leaf, []
@@ -230,6 +241,10 @@ class Growth:
             child = self.tree.wait(parent, [*kept, token], group)
             if len(child.waiting) == len(group):  # otherwise it is pending already
                 self.pending.append(child)
+
+    def _ends(self, leaves: Sequence[Node]) -> Int64[np.ndarray, " ends"]:
+        """Return where the samples of each leaf but the last end, among those of all."""
+        return np.cumsum([len(leaf.waiting) for leaf in leaves])[:-1]
 
     def _drawn_at(self, leaf: Node) -> int:
         return int(self.drawn[leaf.waiting].min())

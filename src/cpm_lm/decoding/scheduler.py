@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 import numpy as np
-from jaxtyping import Float32, Int32
+from jaxtyping import Int32
 
 from cpm_lm.decoding.protocol import Algorithm, Extend, Extended
 from cpm_lm.engines.base import Session
+from cpm_lm.engines.wants import Answer, Want
 from cpm_lm.errors import CapacityError, CpmError, RequestError
 
 __all__ = ["Job", "Scheduler", "run"]
@@ -37,7 +39,8 @@ class Job(Generic[Result]):
         self._roots: set[int] = set()
         self._request: Extend | None = None
         self._computed: Int32[np.ndarray, " C"] = np.zeros(0, np.int32)
-        self._logits: Float32[np.ndarray, "R V"] = np.zeros((0, 0), np.float32)
+        self._parts: list[list[tuple[Any, Answer]]] = []
+        """What has been answered of each want: which of its rows, and their answer."""
 
     def result(self) -> Result:
         """Return what the algorithm returned, or raise what it raised."""
@@ -51,32 +54,61 @@ class Job(Generic[Result]):
         """Tokens of the current request that are not computed yet."""
         return len(self._request.tokens) - len(self._computed) if self._request else 0
 
-    def _slice(self, count: int) -> tuple[Any, Any, Any, Any]:
-        """Return tokens, parents, wanted logits and their rows for the next `count` tokens."""
+    def _slice(self, count: int, offset: int) -> _Slice:
+        """Return the next `count` tokens of the request, as they stand in a joined call.
+
+        A request of tokens [5, 6, 7] with parents [9, -2, -3] is a chain below node 9. Cut after
+        two tokens, which became nodes 20 and 21, the rest is tokens [7] with parents [21]. Behind
+        10 tokens of other jobs, [5, 6] have parents [9, -12]: token 0 is token 10 of that call.
+
+        Args:
+            count: how many tokens.
+            offset: how many tokens of other jobs come before them.
+        """
         assert self._request is not None
         start = len(self._computed)
         stop = start + count
         parents = self._request.parents[start:stop].copy()
         inner = -2 - parents  # the place in the request of a parent of this request
         before = (inner >= 0) & (inner < start)
+        roots = parents == -1
         parents[before] = self._computed[inner[before]]
-        parents[inner >= start] += start
-        wanted = self._request.logits_at
-        rows = np.flatnonzero((start <= wanted) & (wanted < stop))
-        return self._request.tokens[start:stop], parents, wanted[rows] - start, rows
+        parents[inner >= start] += start - offset
+        wants = []
+        for i, want in enumerate(self._request.wants):
+            rows = np.flatnonzero((start <= want.at) & (want.at < stop))
+            if len(rows):
+                wants.append((i, rows, want.part(rows, start - offset)))
+        return _Slice(self, self._request.tokens[start:stop], parents, roots, wants)
 
-    def _receive(self, nodes: Any, roots: Any, rows: Any, logits: Any) -> None:
+    def _receive(self, part: _Slice, nodes: Any, answers: Sequence[Answer]) -> None:
         """Take in what was computed of a slice."""
-        assert self._request is not None
-        self._roots.update(roots.tolist())
+        self._roots.update(nodes[part.roots].tolist())
         self._computed = np.concatenate([self._computed, nodes])
-        if len(nodes) == len(self._request.tokens):
-            self._logits = logits  # the whole request at once: no copy
-        elif len(rows):
-            if not self._logits.size:
-                shape = (len(self._request.logits_at), logits.shape[1])
-                self._logits = np.empty(shape, np.float32)
-            self._logits[rows] = logits
+        for (i, rows, _), answer in zip(part.wants, answers, strict=True):
+            self._parts[i].append((rows, answer))
+
+    def _reply(self, vocab_size: int) -> Extended:
+        """Return what the request has been answered."""
+        assert self._request is not None
+        answers = [
+            want.joined(parts, vocab_size)
+            for want, parts in zip(self._request.wants, self._parts, strict=True)
+        ]
+        return Extended(nodes=self._computed, answers=answers)
+
+
+@dataclass(frozen=True, eq=False)
+class _Slice:
+    """A part of a job's request, as it stands in a joined call."""
+
+    job: Job[Any]
+    tokens: Any
+    parents: Any
+    roots: Any
+    """Which of the tokens are roots."""
+    wants: list[tuple[int, Any, Want]]
+    """The number of a want, which of its rows, and the want of these."""
 
 
 class Scheduler:
@@ -86,14 +118,14 @@ class Scheduler:
 
     Args:
         session: used by nobody else meanwhile.
-        max_tokens: the most tokens computed in one step.
+        max_tokens: the most tokens computed in one step; by default a slice of the session's.
     """
 
-    def __init__(self, session: Session, *, max_tokens: int = 256) -> None:
-        if max_tokens < 1:
-            raise RequestError(f"max_tokens is {max_tokens}; at least 1 was expected")
+    def __init__(self, session: Session, *, max_tokens: int | None = None) -> None:
         self.session = session
-        self.max_tokens = max_tokens
+        self.max_tokens = session.slice_tokens if max_tokens is None else max_tokens
+        if self.max_tokens < 1:
+            raise RequestError(f"max_tokens is {max_tokens}; at least 1 was expected")
         self._waiting: deque[Job[Any]] = deque()
         self._running: deque[Job[Any]] = deque()
         self._free = session.capacity - session.live
@@ -183,7 +215,7 @@ class Scheduler:
             if job._request is None:
                 request = next(job._algorithm)
             else:
-                request = job._algorithm.send(Extended(nodes=job._computed, logits=job._logits))
+                request = job._algorithm.send(job._reply(self.session.config.vocab_size))
             self._begin(job, request)
         except StopIteration as stop:
             job._result = stop.value
@@ -198,7 +230,7 @@ class Scheduler:
             job._roots.difference_update(request.release.tolist())
         job._request = request
         job._computed = np.zeros(0, np.int32)
-        job._logits = np.zeros((0, self.session.config.vocab_size), np.float32)
+        job._parts = [[] for _ in request.wants]
 
     def _shares(self) -> list[tuple[Job[Any], int]]:
         """Divide a step's tokens: small requests whole, large ones an equal part of the rest.
@@ -229,22 +261,20 @@ class Scheduler:
                     self._compute([share])
 
     def _extend(self, shares: Sequence[tuple[Job[Any], int]]) -> None:
-        tokens, parents, wanted, rows, start = [], [], [], [], 0
-        for job, count in shares:
-            part, above, at, row = job._slice(count)
-            above[above < -1] -= start
-            tokens.append(part)
-            parents.append(above)
-            wanted.append(at + start)
-            rows.append(row)
-            start += count
-        nodes, logits = self.session.extend(
-            np.concatenate(tokens), np.concatenate(parents), np.concatenate(wanted)
+        """Compute all shares as one call: tokens one behind the other, wants in one list."""
+        starts = np.cumsum([0, *(count for _, count in shares)]).tolist()
+        slices = [
+            job._slice(count, offset) for (job, count), offset in zip(shares, starts, strict=False)
+        ]
+        nodes, answers = self.session.extend(
+            np.concatenate([part.tokens for part in slices]),
+            np.concatenate([part.parents for part in slices]),
+            [want for part in slices for _, _, want in part.wants],
         )
-        for (job, count), above, row in zip(shares, parents, rows, strict=True):
-            fresh, nodes = nodes[:count], nodes[count:]
-            own, logits = logits[: len(row)], logits[len(row) :]
-            job._receive(fresh, fresh[above == -1], row, own)
+        for part in slices:
+            own, nodes = nodes[: len(part.tokens)], nodes[len(part.tokens) :]
+            mine, answers = answers[: len(part.wants)], answers[len(part.wants) :]
+            part.job._receive(part, own, mine)
 
     def _end(self, job: Job[Any]) -> None:
         """Close the algorithm and release what it holds."""
@@ -258,7 +288,7 @@ class Scheduler:
                 job._roots.clear()
 
 
-def run(session: Session, algorithm: Algorithm[Result], *, max_tokens: int = 256) -> Result:
+def run(session: Session, algorithm: Algorithm[Result], *, max_tokens: int | None = None) -> Result:
     """Drive one algorithm to its end and return its result; its nodes are released in any case."""
     with Scheduler(session, max_tokens=max_tokens) as scheduler:
         job = scheduler.add(algorithm, nodes=session.capacity - session.live)

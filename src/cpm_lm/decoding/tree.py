@@ -7,18 +7,18 @@ logits, distributions or text.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Int32
 
-from cpm_lm.decoding.protocol import Extend
-
-__all__ = ["Node", "Tree"]
+__all__ = ["Growth", "Node", "Tree"]
 
 
 class Node:
     """One token below its parent; computed once it has a slot in the session."""
 
-    __slots__ = ("children", "depth", "needed", "parent", "slot", "token", "waiting")
+    __slots__ = ("children", "depth", "parent", "references", "slot", "token", "waiting")
 
     def __init__(self, token: int, parent: Node | None) -> None:
         self.token = token
@@ -28,10 +28,10 @@ class Node:
         self.slot = -1
         """The session's node id; -1 until computed, and for the root."""
         self.children: dict[int, Node] = {}
-        self.needed = 0
-        """How many children and waiting groups of samples hold on to this node."""
+        self.references = 0
+        """How many children and waiting groups of samples refer to this node."""
         self.waiting: list[int] = []
-        """Samples whose next token is drawn from the logits after this token."""
+        """Samples whose next token is drawn from the distribution after this token."""
 
     def path(self) -> list[int]:
         """Return the tokens from the root down to this one."""
@@ -43,7 +43,7 @@ class Node:
         return tokens[::-1]
 
     def uncomputed(self) -> list[Node]:
-        """Return this node and those above it that have no slot yet, topmost first."""
+        """Return this node and those above it that have no slot yet, the topmost first."""
         chain = []
         node = self
         while node.parent and node.slot < 0:
@@ -52,23 +52,38 @@ class Node:
         return chain[::-1]
 
 
+@dataclass(frozen=True, eq=False)
+class Growth:
+    """Nodes to be computed, in the terms of `Session.extend`."""
+
+    nodes: list[Node]
+    """In the order of `tokens`."""
+    tokens: Int32[np.ndarray, " T"]
+    parents: Int32[np.ndarray, " T"]
+    at: Int32[np.ndarray, " R"]
+    """Which of the tokens are the leaves, in the order in which these were given."""
+    release: Int32[np.ndarray, " K"]
+    """Slots of nodes that were dropped since the last time."""
+
+
 class Tree:
-    """Nodes that exist once for all samples that pass through them, and die with the last one."""
+    """Nodes that exist once for all samples that pass through them, until none refers to them."""
 
     def __init__(self) -> None:
         self.root = Node(-1, None)
-        self.root.needed = 1  # never dies
+        self.root.references = 1  # never dropped
         self.live = 0
         """Nodes that lie in the session."""
         self.rows = 0
         """Nodes computed since the beginning."""
-        self._dead: list[int] = []
+        self._dropped: list[int] = []
 
     def wait(self, parent: Node, tokens: Iterable[int], samples: Sequence[int]) -> Node:
-        """Let samples wait for the logits after `tokens` below `parent`; return the last node.
+        """Let samples wait for the distribution after `tokens` below `parent`; return the last
+        node.
 
-        Nodes that are there already are shared, except that a last node whose logits have been
-        used is made anew: they are not kept.
+        Nodes that are there already are shared, except that a last node that was computed is made
+        anew: its logits were not kept.
         """
         *inner, last = tokens
         for token in inner:
@@ -76,33 +91,33 @@ class Tree:
         node = parent.children.get(last)
         if node is None or node.slot >= 0:
             node = self._add(last, parent)
-        node.needed += not node.waiting
+        node.references += not node.waiting
         node.waiting += samples
         return node
 
     def leave(self, node: Node) -> list[int]:
         """Take the waiting samples away from a node."""
         samples, node.waiting = node.waiting, []
-        node.needed -= 1
+        node.references -= 1
         return samples
 
     def prune(self, node: Node) -> None:
-        """Let a node die if nobody needs it, and those above it that it alone needed."""
-        while not node.needed and node.parent:
+        """Drop an unreferenced node, then its unreferenced ancestors."""
+        while not node.references and node.parent:
             parent = node.parent
             if node.slot >= 0:
-                self._dead.append(node.slot)
+                self._dropped.append(node.slot)
                 self.live -= 1
             if parent.children.get(node.token) is node:
                 del parent.children[node.token]
-            parent.needed -= 1
+            parent.references -= 1
             node = parent
 
-    def request(self, leaves: Sequence[Node]) -> tuple[Extend, list[Node]]:
-        """Return the request that computes these nodes and what is missing above them.
+    def grow(self, leaves: Sequence[Node]) -> Growth:
+        """Return what computes these nodes and what is missing above them.
 
-        Returns:
-            the request, with logits at the leaves, and its nodes in order.
+        With a root of slot 4 above two new leaves, tokens 8 and 9, where 9 has a new parent 7:
+        tokens [8, 7, 9], parents [4, 4, -3] (9 hangs below token 1 of the call), at [0, 2].
         """
         place: dict[Node, int] = {}
         for leaf in leaves:
@@ -112,17 +127,17 @@ class Tree:
         for node in place:
             assert node.parent is not None
             parents.append(-2 - place[node.parent] if node.parent in place else node.parent.slot)
-        dead, self._dead = self._dead, []
-        request = Extend(
+        dropped, self._dropped = self._dropped, []
+        return Growth(
+            nodes=list(place),
             tokens=np.array([node.token for node in place], np.int32),
             parents=np.array(parents, np.int32),
-            logits_at=np.array([place[leaf] for leaf in leaves], np.int32),
-            release=np.array(dead, np.int32),
+            at=np.array([place[leaf] for leaf in leaves], np.int32),
+            release=np.array(dropped, np.int32),
         )
-        return request, list(place)
 
     def place(self, nodes: Sequence[Node], slots: Sequence[int]) -> None:
-        """Take note of where the session put nodes."""
+        """Note where the session put nodes."""
         for node, slot in zip(nodes, slots, strict=True):
             node.slot = slot
         self.live += len(nodes)
@@ -130,5 +145,5 @@ class Tree:
 
     def _add(self, token: int, parent: Node) -> Node:
         node = parent.children[token] = Node(token, parent)
-        parent.needed += 1
+        parent.references += 1
         return node

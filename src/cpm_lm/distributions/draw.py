@@ -5,20 +5,52 @@ Pure functions of numbers, in float64; knows neither randomness, nor sessions, n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float32, Float64, Int32, Int64
 
 from cpm_lm.distributions.checks import Number
-from cpm_lm.distributions.filters import kept_tokens
+from cpm_lm.distributions.filters import kept_tokens, top_k
 from cpm_lm.distributions.rules import Rules
 from cpm_lm.errors import EngineError
 
-__all__ = ["Distribution", "distributions", "log_partition", "probabilities"]
+__all__ = [
+    "Distribution",
+    "Drawn",
+    "Scored",
+    "distributions",
+    "draw",
+    "log_partition",
+    "probabilities",
+    "score",
+]
 
 BLOCK = 1 << 17
 """Numbers handled at once: a megabyte of float64, which stays in a core's cache."""
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """What numbers of [0, 1) have chosen, in the order of the rows and of each row's numbers."""
+
+    tokens: Int32[np.ndarray, " U"]
+    low: Float64[np.ndarray, " U"]
+    """The interval [low, high) of the cumulative distribution that each number fell into."""
+    high: Float64[np.ndarray, " U"]
+    logprobs: Float64[np.ndarray, " U"]
+    """Of each token under the model itself: temperature 1, no filter; natural logarithm."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """Log-probabilities under the model itself, in the order of the rows and of each row's ids."""
+
+    logprobs: Float64[np.ndarray, " P"]
+    top_ids: Int32[np.ndarray, "R k"]
+    """The k likeliest tokens of each row, likeliest first, of equal ones the lower id first."""
+    top_logprobs: Float64[np.ndarray, "R k"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,17 +104,72 @@ def distributions(logits: Float32[np.ndarray, "R V"], rules: Rules) -> list[Dist
     for rows in _blocks(logits):
         x = logits[rows].astype(np.float64)
         x -= x.max(axis=1, keepdims=True)
-        if rules.order == "standard":
+        if rules.filter_order == "standard":
             _divide(x, rules.temperature)
         weights = np.exp(x)
         for i in range(len(x)):
             kept = kept_tokens(logits[rows][i], weights[i], rules)
             masses = weights[i, kept]
-            if rules.order == "cpm":
+            if rules.filter_order == "cpm":
                 masses = np.exp(_divide(x[i, kept], rules.temperature))
             tokens = np.arange(len(masses)) if isinstance(kept, slice) else kept
             result.append(Distribution(tokens, masses / masses.sum()))
     return result
+
+
+def draw(
+    logits: Float32[np.ndarray, "R V"],
+    rules: Sequence[Rules],
+    u: Sequence[Float64[np.ndarray, " _"]],
+) -> Drawn:
+    """Draw a token for every number, by inverting its row's cumulative distribution.
+
+    Args:
+        logits: a row for each distribution.
+        rules: how each row becomes a distribution.
+        u: the numbers of [0, 1) of each row; a row may have none, or several.
+
+    Raises:
+        EngineError: a row holds NaN or infinity.
+    """
+    if not len(logits):
+        none = np.zeros(0)
+        return Drawn(np.zeros(0, np.int32), none, none, none)
+    partition = log_partition(logits)
+    drawn = [d.invert(part) for d, part in zip(_by_rules(logits, rules), u, strict=True)]
+    tokens, low, high = (np.concatenate(part) for part in zip(*drawn, strict=True))
+    rows = np.repeat(np.arange(len(logits)), [len(part) for part in u])
+    logprobs = logits[rows, tokens] - partition[rows]
+    return Drawn(tokens.astype(np.int32), low, high, logprobs)
+
+
+def score(
+    logits: Float32[np.ndarray, "R V"], ids: Sequence[Int32[np.ndarray, " _"]], top: int = 0
+) -> Scored:
+    """Return the log-probabilities of some tokens of each row, and of the `top` likeliest.
+
+    Raises:
+        EngineError: a row holds NaN or infinity.
+    """
+    partition = log_partition(logits)
+    rows = np.repeat(np.arange(len(logits)), [len(part) for part in ids])
+    asked = np.concatenate([np.zeros(0, np.int32), *ids])
+    best = np.zeros((len(logits), top), np.int32)
+    for row, chosen in zip(logits, best, strict=True):
+        found = top_k(row, top) if top else chosen
+        chosen[:] = found[np.argsort(-row[found], kind="stable")]
+    return Scored(
+        logits[rows, asked] - partition[rows],
+        best,
+        np.take_along_axis(logits, best, axis=1) - partition[:, None],
+    )
+
+
+def _by_rules(logits: Float32[np.ndarray, "R V"], rules: Sequence[Rules]) -> list[Distribution]:
+    """Return each row's distribution under its own rules; mostly all rows have the same."""
+    if all(each is rules[0] for each in rules):
+        return distributions(logits, rules[0]) if len(rules) else []
+    return [distributions(logits[i : i + 1], each)[0] for i, each in enumerate(rules)]
 
 
 def probabilities(logits: Float32[np.ndarray, "R V"], rules: Rules) -> Float64[np.ndarray, "R V"]:

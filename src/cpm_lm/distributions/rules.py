@@ -5,7 +5,8 @@ Knows options; `draw` applies them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import warnings
+from dataclasses import InitVar, dataclass, field
 
 from cpm_lm.distributions.checks import Number, check_number, check_one_of
 
@@ -43,7 +44,7 @@ class Rules:
             "Draw only from this many likeliest tokens; 0 is off."
         },
     )
-    order: str = field(
+    filter_order: str = field(
         default="standard",
         metadata={
             "help": "standard：先除温度再筛选；cpm：先筛选再除温度，如原程序。"
@@ -52,8 +53,18 @@ class Rules:
         },
     )
 
-    def __post_init__(self) -> None:
+    order: InitVar[str | None] = None
+    """Until version 0.3: the old name of `filter_order`."""
+
+    def __post_init__(self, order: str | None) -> None:
+        if order is not None:
+            warnings.warn(
+                "order is now filter_order; the old name goes with version 0.3",
+                DeprecationWarning,
+                stacklevel=4,
+            )
+            object.__setattr__(self, "filter_order", order)
         check_number("temperature", self.temperature, low=0)
         check_number("top_p", self.top_p, low=0, high=1, above_low=True)
         check_number("top_k", self.top_k, low=0, whole=True)
-        check_one_of("order", self.order, ("standard", "cpm"))
+        check_one_of("filter_order", self.filter_order, ("standard", "cpm"))

@@ -1,21 +1,27 @@
-"""What every engine offers: sessions that grow a forest of tokens and return logits.
+"""What every engine offers: sessions that grow a forest of tokens and answer what is wanted of it.
 
-Knows token ids, node ids and logits; does not know text, sampling or where weights come from.
+Knows token ids, node ids and wants; does not know text, sampling or where weights come from.
 """
 
 from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
+from typing import Any, TypeGuard, overload
 
 import numpy as np
 from jaxtyping import Float32, Int32
 
 from cpm_lm.config import GPTConfig
 from cpm_lm.engines.forest import Forest
+from cpm_lm.engines.wants import Answer, Logits, Want, answer_on_host
 from cpm_lm.errors import RequestError
 
-__all__ = ["Engine", "Session"]
+__all__ = ["Engine", "HostSession", "Session"]
+
+Ids = Sequence[int] | Int32[np.ndarray, " T"]
+Indices = Sequence[int] | Int32[np.ndarray, " R"]
+Nodes = Int32[np.ndarray, " T"]
 
 
 class Engine(abc.ABC):
@@ -57,13 +63,28 @@ class Session(abc.ABC):
         """The number of live nodes."""
         return self._forest.live
 
+    @overload
     def extend(
         self,
-        tokens: Sequence[int] | Int32[np.ndarray, " T"],
-        parents: Sequence[int] | Int32[np.ndarray, " T"],
-        logits_at: Sequence[int] | Int32[np.ndarray, " R"] | None = None,
-    ) -> tuple[Int32[np.ndarray, " T"], Float32[np.ndarray, "R V"]]:
-        """Add tokens to the forest and return next-token logits.
+        tokens: Ids,
+        parents: Ids,
+        wants: Indices | None = None,
+        *,
+        logits_at: Indices | None = None,
+    ) -> tuple[Nodes, Float32[np.ndarray, "R V"]]: ...
+    @overload
+    def extend(
+        self, tokens: Ids, parents: Ids, wants: Sequence[Want]
+    ) -> tuple[Nodes, list[Answer]]: ...
+    def extend(
+        self,
+        tokens: Ids,
+        parents: Ids,
+        wants: Sequence[Want] | Indices | None = None,
+        *,
+        logits_at: Indices | None = None,
+    ) -> tuple[Nodes, Any]:
+        """Add tokens to the forest, and answer what is wanted of their next-token distributions.
 
         A token attends to its ancestors and itself, never to its siblings; its position is its
         depth. Equal tokens below one parent become two nodes: nothing is merged here.
@@ -71,16 +92,20 @@ class Session(abc.ABC):
         Args:
             tokens: ids, int32[T], T >= 1.
             parents: for token i a live node, -1 for a root, or -2-k for token k < i of this call.
-            logits_at: indices into this call whose logits are wanted; default: the last token.
+            wants: a list of `Logits`, `Draws` and `LogProbs`; it may be empty.
+            logits_at: in place of `wants` (as which it may be given, too), indices into this call
+                whose logits alone are wanted; by default the last token's.
 
         Returns:
             nodes: the new nodes' ids, int32[T].
-            logits: float32[R, V], the raw scores of the next token after each of `logits_at`.
+            answers: for each want its answer, in kind; or, with `logits_at`, float32[R, V], the
+                raw scores of the next token after each of them.
 
         Raises:
             RequestError: an id, a parent or an index is out of range, or a parent is not live.
-            CapacityError: the session or the context is full. The session is unchanged after
-                every error.
+            CapacityError: the session or the context is full.
+            EngineError: logits that are drawn from or scored are not finite numbers. The session
+                is unchanged after every error.
         """
         ids = self._ids(tokens, "tokens", self.config.vocab_size)
         if not ids.size:
@@ -88,16 +113,16 @@ class Session(abc.ABC):
         above = self._ids(parents, "parents", None)
         if above.shape != ids.shape:
             raise RequestError(f"{len(ids)} tokens came with {len(above)} parents")
-        last = [len(ids) - 1]
-        at = self._ids(last if logits_at is None else logits_at, "logits_at", len(ids))
-        nodes = self._forest.grow(above)
-        try:
-            return nodes, self._sliced(ids, nodes, at)
-        except BaseException:
-            self._forest.release(nodes)
-            raise
+        if _are_wants(wants) and logits_at is None:
+            return self._extended(ids, above, [self._checked(want, len(ids)) for want in wants])
+        if wants is not None and logits_at is not None:
+            raise RequestError("extend was called with both wants and logits_at; give one of them")
+        at = [len(ids) - 1] if wants is logits_at is None else logits_at if wants is None else wants
+        want = Logits(self._ids(at, "logits_at", len(ids)))  # type: ignore[arg-type]
+        nodes, answers = self._extended(ids, above, [want])
+        return nodes, answers[0]
 
-    def release(self, nodes: Sequence[int] | Int32[np.ndarray, " K"]) -> None:
+    def release(self, nodes: Indices) -> None:
         """Free nodes together with all their live descendants; their ids may be used again.
 
         Raises:
@@ -106,34 +131,52 @@ class Session(abc.ABC):
         self._forest.release(self._ids(nodes, "nodes", None))
 
     @abc.abstractmethod
-    def _forward(
+    def _answers(
         self,
         tokens: Int32[np.ndarray, " T"],
         nodes: Int32[np.ndarray, " T"],
-        logits_at: Int32[np.ndarray, " R"],
-    ) -> Float32[np.ndarray, "R V"]:
-        """Compute at most `slice_tokens` new nodes, whose places in the forest are settled."""
+        wants: Sequence[Want],
+    ) -> list[Answer]:
+        """Compute at most `slice_tokens` new nodes, whose places in the forest are settled.
 
-    def _sliced(
-        self,
-        tokens: Int32[np.ndarray, " T"],
-        nodes: Int32[np.ndarray, " T"],
-        logits_at: Int32[np.ndarray, " R"],
-    ) -> Float32[np.ndarray, "R V"]:
-        if len(tokens) <= self.slice_tokens:
-            return self._forward(tokens, nodes, logits_at)
-        logits = np.empty((len(logits_at), self.config.vocab_size), np.float32)
+        Every want has at least one row; there may be no want at all.
+        """
+
+    def _extended(
+        self, tokens: Nodes, parents: Nodes, wants: Sequence[Want]
+    ) -> tuple[Nodes, list[Answer]]:
+        nodes = self._forest.grow(parents)
+        try:
+            return nodes, self._sliced(tokens, nodes, wants)
+        except BaseException:
+            self._forest.release(nodes)
+            raise
+
+    def _sliced(self, tokens: Nodes, nodes: Nodes, wants: Sequence[Want]) -> list[Answer]:
+        """Compute in slices, and join each want's answers."""
+        if len(tokens) <= self.slice_tokens and all(len(want.at) for want in wants):
+            return self._answers(tokens, nodes, wants)
+        parts: list[list[tuple[Any, Answer]]] = [[] for _ in wants]
         for start in range(0, len(tokens), self.slice_tokens):
             stop = start + self.slice_tokens
-            rows = np.flatnonzero((start <= logits_at) & (logits_at < stop))
-            wanted = (logits_at[rows] - start).astype(np.int32)
-            logits[rows] = self._forward(tokens[start:stop], nodes[start:stop], wanted)
-        return logits
+            here = [np.flatnonzero((start <= w.at) & (w.at < stop)) for w in wants]
+            asked = [i for i, rows in enumerate(here) if len(rows)]
+            own = [wants[i].part(here[i], start) for i in asked]
+            answers = self._answers(tokens[start:stop], nodes[start:stop], own)
+            for i, answer in zip(asked, answers, strict=True):
+                parts[i].append((here[i], answer))
+        V = self.config.vocab_size
+        return [want.joined(found, V) for want, found in zip(wants, parts, strict=True)]
+
+    def _checked(self, want: Want, count: int) -> Want:
+        """Refuse a want that asks beyond the call or the vocabulary."""
+        self._ids(want.at, "at", count)
+        for ids in getattr(want, "ids", ()):
+            self._ids(ids, "ids", self.config.vocab_size)
+        return want
 
     @staticmethod
-    def _ids(
-        values: Sequence[int] | Int32[np.ndarray, " T"], name: str, limit: int | None
-    ) -> Int32[np.ndarray, " T"]:
+    def _ids(values: Indices, name: str, limit: int | None) -> Int32[np.ndarray, " R"]:
         """Return `values` as int32, each checked to lie in 0 to limit-1 if there is a limit."""
         array = np.asarray(values)
         if array.ndim != 1:
@@ -145,3 +188,33 @@ class Session(abc.ABC):
             bad = int(np.flatnonzero((array < low) | (array >= high))[0])
             raise RequestError(f"{name}[{bad}] is {array[bad]}; expected {low} to {high - 1}")
         return np.ascontiguousarray(array, np.int32)
+
+
+class HostSession(Session):
+    """A session whose logits come to the host, where all wants are answered by one code."""
+
+    def _answers(
+        self,
+        tokens: Int32[np.ndarray, " T"],
+        nodes: Int32[np.ndarray, " T"],
+        wants: Sequence[Want],
+    ) -> list[Answer]:
+        hidden = self._forward(tokens, nodes)
+        if not wants:
+            return []
+        return answer_on_host(
+            wants, self.config.vocab_size, lambda rows: self._logits(hidden, rows)
+        )
+
+    @abc.abstractmethod
+    def _forward(self, tokens: Int32[np.ndarray, " T"], nodes: Int32[np.ndarray, " T"]) -> Any:
+        """Compute new nodes; return their last hidden states, in whatever form `_logits` takes."""
+
+    @abc.abstractmethod
+    def _logits(self, hidden: Any, rows: Int32[np.ndarray, " R"]) -> Float32[np.ndarray, "R V"]:
+        """Return the logits of some rows of hidden states, ascending."""
+
+
+def _are_wants(wants: Any) -> TypeGuard[Sequence[Want]]:
+    """Say whether this is a list of wants, which may be empty; arrays hold indices."""
+    return isinstance(wants, list | tuple) and all(isinstance(want, Want) for want in wants)

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int32, Int64
 
 from cpm_lm.config import GPTConfig
-from cpm_lm.engines.base import Engine, Session
+from cpm_lm.engines.base import Engine, HostSession
 from cpm_lm.numpy_ops import ACTIVATIONS, Weights, attention, layer_norm, linear, split_heads
 
 __all__ = ["ReferenceEngine", "hidden_states"]
@@ -77,7 +77,7 @@ class ReferenceEngine(Engine):
         return ReferenceSession(self, capacity)
 
 
-class ReferenceSession(Session):
+class ReferenceSession(HostSession):
     """A cache of keys and values that doubles as the forest grows."""
 
     def __init__(self, engine: ReferenceEngine, capacity: int) -> None:
@@ -86,7 +86,7 @@ class ReferenceSession(Session):
         shape = (self.config.n_layer, 2, 0, self.config.n_head, self.config.head_size)
         self._cache = np.zeros(shape, np.float32)
 
-    def _forward(self, tokens: Any, nodes: Any, logits_at: Any) -> Float32[np.ndarray, "R V"]:
+    def _forward(self, tokens: Any, nodes: Any) -> Float32[np.ndarray, "T D"]:
         used = self._forest.used
         if (slots := self._cache.shape[2]) < used:
             more = min(max(used, 2 * slots, 64), self.capacity) - slots
@@ -104,4 +104,7 @@ class ReferenceSession(Session):
             seen,
         ):
             last = x
-        return last[logits_at] @ self._weights["wte.weight"].T
+        return last
+
+    def _logits(self, hidden: Any, rows: Int32[np.ndarray, " R"]) -> Float32[np.ndarray, "R V"]:
+        return hidden[rows] @ self._weights["wte.weight"].T

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +19,10 @@ from jaxtyping import Float32, Int64
 from cpm_lm.checkpoints.source import Source, open_source
 from cpm_lm.distributions.draw import log_partition
 from cpm_lm.engines.base import Engine
-from cpm_lm.engines.forest import chain
+from cpm_lm.engines.likelihood import chain_logits
 from cpm_lm.engines.opening import own_weights, start_checkpoint
 from cpm_lm.engines.options import EngineOptions
-from cpm_lm.errors import ConfigError, EngineError, RequestError
+from cpm_lm.errors import ConfigError, RequestError
 from cpm_lm.progress import Progress
 from cpm_lm.tokenizer import Tokenizer
 
@@ -148,7 +148,7 @@ def divergence(
     """
     total, sums = sum(map(len, windows)), _Sums()
     for ids in windows:
-        pairs = zip(_logits(first, ids), _logits(second, ids), strict=True)
+        pairs = zip(*(chain_logits(e, ids, rows=ROWS) for e in (first, second)), strict=True)
         targets = np.array([*ids[1:], -1], np.int64)
         for here, there in pairs:
             sums.add(here, there, targets[: len(here)])
@@ -206,20 +206,6 @@ class _Sums:
             perplexity=math.exp(first) if some else None,
             perplexity_ratio=math.exp(second - first) if some else None,
         )
-
-
-def _logits(engine: Engine, ids: Sequence[int]) -> Iterator[Float32[np.ndarray, "R V"]]:
-    """Yield the logits after every token of a window, ROWS at a time."""
-    session = engine.session(len(ids))
-    last = -1
-    for start in range(0, len(ids), ROWS):
-        slice_ = list(ids[start : start + ROWS])
-        parents = chain(len(slice_), below=last)
-        nodes, logits = session.extend(slice_, parents, list(range(len(slice_))))
-        if not np.isfinite(logits).all():
-            raise EngineError(f"the {engine.name} engine returned logits that are not finite")
-        last = int(nodes[-1])
-        yield logits
 
 
 def _windows(tokenizer: Tokenizer, text: str, length: int) -> list[list[int]]:

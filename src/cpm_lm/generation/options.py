@@ -74,8 +74,8 @@ class SamplingOptions(Rules):
         },
     )
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def __post_init__(self, order: str | None) -> None:
+        super().__post_init__(order)
         check_number("n", self.n, low=1, high=MAX_SAMPLES, whole=True)
         check_number("max_tokens", self.max_tokens, low=1, whole=True)
         check_number("memory", self.memory, low=1, whole=True)
@@ -171,8 +171,8 @@ class VotingOptions(SamplingOptions):
         },
     )
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def __post_init__(self, order: str | None) -> None:
+        super().__post_init__(order)
         check_one_of("method", self.method, METHODS)
         if self.confidence is not None:
             check_number("confidence", self.confidence, low=0.5, high=1 - 1e-12)

@@ -87,15 +87,21 @@ class StopMatcher:
 
 
 class StoppedText:
-    """The text of one continuation as its tokens come, cut at a stop string."""
+    """The text of one continuation as its tokens come, cut at a stop string.
 
-    def __init__(self, decoder: Decoder, stops: Iterable[str]) -> None:
+    Args:
+        decoder: of the tokenizer, new.
+        stops: the stop strings, as they come out of the tokenizer.
+        skip: characters that were taken of the same text before, and are not to be taken again.
+    """
+
+    def __init__(self, decoder: Decoder, stops: Iterable[str], *, skip: int = 0) -> None:
         self._decoder = decoder
         self._matcher = StopMatcher(stops)
         self.finished = False
         """Whether no token will come."""
         self._parts: list[str] = []
-        self._taken = 0
+        self._taken, self._skip = 0, skip
 
     @property
     def text(self) -> str:
@@ -119,5 +125,6 @@ class StoppedText:
 
     def take(self) -> str:
         """Return what has become certain since the last time."""
-        fresh, self._taken = self._parts[self._taken :], len(self._parts)
-        return "".join(fresh)
+        fresh, self._taken = "".join(self._parts[self._taken :]), len(self._parts)
+        skipped, self._skip = min(self._skip, len(fresh)), max(0, self._skip - len(fresh))
+        return fresh[skipped:]

@@ -1,28 +1,30 @@
-"""One vote over the continuations of a prompt: texts drawn or enumerated, answers counted.
+"""A request for a vote over the continuations of a prompt: texts drawn or enumerated and counted.
 
 Knows tokenizers, the algorithms and how answers are compared; does not know engines or sessions.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
 from cpm_lm.config import GPTConfig
-from cpm_lm.decoding.adaptive import sample_in_rounds
-from cpm_lm.decoding.best_first import NO_ANSWER, Found, search
+from cpm_lm.decoding.adaptive import sample_until
+from cpm_lm.decoding.best_first import NO_ANSWER, Found, best_first
 from cpm_lm.decoding.protocol import Algorithm
 from cpm_lm.decoding.rng import Independent, Stratified
 from cpm_lm.decoding.sampling import Sampled, sample
 from cpm_lm.generation.answers import Answers, normalized
-from cpm_lm.generation.completion import Call
 from cpm_lm.generation.options import VotingOptions
+from cpm_lm.generation.plan import SamplingPlan
+from cpm_lm.generation.request import GenerationRequest
 from cpm_lm.generation.stopping import StoppedText
 from cpm_lm.generation.tally import AnswerShare, posterior_lead, tally
 from cpm_lm.tokenizer import Tokenizer
 
-__all__ = ["Election", "Vote"]
+__all__ = ["Vote", "VoteProgress", "VoteRequest"]
 
 LINE_END = "\n"
 """What ends an answer in any case, besides an end token."""
@@ -81,15 +83,23 @@ class Vote:
     """What the caller may want to change; mostly empty."""
 
 
-class Election(Call):
-    """A call for a vote: everything checked, nothing computed yet.
+@dataclass(frozen=True, kw_only=True)
+class VoteProgress:
+    """A vote under way."""
+
+    tally: tuple[AnswerShare, ...]
+    """The answers so far, without intervals."""
+    decided: float
+    """The share of samples, or of probability, that is decided."""
+
+
+class VoteRequest(GenerationRequest[VoteProgress, Vote]):
+    """A vote over the continuations of a prompt.
 
     Raises:
         RequestError: an option or the prompt is wrong.
         CapacityError: the memory allowed does not hold one text.
     """
-
-    options: VotingOptions
 
     def __init__(
         self,
@@ -98,61 +108,84 @@ class Election(Call):
         prompt: str | Sequence[int],
         options: VotingOptions,
     ) -> None:
+        self._started = time.perf_counter()
         aliases = {normalized(form): name for form, name in options.aliases.items()}
         self._answers = Answers(pattern=options.answer, aliases=aliases)
-        super().__init__(tokenizer, config, prompt, options, ending=(LINE_END,))
-        self._fed = [0] * options.n
-        self._decided: list[object | None] = [None] * options.n
-        self._found: Found | None = None
-
-    def ballots(self) -> Algorithm[Sampled] | Algorithm[Found]:
-        """Return the generator that draws or enumerates the texts."""
-        options = self.options
+        self._options = options
+        self._plan = plan = SamplingPlan(tokenizer, config, prompt, options, stops=(LINE_END,))
         if options.method == "exact":
-            return search(
-                self.ids,
+            most_nodes = max(self._row_budget(), plan.most_rows)
+        else:
+            most_nodes = len(plan.ids) + options.n * (plan.most_rows - len(plan.ids))
+        self.node_budget = plan.node_budget(most_nodes)
+        self._outcome: Sampled | Found | None = None
+        self._told = -1.0
+        """The share decided when `poll` last told it."""
+        self._restart()
+
+    def algorithm(self) -> Algorithm[None]:
+        """Return a new generator that draws or enumerates the texts; see `GenerationRequest`."""
+        self._restart()
+        self._outcome = yield from self._texts_drawn()
+
+    def poll(self) -> list[VoteProgress]:
+        """Return the tally, if more is decided than the last time."""
+        if self._found:
+            decided = 1 - self._found.unexplored
+        else:
+            decided = len(self._in_order()) / self._options.n
+        if decided <= self._told:
+            return []
+        self._told = decided
+        answers = _bounds(self._found) if self._found else _counted(self._in_order())
+        return [VoteProgress(tally=tuple(answers), decided=decided)]
+
+    def result(self) -> Vote:
+        """Return the vote."""
+        assert self._outcome is not None, "the algorithm has not ended"
+        seconds = time.perf_counter() - self._started
+        if isinstance(self._outcome, Found):
+            return self._exact_vote(self._outcome, seconds)
+        return self._drawn_vote(self._outcome, seconds)
+
+    def _texts_drawn(self) -> Algorithm[Sampled | Found]:
+        options, plan = self._options, self._plan
+        limits = plan.within(self.node_budget)
+        if options.method == "exact":
+            return best_first(
+                plan.ids,
                 rules=options,
-                limits=self.limits,
+                limits=limits,
                 answer_of=self._answer_of,
-                rows=self._budget(),
-                watch=self._look,
+                rows=self._row_budget(),
+                on_found=self._on_found,
             )
         if options.confidence is not None:
-            return sample_in_rounds(
-                self.ids,
+            return sample_until(
+                plan.ids,
                 options.n,
                 rules=options,
-                seed=self.seed,
-                limits=self.limits,
+                seed=plan.seed,
+                limits=limits,
                 enough=self._enough,
-                watch=self._watch,
-                finish=self._finish,
+                on_token=self._on_token,
+                on_end=self._on_end,
             )
         stratified = options.method == "stratified"
         return sample(
-            self.ids,
+            plan.ids,
             options.n,
             rules=options,
-            draws=Stratified(self.seed, options.n) if stratified else Independent(self.seed),
-            limits=self.limits,
-            watch=self._watch,
-            finish=self._finish,
+            source=Stratified(plan.seed, options.n) if stratified else Independent(plan.seed),
+            limits=limits,
+            on_token=self._on_token,
+            on_end=self._on_end,
         )
 
-    def so_far(self) -> tuple[list[AnswerShare], float]:
-        """Return the tally of what is decided, without intervals, and which share that is."""
-        if self._found:
-            return _bounds(self._found), 1 - self._found.unexplored
-        decided = self._in_order()
-        return _counted(decided, independent=False), len(decided) / self.options.n
-
-    def vote(self, result: Sampled | Found, seconds: float) -> Vote:
-        """Return the vote that the generator's result makes."""
-        if isinstance(result, Found):
-            return self._exact_vote(result, seconds)
-        decided = self._in_order()
-        stopped = self.options.confidence is not None
-        independent = self.options.method == "sample" and not stopped
+    def _drawn_vote(self, sampled: Sampled, seconds: float) -> Vote:
+        decided, method = self._in_order(), self._options.method
+        stopped = self._options.confidence is not None
+        independent = method == "sample" and not stopped
         answers = _counted(decided, independent=independent)
         cut_off, no_answer = (decided.count(sign) / len(decided) for sign in (CUT_OFF, NO_ANSWER))
         return Vote(
@@ -163,21 +196,15 @@ class Election(Call):
             no_answer=no_answer,
             unexplored=0.0,
             reason="confident" if stopped and self._enough() else "drawn",
-            intervals=WILSON if independent else NO_INTERVALS[self.options.method],
+            intervals=WILSON if independent else NO_INTERVALS[method],
             drawn=len(decided),
-            rows=result.rows,
-            rows_unmerged=result.rows_unmerged,
+            rows=sampled.rows,
+            rows_unmerged=sampled.rows_unmerged,
             seconds=seconds,
-            seed=self.seed,
-            method=self.options.method,
+            seed=self._plan.seed,
+            method=method,
             note=self._note(cut_off, no_answer),
         )
-
-    def most_nodes(self) -> int:
-        """Return how many nodes the vote could use, if memory allowed it."""
-        if self.options.method == "exact":
-            return max(self._budget(), self.most_rows)
-        return super().most_nodes()
 
     def _exact_vote(self, found: Found, seconds: float) -> Vote:
         answers = _bounds(found)
@@ -200,10 +227,20 @@ class Election(Call):
             note=self._note(found.cut_off, no_answer),
         )
 
-    def _budget(self) -> int:
+    def _restart(self) -> None:
+        n = self._options.n
+        self._texts = [self._plan.new_text() for _ in range(n)]
+        self._fed = [0] * n
+        self._decided: list[object | None] = [None] * n
+        self._found: Found | None = None
+        self._outcome = None
+
+    def _row_budget(self) -> int:
         """Return the most rows of an exact vote: by default, what n texts could need."""
-        given = self.options.budget
-        return len(self.ids) + self.options.n * self.options.max_tokens if given is None else given
+        options = self._options
+        if options.budget is not None:
+            return options.budget
+        return len(self._plan.ids) + options.n * options.max_tokens
 
     def _decision(self, text: StoppedText, ended: bool) -> Hashable | None:
         """Return a text's answer, or NO_ANSWER, or None while it may still change."""
@@ -212,29 +249,29 @@ class Election(Call):
         return NO_ANSWER if answer is None and over else answer
 
     def _answer_of(self, ids: tuple[int, ...], ended: bool) -> Hashable | None:
-        text = self.new_text()
+        text = self._plan.new_text()
         for token in ids:
             text.feed(token)
         if ended:
             text.finish()
         return self._decision(text, ended)
 
-    def _watch(self, i: int, token: int) -> bool:
-        """Take a sample's next token; say whether its answer is known."""
+    def _on_token(self, i: int, token: int) -> bool:
+        """Take a sample's next token; return whether its answer is known."""
         self._fed[i] += 1
-        self.texts[i].feed(token)
-        self._decided[i] = self._decision(self.texts[i], ended=False)
+        self._texts[i].feed(token)
+        self._decided[i] = self._decision(self._texts[i], ended=False)
         return self._decided[i] is not None
 
-    def _finish(self, i: int) -> None:
-        """Take note that no token will come for a sample."""
-        self.texts[i].finish()
+    def _on_end(self, i: int) -> None:
+        """Note that no token will come for a sample."""
+        self._texts[i].finish()
         if self._decided[i] is None:
             # An end token is not fed: a sample that was fed all it may have did not draw one.
-            cut_off = self._fed[i] == self.longest
-            self._decided[i] = CUT_OFF if cut_off else self._decision(self.texts[i], ended=True)
+            cut_off = self._fed[i] == self._plan.longest
+            self._decided[i] = CUT_OFF if cut_off else self._decision(self._texts[i], ended=True)
 
-    def _look(self, found: Found) -> None:
+    def _on_found(self, found: Found) -> None:
         self._found = found
 
     def _in_order(self) -> list[object]:
@@ -244,21 +281,21 @@ class Election(Call):
     def _enough(self) -> bool:
         """Say whether the leader leads with the probability asked for."""
         first, second = (*(t.count or 0 for t in _counted(self._in_order())[:2]), 0, 0)[:2]
-        return posterior_lead(first, second) > cast("float", self.options.confidence)
+        return posterior_lead(first, second) > cast("float", self._options.confidence)
 
     def _note(self, cut_off: float, no_answer: float) -> str:
         """Return what to change, where there is something."""
-        notes = [self.note] if self.note else []
+        notes = [self._plan.note] if self._plan.note else []
         if cut_off > 0.5:
             notes.append(
-                f"{cut_off:.0%} of the texts were cut off after {self.longest} tokens, before "
-                "their answer was known: allow more tokens (max_tokens), or say where an answer "
-                "ends (stop) or what it is (answer)"
+                f"{cut_off:.0%} of the texts were cut off after {self._plan.longest} tokens, "
+                "before their answer was known: allow more tokens (max_tokens), or say where an "
+                "answer ends (stop) or what it is (answer)"
             )
         if no_answer > 0.5:
             notes.append(
                 f"{no_answer:.0%} of the texts ended without anything that the answer's pattern "
-                f"{self.options.answer!r} finds: change the pattern or the prompt"
+                f"{self._options.answer!r} finds: change the pattern or the prompt"
             )
         return "; ".join(notes)
 

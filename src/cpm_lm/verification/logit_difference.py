@@ -12,10 +12,10 @@ from jaxtyping import Float32, Int64
 
 from cpm_lm.checkpoints.layout import Dims
 from cpm_lm.engines.base import Engine
-from cpm_lm.errors import ConfigError, EngineError
-from cpm_lm.verification.sanity import chain_logits
+from cpm_lm.engines.likelihood import chain_logits
+from cpm_lm.errors import ConfigError
 
-__all__ = ["Difference", "common_length", "compare", "default_tolerance", "logits_of"]
+__all__ = ["Difference", "common_length", "default_tolerance", "largest_difference", "logits_of"]
 
 TOLERANCES = {"f32": 1e-4, "f16": 1e-2, "bf16": 8e-2}
 """Largest difference of logits that a weight's rounding to a format explains, by that format, for
@@ -91,10 +91,7 @@ def logits_of(engine: Engine, length: int) -> Float32[np.ndarray, "R V"]:
         EngineError: they are not all finite.
     """
     ids = fixed_ids(engine.config.vocab_size, length)
-    logits = np.concatenate([chain_logits(engine, row.tolist()) for row in ids])
-    if not np.isfinite(logits).all():
-        raise EngineError(f"the {engine.name} engine returned logits that are not finite numbers")
-    return logits
+    return np.concatenate([logits for row in ids for logits in chain_logits(engine, row.tolist())])
 
 
 def default_tolerance(weights: str, other: str) -> float | None:
@@ -108,13 +105,13 @@ def default_tolerance(weights: str, other: str) -> float | None:
     return TOLERANCES["f32"] if weights == other else max(TOLERANCES[weights], TOLERANCES[other])
 
 
-def compare(
+def largest_difference(
     here: Float32[np.ndarray, "R V"],
     there: Float32[np.ndarray, "R V"],
     *,
     other: str,
     tolerance: float,
-    widen: bool,
+    scale_tolerance: bool,
 ) -> Difference:
     """Find the largest difference.
 
@@ -123,7 +120,7 @@ def compare(
         there: the other's.
         other: what to call it.
         tolerance: what the difference may be.
-        widen: whether the tolerance grows with the logits once their spread is above SPREAD.
+        scale_tolerance: whether it grows with the logits once their spread is above SPREAD.
     """
     apart = np.abs(here - there)
     row, token = np.unravel_index(int(apart.argmax()), apart.shape)
@@ -132,7 +129,7 @@ def compare(
     return Difference(
         other=other,
         largest=float(apart[row, token]),
-        tolerance=tolerance * max(1.0, spread / SPREAD) if widen else tolerance,
+        tolerance=tolerance * max(1.0, spread / SPREAD) if scale_tolerance else tolerance,
         row=int(row) // length,
         position=int(row) % length,
         token_id=int(token),

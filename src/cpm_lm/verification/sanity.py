@@ -10,14 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32
 
-from cpm_lm.distributions.draw import log_partition
 from cpm_lm.engines.base import Engine
-from cpm_lm.engines.forest import chain
+from cpm_lm.engines.likelihood import chain_logprobs
 from cpm_lm.tokenizer import Tokenizer
 
-__all__ = ["PROSE", "Sanity", "chain_logits", "sanity"]
+__all__ = ["PROSE", "Sanity", "sanity"]
 
 PROSE = (
     "傍晚的时候，雨停了。街上的人慢慢多了起来，卖水果的老人把盖在苹果上的布掀开，"
@@ -100,14 +98,6 @@ def sanity(engine: Engine, tokenizer: Tokenizer) -> Sanity | None:
     )
 
 
-def chain_logits(engine: Engine, ids: Sequence[int]) -> Float32[np.ndarray, "T V"]:
-    """Return the logits after every token of a text, float32[T, V]."""
-    session = engine.session(len(ids))
-    return session.extend(list(ids), chain(len(ids)), list(range(len(ids))))[1]
-
-
 def _loss(engine: Engine, ids: Sequence[int], count: int) -> float:
     """Return the mean loss of the last `count` of the ids."""
-    logits = chain_logits(engine, ids)[-count - 1 : -1]
-    targets = logits[np.arange(count), list(ids[-count:])]
-    return float(np.mean(log_partition(logits) - targets))
+    return float(-np.mean(chain_logprobs(engine, ids)[-count:]))

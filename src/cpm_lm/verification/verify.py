@@ -33,8 +33,8 @@ from cpm_lm.tokenizer import Tokenizer
 from cpm_lm.verification.logit_difference import (
     Difference,
     common_length,
-    compare,
     default_tolerance,
+    largest_difference,
     logits_of,
 )
 from cpm_lm.verification.sanity import Sanity, sanity
@@ -125,8 +125,12 @@ def verify(
         shape = ours.config
         with start_checkpoint(rival.source, options, heads=heads, config=shape) as theirs:
             there = logits_of(theirs, rival.length)
-        found.difference = compare(
-            logits, there, other=str(against), tolerance=rival.tolerance, widen=tolerance is None
+        found.difference = largest_difference(
+            logits,
+            there,
+            other=str(against),
+            tolerance=rival.tolerance,
+            scale_tolerance=tolerance is None,
         )
         _note(found.difference.problem, found.problems)
     return found

@@ -71,7 +71,7 @@ def test_siblings_do_not_see_each_other():
 
 
 def test_no_logits_when_none_are_wanted():
-    assert both(shape())[0].session(4).extend([1, 2], [-1, -2], [])[1].shape == (0, 61)
+    assert both(shape())[0].session(4).extend([1, 2], [-1, -2], logits_at=[])[1].shape == (0, 61)
 
 
 def test_logits_in_any_order_and_more_than_once():

@@ -205,7 +205,7 @@ PREFILL = """if True:
     print("ready", flush=True)
     try:
         while True:
-            session.extend([1] * 20480, chain(1024) * 20)
+            session.extend([1] * 20480, chain(1024).tolist() * 20)
             sys.exit("too fast to be interrupted")
     except KeyboardInterrupt:
         print(session.live)

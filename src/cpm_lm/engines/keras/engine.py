@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float32, Int32
 
 from cpm_lm.checkpoints.layouts.store import Store
 from cpm_lm.config import GPTConfig
-from cpm_lm.engines.base import Engine, Session
+from cpm_lm.engines.base import Engine, HostSession
 from cpm_lm.engines.keras.program import Compilations, Program
 from cpm_lm.gpt.backend import use_backend
 from cpm_lm.gpt.load import keras_model
@@ -63,7 +63,7 @@ class KerasEngine(Engine):
         return KerasSession(self, capacity)
 
 
-class KerasSession(Session):
+class KerasSession(HostSession):
     """A cache of keys and values on the model's device."""
 
     def __init__(self, engine: KerasEngine, capacity: int) -> None:
@@ -72,22 +72,18 @@ class KerasSession(Session):
         self._slots = 0
         self._cache: Any = None
 
-    def _forward(
-        self,
-        tokens: Int32[np.ndarray, " T"],
-        nodes: Int32[np.ndarray, " T"],
-        logits_at: Int32[np.ndarray, " R"],
-    ) -> Float32[np.ndarray, "R V"]:
+    def _forward(self, tokens: Int32[np.ndarray, " T"], nodes: Int32[np.ndarray, " T"]) -> Any:
         self._reserve()
         rows = self._program.rows(len(nodes))
         positions = self._forest.depths(nodes)
         hidden, new = self._program.step(
             _padded(tokens, rows), _padded(positions, rows), self._visible(nodes, rows), self._cache
         )
-        at, back = np.unique(logits_at, return_inverse=True)  # at most as many as there are rows
-        logits = self._program.logits(hidden, at)
         self._cache = self._program.write(self._cache, new, nodes)
-        return logits if np.array_equal(at, logits_at) else logits[back]
+        return hidden
+
+    def _logits(self, hidden: Any, rows: Int32[np.ndarray, " R"]) -> Float32[np.ndarray, "R V"]:
+        return self._program.logits(hidden, rows)
 
     def _reserve(self) -> None:
         """Grow the cache to hold the forest; attention reads as many slots as it has."""

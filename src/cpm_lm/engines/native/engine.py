@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -20,10 +20,11 @@ import cpm_lm._native as kernels
 from cpm_lm.checkpoints.dtypes import WEIGHTS
 from cpm_lm.checkpoints.layouts.store import Store
 from cpm_lm.config import GPTConfig
-from cpm_lm.engines.base import Engine, Session
+from cpm_lm.engines.base import Engine, HostSession
 from cpm_lm.engines.machine import available_memory, cores
 from cpm_lm.engines.native.weights import Tensors, Weights, Workspace
 from cpm_lm.engines.options import EngineOptions
+from cpm_lm.engines.wants import Answer, Want
 from cpm_lm.errors import CapacityError, EngineError
 
 __all__ = ["NativeEngine", "hidden_states", "open_native"]
@@ -153,7 +154,7 @@ class NativeEngine(Engine):
         return NativeSession(self, capacity)
 
 
-class NativeSession(Session):
+class NativeSession(HostSession):
     """A cache of keys and values that grows by chunks, up to a limit in bytes."""
 
     def __init__(self, engine: NativeEngine, capacity: int) -> None:
@@ -172,18 +173,15 @@ class NativeSession(Session):
         self,
         tokens: Int32[np.ndarray, " T"],
         nodes: Int32[np.ndarray, " T"],
-        logits_at: Int32[np.ndarray, " R"],
-    ) -> Float32[np.ndarray, "R V"]:
+        wants: Sequence[Want],
+    ) -> list[Answer]:
         if self._cache.slots < self._forest.used:  # before anything is computed
             self._reserve(int(nodes.max()) + 1)
-        return super()._sliced(tokens, nodes, logits_at)
+        return super()._sliced(tokens, nodes, wants)
 
     def _forward(
-        self,
-        tokens: Int32[np.ndarray, " T"],
-        nodes: Int32[np.ndarray, " T"],
-        logits_at: Int32[np.ndarray, " R"],
-    ) -> Float32[np.ndarray, "R V"]:
+        self, tokens: Int32[np.ndarray, " T"], nodes: Int32[np.ndarray, " T"]
+    ) -> Float32[np.ndarray, "T D"]:
         if len(self._workspace.x) != len(tokens):
             self._workspace = Workspace(len(tokens), self.config.n_embd)
         pool, w, positions = self._engine.pool, self._engine.weights, self._forest.depths(nodes)
@@ -191,9 +189,13 @@ class NativeSession(Session):
         states = hidden_states(
             pool, w, self.config, tokens, positions, paths, self._cache, self._workspace
         )
-        last = deque(states, maxlen=1)[0]
-        logits = np.empty((len(logits_at), self.config.vocab_size), np.float32)
-        kernels.linear(pool, last[logits_at], w.wte, logits)
+        return deque(states, maxlen=1)[0]
+
+    def _logits(
+        self, hidden: Float32[np.ndarray, "T D"], rows: Int32[np.ndarray, " R"]
+    ) -> Float32[np.ndarray, "R V"]:
+        logits = np.empty((len(rows), self.config.vocab_size), np.float32)
+        kernels.linear(self._engine.pool, hidden[rows], self._engine.weights.wte, logits)
         return logits
 
     def _reserve(self, slots: int) -> None:

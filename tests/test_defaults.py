@@ -1,0 +1,74 @@
+"""Defaults and words of options stand once, in the options' classes, and every verb has them."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import click
+import pytest
+
+import cpm_lm
+from cpm_lm.checkpoints.options import ConvertOptions
+from cpm_lm.cli import cpm
+from cpm_lm.engines.options import EngineOptions
+from cpm_lm.evaluation.divergence import compare
+from cpm_lm.generation.options import SamplingOptions, VotingOptions
+from cpm_lm.model import Model
+
+CALLS: list[tuple[Callable[..., Any], type, set[str]]] = [
+    (Model.sample, SamplingOptions, set()),
+    (Model.stream, SamplingOptions, set()),
+    (Model.vote, VotingOptions, set()),
+    (cpm_lm.convert, ConvertOptions, set()),
+    (cpm_lm.open_engine, EngineOptions, set()),
+    (cpm_lm.load, EngineOptions, {"cache_dtype", "cache_bytes"}),
+    (cpm_lm.verify, EngineOptions, {"cache_dtype", "cache_bytes"}),
+    (cpm_lm.pull, EngineOptions, {"cache_dtype", "cache_bytes"}),
+    (compare, EngineOptions, {"cache_dtype", "cache_bytes"}),
+]
+VERBS = [
+    ("sample", SamplingOptions),
+    ("vote", VotingOptions),
+    ("convert", ConvertOptions),
+    *((verb, EngineOptions) for verb in ("sample", "vote", "next", "verify", "compare", "pull")),
+]
+
+
+@pytest.mark.parametrize(("call", "options", "without"), CALLS)
+def test_a_function_has_the_options_and_their_defaults(
+    call: Callable[..., Any], options: type, without: set[str]
+) -> None:
+    parameters = inspect.signature(call).parameters
+    for field in dataclasses.fields(options):
+        if field.name in without:
+            continue
+        if field.default is dataclasses.MISSING:
+            assert parameters[field.name].default is None  # an empty mapping, made for each call
+        else:
+            assert parameters[field.name].default == field.default, field.name
+
+
+@pytest.mark.parametrize(("verb", "options"), VERBS)
+def test_a_verb_has_the_options_their_defaults_and_their_words(verb: str, options: type) -> None:
+    command = cpm.get_command(click.Context(cpm), verb)
+    assert command is not None
+    given = {parameter.name: parameter for parameter in command.params}
+    for field in dataclasses.fields(options):
+        if "help" not in field.metadata:
+            continue
+        parameter = given[field.name]
+        assert isinstance(parameter, click.Option)
+        assert parameter.help == field.metadata["help"]
+        if not parameter.multiple and field.default is not dataclasses.MISSING:
+            assert parameter.default in (field.default, None)
+
+
+@pytest.mark.parametrize("options", [SamplingOptions, VotingOptions])
+def test_the_old_name_of_the_filters_order_is_accepted(options: type) -> None:
+    with pytest.warns(DeprecationWarning, match="filter_order"):
+        old = options(order="cpm")
+    assert old == options(filter_order="cpm")
+    assert old.filter_order == "cpm"
