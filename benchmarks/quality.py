@@ -25,7 +25,7 @@ from benchmarks.roundings import TRIED
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.checkpoints.layout import Dims, is_transposed, shapes
 from cpm_lm.checkpoints.layouts.store import Store, write_model
-from cpm_lm.checkpoints.quantization.formats import packing_of, stored_bytes
+from cpm_lm.checkpoints.quantization.formats import format_of, stored_bytes
 from cpm_lm.checkpoints.tensors import ShardedTensor, Tensor
 from cpm_lm.engines.base import Engine
 from cpm_lm.engines.select import open_engine
@@ -100,7 +100,7 @@ def rounded(base: Store, name: str, directory: Path) -> Path:
         array = base.float32(tensor)
         if tensor == "wte.weight" and not embedding:
             array = eight
-        elif packing_of("q4", tensor) is not None:
+        elif format_of("q4", tensor) is not None:
             turn = is_transposed(tensor)
             array = method(array.T).T if turn else method(array)
         tensors[tensor] = ShardedTensor((Tensor(np.ascontiguousarray(array, np.float32), "F32"),))
@@ -110,7 +110,7 @@ def rounded(base: Store, name: str, directory: Path) -> Path:
 
 
 def error(base: Store, other: Store) -> float:
-    names = [n for n in shapes(Dims.of(base.config)) if n != "wte.weight" and packing_of("q4", n)]
+    names = [n for n in shapes(Dims.of(base.config)) if n != "wte.weight" and format_of("q4", n)]
     pairs = ((base.float32(name), other.float32(name)) for name in names)
     return float(np.median([np.linalg.norm(b - a) / np.linalg.norm(a) for a, b in pairs]))
 

@@ -17,7 +17,7 @@ from benchmarks.peers.huggingface import HuggingFace
 __all__ = ["open_contender"]
 
 
-class Packed(torch.nn.Module):
+class PackedMatrix(torch.nn.Module):
     """A linear map of 8-bit weights; `weight` is [out, in]."""
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
@@ -39,8 +39,8 @@ def open_contender(files: Files, form: str, threads: int) -> HuggingFace:
         for name, module in list(gpt.named_modules()):
             if isinstance(module, Conv1D):
                 parent = gpt.get_submodule(name.rpartition(".")[0])
-                setattr(parent, name.rpartition(".")[2], Packed(module.weight.T, module.bias))
-        gpt.lm_head = Packed(gpt.lm_head.weight, None)
+                setattr(parent, name.rpartition(".")[2], PackedMatrix(module.weight.T, module.bias))
+        gpt.lm_head = PackedMatrix(gpt.lm_head.weight, None)
     version = contender.about.version.replace("f32", f"8-bit weights, {form}")
     contender.about = dataclasses.replace(
         contender.about, version=version, bits=8, bytes_per_token=weights_read(files.config)

@@ -300,21 +300,21 @@ def test_a_full_disk_keeps_what_is_there(
 ) -> None:
     import errno
 
-    from cpm_lm.hub.transfer import Growing
+    from cpm_lm.hub.transfer import GrowingFile
 
-    real, written = Growing.write, [0]
+    real, written = GrowingFile.write, [0]
 
-    def full(self: Growing, data: bytes) -> int:
+    def full(self: GrowingFile, data: bytes) -> int:
         written[0] += len(data)
         if written[0] > 150_000:
             raise OSError(errno.ENOSPC, "No space left on device")
         return real(self, data)
 
     hub.break_after = 100_000  # so that what is there is in several pieces
-    monkeypatch.setattr(Growing, "write", full)
+    monkeypatch.setattr(GrowingFile, "write", full)
     with pytest.raises(CheckpointError, match="the disk is full"):
         get()
-    monkeypatch.setattr(Growing, "write", real)
+    monkeypatch.setattr(GrowingFile, "write", real)
     get()
 
 

@@ -11,11 +11,11 @@ from cpm_lm.checkpoints.layout import Dims, is_transposed, shapes
 from cpm_lm.checkpoints.quantization.formats import (
     FORMATS,
     Dequantized,
-    Packed,
-    Packing,
+    PackedFormat,
+    PackedMatrix,
+    format_of,
     out_in_shape,
-    packed_bytes,
-    packing_of,
+    pack_nibbles,
 )
 from cpm_lm.checkpoints.quantization.round_to_nearest import quantize
 from cpm_lm.config import GPTConfig
@@ -56,10 +56,10 @@ def both_packed(
     config: GPTConfig, element: str, seed: int, **options: Any
 ) -> tuple[NativeEngine, ReferenceEngine]:
     """The two engines on the same packed weights; the reference has them widened."""
-    stored: dict[str, np.ndarray | Packed] = {}
+    stored: dict[str, np.ndarray | PackedMatrix] = {}
     wide: dict[str, np.ndarray] = {}
     for name, values in random_tensors(config, seed).items():
-        packing = packing_of(element, name)
+        packing = format_of(element, name)
         if packing is None:
             stored[name] = wide[name] = values
             continue
@@ -70,10 +70,10 @@ def both_packed(
     return NativeEngine(config, stored, element, **options), ReferenceEngine(config, wide)
 
 
-def packed(matrix: np.ndarray, packing: Packing) -> Packed:
+def packed(matrix: np.ndarray, packing: PackedFormat) -> PackedMatrix:
     """Pack [out, in] as a store does."""
     outputs, inputs = matrix.shape
     filled = np.pad(matrix, ((0, 0), (0, packing.padded(inputs) - inputs)))
     codes, scales, _ = quantize(filled.reshape(outputs, -1, packing.group), packing)
-    values = codes if packing.bits == 8 else packed_bytes(codes)
-    return Packed(values.reshape(outputs, -1), scales, packing, (outputs, inputs))
+    values = codes if packing.bits == 8 else pack_nibbles(codes)
+    return PackedMatrix(values.reshape(outputs, -1), scales, packing, (outputs, inputs))

@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 
 from cpm_lm.checkpoints.config_file import read_config
-from cpm_lm.checkpoints.forms import Form, Work
+from cpm_lm.checkpoints.forms import Form, WriteJob
 from cpm_lm.checkpoints.known.config_quirks import quirks, special_ids
 from cpm_lm.checkpoints.known.heads import known_heads
 from cpm_lm.checkpoints.layout import Dims
@@ -97,7 +97,7 @@ def convert(
         return _write(form, order, work, count)
 
 
-def _work(source: Source, options: ConvertOptions) -> Work:
+def _work(source: Source, options: ConvertOptions) -> WriteJob:
     """Return what is to be written, everything about it checked."""
     shape = _shape(source, options.config, options.heads)
     vocabulary = source.tokenizer if options.tokenizer is None else Path(options.tokenizer)
@@ -105,7 +105,7 @@ def _work(source: Source, options: ConvertOptions) -> Work:
     ranks = 1 if options.ranks is None else options.ranks
     if options.to == "megatron":
         check_ranks(shape, ranks)
-    return Work(
+    return WriteJob(
         source=source,
         config=shape,
         weights=options.weights,
@@ -117,7 +117,7 @@ def _work(source: Source, options: ConvertOptions) -> Work:
     )
 
 
-def _write(form: Form, order: Work, work: Path, count: ProgressCounter) -> Manifest:
+def _write(form: Form, order: WriteJob, work: Path, count: ProgressCounter) -> Manifest:
     """Fill the new directory, its manifest last."""
     source = order.source
     written = form.write(work, order, count.add)

@@ -23,11 +23,11 @@ from cpm_lm.config import GPTConfig
 from cpm_lm.errors import ConfigError
 from cpm_lm.tokenizer import Tokenizer
 
-__all__ = ["FORMS", "Form", "Work", "Written", "form_called"]
+__all__ = ["FORMS", "Form", "WriteJob", "WriteResult", "form_named"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Work:
+class WriteJob:
     """What is to be written, everything about it checked."""
 
     source: Source
@@ -47,7 +47,7 @@ class Work:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Written:
+class WriteResult:
     """What a form wrote."""
 
     files: tuple[FileRecord, ...]
@@ -59,7 +59,7 @@ class Written:
 class Form:
     """One form: how it is written, and what of it may be replaced."""
 
-    write: Callable[[Path, Work, Callable[[int], None]], Written]
+    write: Callable[[Path, WriteJob, Callable[[int], None]], WriteResult]
     """Fills an empty directory, telling the bytes of weights as they are written."""
     replaceable: Callable[[Path], bool]
     """Says whether a directory is of this form, hence may be overwritten."""
@@ -67,7 +67,7 @@ class Form:
     """The number formats it has."""
 
 
-def _write_store(directory: Path, work: Work, on_bytes: Callable[[int], None]) -> Written:
+def _write_store(directory: Path, work: WriteJob, on_bytes: Callable[[int], None]) -> WriteResult:
     sha, size = hashlib.sha256(), 0
 
     def written(data: memoryview) -> None:
@@ -84,10 +84,12 @@ def _write_store(directory: Path, work: Work, on_bytes: Callable[[int], None]) -
         *_copy_tokenizer(directory, work),
         FileRecord(name=MODEL, bytes=size, sha256=sha.hexdigest()),
     )
-    return Written(files=files, errors=errors)
+    return WriteResult(files=files, errors=errors)
 
 
-def _write_megatron(directory: Path, work: Work, on_bytes: Callable[[int], None]) -> Written:
+def _write_megatron(
+    directory: Path, work: WriteJob, on_bytes: Callable[[int], None]
+) -> WriteResult:
     shards = write_megatron(
         directory,
         work.config,
@@ -98,10 +100,10 @@ def _write_megatron(directory: Path, work: Work, on_bytes: Callable[[int], None]
         iteration=work.source.iteration,
         on_bytes=on_bytes,
     )
-    return Written(files=(*_copy_tokenizer(directory, work), *shards))
+    return WriteResult(files=(*_copy_tokenizer(directory, work), *shards))
 
 
-def _copy_tokenizer(directory: Path, work: Work) -> tuple[FileRecord, ...]:
+def _copy_tokenizer(directory: Path, work: WriteJob) -> tuple[FileRecord, ...]:
     names = () if work.tokenizer is None else Tokenizer.files(work.tokenizer)
     for name in names:
         shutil.copyfile(Path(str(work.tokenizer), name), directory / name)
@@ -127,7 +129,7 @@ FORMS = {
 """By what a user calls them."""
 
 
-def form_called(to: str, weights: str) -> Form:
+def form_named(to: str, weights: str) -> Form:
     """Return the form that a user calls `to`, which must have the number format `weights`.
 
     Raises:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cpm_lm.checkpoints.forms import Form, form_called
+from cpm_lm.checkpoints.forms import Form, form_named
 from cpm_lm.checkpoints.layouts.megatron_writer import LAYOUTS
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import ConfigError
@@ -111,4 +111,4 @@ class ConvertOptions:
         Raises:
             ConfigError: it is unknown, or has no such numbers.
         """
-        return form_called(self.to, self.weights)
+        return form_named(self.to, self.weights)

@@ -1,6 +1,6 @@
-"""The network in plain numpy float32: the readable statement of the mathematics, over `formulas`.
+"""The network in plain numpy float32: the readable statement of the mathematics, over `numpy_ops`.
 
-Also the engine of last resort, which needs nothing beyond the base package. Knows arrays only.
+Also the fallback engine, which needs nothing beyond the base package. Knows arrays only.
 Source: the original's mpu/transformer.py and model/gpt2_modeling.py.
 """
 

@@ -30,7 +30,7 @@ __all__ = ["Comparison", "Divergence", "compare", "divergence"]
 
 ROWS = 64
 """Tokens computed at a time: at 30,000 pieces the distributions of both take about 100 MB."""
-SURE = 0.1
+CONFIDENT_MARGIN = 0.1
 """The first model is sure where its first choice is likelier than its second by more than this."""
 
 
@@ -179,7 +179,7 @@ class _Sums:
         if kl.max() > self.worst:
             self.worst, self.worst_token = float(kl.max()), self.tokens + int(kl.argmax())
         top = np.partition(shares, -2, axis=1)[:, -2:] if p.shape[1] > 1 else shares[:, [0, 0]]
-        sure, same = top[:, 1] - top[:, 0] > SURE, p.argmax(axis=1) == q.argmax(axis=1)
+        sure, same = top[:, 1] - top[:, 0] > CONFIDENT_MARGIN, p.argmax(axis=1) == q.argmax(axis=1)
         self.kl += float(kl.sum())
         self.tokens += len(p)
         self.same += int(same.sum())

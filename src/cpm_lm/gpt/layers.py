@@ -126,24 +126,26 @@ class Attention(keras.layers.Layer):  # type: ignore[misc]
             training: whether to drop attention weights.
             product: how the two matrices are multiplied by.
         """
-        q, k, v = self.by_heads(product(self.qkv, x))
+        q, k, v = self.split_heads(product(self.qkv, x))
         q = q * self.scale
         if past is None:
-            (weights,) = self.weights_of(q, [k], visible, training)
-            mixed = weighted(weights, v)
+            (weights,) = self.attention_weights(q, [k], visible, training)
+            mixed = weighted_values(weights, v)
         else:
             # The scores are joined, not the keys: the past is read where it lies, never copied.
-            old, young = self.weights_of(q, [past[0], k], visible, training)
-            mixed = weighted(old, past[1]) + weighted(young, v)
+            old, young = self.attention_weights(q, [past[0], k], visible, training)
+            mixed = weighted_values(old, past[1]) + weighted_values(young, v)
         joined = ops.reshape(ops.transpose(mixed, (0, 2, 1, 3)), ops.shape(x))
         return product(self.out, joined), (k, v)
 
-    def by_heads(self, flat: Any) -> list[Any]:
+    def split_heads(self, flat: Any) -> list[Any]:
         """Return queries, keys and values, each [B, N, T, H], out of [B, T, 3 D]."""
         parts = ops.reshape(flat, (*ops.shape(flat)[:2], 3, *self.heads))
         return ops.unstack(ops.transpose(parts, (2, 0, 3, 1, 4)))
 
-    def weights_of(self, q: Any, keys: list[Any], visible: Any, training: bool | None) -> list[Any]:
+    def attention_weights(
+        self, q: Any, keys: list[Any], visible: Any, training: bool | None
+    ) -> list[Any]:
         """Return one softmax over all `keys`, cut into a part [B, N, T, S] for each of them."""
         # Keys first: XLA reads a left operand as it lies, but copies a right one transposed.
         columns = ops.transpose(q, (0, 1, 3, 2))
@@ -157,7 +159,7 @@ class Attention(keras.layers.Layer):  # type: ignore[misc]
         return [weights[..., :S], weights[..., S:]]
 
 
-def weighted(weights: Float[Any, "B N T S"], values: Float[Any, "B N S H"]) -> Any:
+def weighted_values(weights: Float[Any, "B N T S"], values: Float[Any, "B N S H"]) -> Any:
     """Return the values' weighted sums [B, N, T, H]."""
     return ops.matmul(weights, values)
 

@@ -16,9 +16,9 @@ from typing import Any
 
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError, CpmError, EngineError
-from cpm_lm.hub.transfer import Growing, Transfer
+from cpm_lm.hub.transfer import GrowingFile, Transfer
 
-__all__ = ["Hub", "explaining", "hub_client"]
+__all__ = ["Hub", "hub_client", "hub_errors"]
 
 OFFICIAL = "https://huggingface.co"
 MIRRORS = "set HF_ENDPOINT to a mirror, for example HF_ENDPOINT=https://hf-mirror.com"
@@ -49,7 +49,7 @@ class Hub:
         headers = build_hf_headers(library_name=LIBRARY, library_version=version(LIBRARY))
         headers["accept-encoding"] = "identity"  # a part of a compressed answer is of no use
 
-        def fetch(target: Growing, have: int) -> None:
+        def fetch(target: GrowingFile, have: int) -> None:
             http_get(url, target, resume_size=have, headers=headers, expected_size=size)
 
         return fetch
@@ -89,7 +89,7 @@ def hub_client() -> Iterator[Hub]:
 
 
 @contextmanager
-def explaining(name: str, endpoint: str) -> Iterator[None]:
+def hub_errors(name: str, endpoint: str) -> Iterator[None]:
     """Turn what the client raises into one of our errors, in a line that says what to do."""
     try:
         yield

@@ -16,7 +16,7 @@ from typing import Any
 
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError, ConfigError
-from cpm_lm.hub.client import Hub, explaining, hub_client
+from cpm_lm.hub.client import Hub, hub_client, hub_errors
 from cpm_lm.hub.transfer import fetch_blob, part_of
 from cpm_lm.progress import Progress, ProgressCounter
 
@@ -40,7 +40,7 @@ WEIGHTS = (
 )
 """Forms of the weights, the best first; of sharded ones all files are needed."""
 CONFIG = "config.json"
-BESIDE = frozenset(
+TOKENIZER_FILES = frozenset(
     "chinese_vocab.model spiece.model vocab.json vocab.txt tokenizer.json tokenizer_config.json "
     "special_tokens_map.json added_tokens.json".split()
 )
@@ -112,7 +112,7 @@ def fetch(
             fetched by another process.
         EngineError: the client, huggingface_hub, is not installed.
     """
-    with hub_client() as hub, explaining(name, hub.endpoint):
+    with hub_client() as hub, hub_errors(name, hub.endpoint):
         about = hub.api.model_info(name, revision=revision, files_metadata=True)
         commit = _hex(about.sha, 40)
         files = choose(name, (_listed(sibling) for sibling in about.siblings or ()))
@@ -147,7 +147,7 @@ def choose(name: str, files: Iterable[_File]) -> list[_File]:
             f"{name} has no {lack}: expected model.safetensors, pytorch_model.bin or tf_model.h5, "
             f"and config.json; found {seen}"
         )
-    wanted = (n for n in there if n == CONFIG or n in BESIDE or _form(n) == form)
+    wanted = (n for n in there if n == CONFIG or n in TOKENIZER_FILES or _form(n) == form)
     return [there[n] for n in sorted(wanted)]
 
 

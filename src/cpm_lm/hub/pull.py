@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cpm_lm.checkpoints.convert import convert
-from cpm_lm.checkpoints.forms import form_called
+from cpm_lm.checkpoints.forms import form_named
 from cpm_lm.checkpoints.manifest import Manifest
 from cpm_lm.checkpoints.source import open_source
 from cpm_lm.engines.opening import own_weights
@@ -21,7 +21,7 @@ from cpm_lm.verification.verify import Verification, verify
 
 __all__ = ["Pulled", "pull"]
 
-LEAST = {None: 1.0, "f32": 1.0, "q8": 0.25, "q4": 0.14}
+MIN_SIZE_SHARE = {None: 1.0, "f32": 1.0, "q8": 0.25, "q4": 0.14}
 """The least size of the result, of that of the files fetched; half of it in 16 bits."""
 
 
@@ -69,7 +69,7 @@ def pull(
     name = full_name(name)
     target = Path(name.split("/")[1] if output is None else output)
     if weights is not None:
-        form_called("store", weights)
+        form_named("store", weights)
     if not overwrite and target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise CheckpointError(
             f"{target} exists already; choose another name, or overwrite it (--overwrite)"
@@ -81,7 +81,7 @@ def pull(
     fetched = fetch(
         name,
         revision=revision,
-        reserve=lambda size: (target, int(size * LEAST.get(weights, 0.5))),
+        reserve=lambda size: (target, int(size * MIN_SIZE_SHARE.get(weights, 0.5))),
         progress=told("fetch"),
     )
     source = open_source(fetched.directory)

@@ -21,7 +21,7 @@ except ImportError:  # Windows: two that fetch one file are told by its digest a
 
 __all__ = ["Transfer", "fetch_blob", "part_of"]
 
-Transfer = Callable[["Growing", int], None]
+Transfer = Callable[["GrowingFile", int], None]
 """Appends to a file what comes after its first so many bytes."""
 
 
@@ -30,7 +30,7 @@ def part_of(blob: Path) -> Path:
     return blob.with_name(f"{blob.name}.cpm.incomplete")
 
 
-class Growing:
+class GrowingFile:
     """A file that is being written, which tells how much it grows."""
 
     def __init__(self, file: BinaryIO, on_bytes: Callable[[int], None]) -> None:
@@ -74,7 +74,7 @@ def fetch_blob(blob: Path, size: int, transfer: Transfer, on_bytes: Callable[[in
         if have > size:
             have = file.truncate(file.seek(0))
         on_bytes(have)
-        transfer(Growing(file, on_bytes), have)
+        transfer(GrowingFile(file, on_bytes), have)
         file.flush()
         os.fsync(file.fileno())
         if part.stat().st_size != size or digest(part, part.name).sha256 != blob.name:

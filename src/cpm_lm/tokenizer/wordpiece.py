@@ -19,9 +19,9 @@ from cpm_lm.tokenizer.wordpiece_files import WordPieces, read_wordpieces, wordpi
 
 __all__ = ["WordPieceTokenizer"]
 
-GOES_ON = "##"
+CONTINUATION_MARK = "##"
 UNKNOWN = "⁇"
-LONGEST = 100
+MAX_WORD_LETTERS = 100
 """Letters of the longest word that is cut into pieces; a longer one is unknown, as to BERT."""
 
 SURROGATES = dict.fromkeys(range(0xD800, 0xE000), UNKNOWN)
@@ -128,8 +128,8 @@ class WordPieceTokenizer(Tokenizer):
         if index == self._unknown:
             return UNKNOWN, False
         piece = "" if index in self._controls else self._pieces[index]
-        if piece.startswith(GOES_ON) and piece != GOES_ON:
-            return piece.removeprefix(GOES_ON), True
+        if piece.startswith(CONTINUATION_MARK) and piece != CONTINUATION_MARK:
+            return piece.removeprefix(CONTINUATION_MARK), True
         return piece, False
 
 
@@ -176,7 +176,9 @@ def _library(vocabulary: WordPieces) -> Any:
         ) from None
     ids = {piece: i for i, piece in enumerate(vocabulary.pieces)}
     unknown = vocabulary.pieces[vocabulary.special["unk"]]
-    library: Any = Library(WordPiece(ids, unk_token=unknown, max_input_chars_per_word=LONGEST))
+    library: Any = Library(
+        WordPiece(ids, unk_token=unknown, max_input_chars_per_word=MAX_WORD_LETTERS)
+    )
     library.normalizer = BertNormalizer(
         lowercase=vocabulary.lowercase,
         strip_accents=vocabulary.strip_accents,

@@ -27,7 +27,7 @@ PROSE = (
 )
 """Plain modern prose, written for this purpose, so that no model was trained on it."""
 
-NEAR = 0.9
+UNTRAINED_SHARE = 0.9
 """A loss of this share of ln V or more is that of a model that has learnt nothing."""
 
 
@@ -53,7 +53,7 @@ class Sanity:
     @property
     def problem(self) -> str | None:
         """What the losses say is wrong, if they do."""
-        if self.loss >= NEAR * self.uniform:
+        if self.loss >= UNTRAINED_SHARE * self.uniform:
             return (
                 f"the model looks untrained: its loss on plain Chinese prose is {self.loss:.2f} "
                 f"nats a token, and knowing nothing gives ln V = {self.uniform:.2f}. The weights "

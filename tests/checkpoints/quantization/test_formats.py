@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.checkpoints.layouts.store import Store, write_model
-from cpm_lm.checkpoints.quantization.formats import FORMATS, Q4, Q8, Packed, packed_bytes, unpacked
+from cpm_lm.checkpoints.quantization.formats import (
+    FORMATS,
+    Q4,
+    Q8,
+    PackedMatrix,
+    pack_nibbles,
+    unpack_nibbles,
+)
 from cpm_lm.checkpoints.quantization.round_to_nearest import quantize
 from cpm_lm.checkpoints.source import open_source
 from cpm_lm.checkpoints.tensors import ShardedTensor, Tensor
@@ -64,11 +71,11 @@ def test_codes_are_the_nearest_and_scales_lose_least(seed: int, packing: Any) ->
 def test_bytes_of_four_bits() -> None:
     codes = np.arange(32, dtype=np.int8).reshape(1, 1, 32) % 16 - 8
     codes[0, 0, 16:] = codes[0, 0, 15::-1]
-    stored = packed_bytes(codes)
+    stored = pack_nibbles(codes)
     # Byte i: element i below, element i + 16 above.
     assert stored[0, 0, 0] == 0 | 15 << 4
     assert stored[0, 0, 15] == 15 | 0 << 4
-    assert np.array_equal(unpacked(stored), codes)
+    assert np.array_equal(unpack_nibbles(stored), codes)
 
 
 @pytest.mark.parametrize("weights", FORMATS)
@@ -269,7 +276,7 @@ def test_a_row_block_is_the_rows_of_the_whole() -> None:
     rng = np.random.default_rng(0)
     codes, scales, _ = quantize(rng.standard_normal((7, 3, 32)).astype(np.float32), Q4)
     codes[:, 2, 16:] = 0
-    packed = Packed(packed_bytes(codes).reshape(7, 48), scales, Q4, (7, 80))
+    packed = PackedMatrix(pack_nibbles(codes).reshape(7, 48), scales, Q4, (7, 80))
     whole = packed.dequantize(slice(None), slice(None))
     assert packed.padding_is_zero()
     assert np.array_equal(packed.dequantize(slice(2, 5), slice(1, None)), whole[2:5, 32:])

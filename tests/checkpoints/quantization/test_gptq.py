@@ -12,7 +12,7 @@ import pytest
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.checkpoints.layouts.store import write_model
 from cpm_lm.checkpoints.quantization import gptq as feedback
-from cpm_lm.checkpoints.quantization.calibration import steps
+from cpm_lm.checkpoints.quantization.calibration import calibration_steps
 from cpm_lm.checkpoints.quantization.formats import Q4
 from cpm_lm.checkpoints.quantization.gptq import gptq
 from cpm_lm.checkpoints.quantization.round_to_nearest import quantize
@@ -76,7 +76,7 @@ def test_the_steps_are_those_of_the_network(activation: str) -> None:
     config = shape(activation_function=activation)
     weights = random_tensors(config)
     found = {}
-    for step in steps(config, joined(config)):
+    for step in calibration_steps(config, joined(config)):
         found[step.name], step.rounded = step.inputs, weights[step.name]
     T = min(512, config.n_positions)
     ids = np.random.Generator(np.random.Philox(key=1)).integers(0, config.vocab_size, T)

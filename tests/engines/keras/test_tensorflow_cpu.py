@@ -26,7 +26,7 @@ def layer(model, name):
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_product_is_that_of_the_model(tiny, name, dtype, rows):
     """Both ways of multiplying, that for one row and that for more, give the same."""
-    from cpm_lm.engines.keras.tensorflow_cpu import Matrices
+    from cpm_lm.engines.keras.tensorflow_cpu import TransposedMatrices
     from cpm_lm.gpt.load import keras_model
 
     model = keras_model(tiny, dtype=dtype)
@@ -37,7 +37,7 @@ def test_a_product_is_that_of_the_model(tiny, name, dtype, rows):
         for part in (layer(model, name).kernel, layer(model, name).bias)
     )
     expected = x @ kernel.reshape(width, -1) + bias.ravel()
-    matrices = Matrices(model)
+    matrices = TransposedMatrices(model)
     for one in {False, rows == 1}:
         found = matrices.product(layer(model, name), x, one=one)
         assert np.abs(found - expected).max() < 1e-5

@@ -27,7 +27,7 @@ MAGIC = 0xDB4775248B80FB57.to_bytes(8, "little")
 FOOTER = 48
 TRAILER = 5
 """Bytes after each block: how it is compressed, and a checksum."""
-LONGEST = 16
+MAX_KEY_GROWTH = 16
 """How many times the index's own size all its keys together may have: they are stored by what
 differs from the one before, so that a hostile file could name gigabytes."""
 STRING = "STRING"
@@ -124,7 +124,7 @@ def _table(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         raise ValueError("it does not end as such an index does")
     _, at = varint(footer, 0)  # the block of statistics, which is empty
     _, at = varint(footer, at)
-    allowed, end, last = LONGEST * len(data), 0, None
+    allowed, end, last = MAX_KEY_GROWTH * len(data), 0, None
     for _, handle in _entries(_block(data, *_handle(footer, at)), allowed):
         offset, size = _handle(handle, 0)
         if offset < end:

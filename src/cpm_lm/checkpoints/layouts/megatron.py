@@ -1,6 +1,6 @@
 """Checkpoints of Megatron-LM: the shards of a directory, checked against each other and joined.
 
-Knows both layouts on disk (DeepSpeed's and Megatron's own); `mapping` knows the tensors.
+Knows both layouts on disk (DeepSpeed's and Megatron's own); `megatron_sharding` knows how they are joined.
 """
 
 from __future__ import annotations

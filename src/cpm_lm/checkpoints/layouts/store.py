@@ -2,7 +2,7 @@
 
 Knows the directory; does not know where weights come from. Names and layout of float tensors are
 those of Hugging Face's GPT-2, without prefix, so that other tools read them; matrices in 8 or 4
-bits lie as `packing` says, and `config.json` has a key more.
+bits lie as `quantization/formats` says, and `config.json` has a key more.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from cpm_lm.checkpoints.dtypes import (
     weights_dtype,
 )
 from cpm_lm.checkpoints.layout import Dims, is_transposed, shapes
-from cpm_lm.checkpoints.quantization.formats import FORMATS, Dequantized, Packed
+from cpm_lm.checkpoints.quantization.formats import FORMATS, Dequantized, PackedMatrix
 from cpm_lm.checkpoints.quantization.store_writer import (
     packed_problems,
     packed_tensors,
@@ -131,7 +131,7 @@ class Store:
             )
         return self._tensors[name].array
 
-    def packed(self, name: str) -> Packed | None:
+    def packed(self, name: str) -> PackedMatrix | None:
         """Return a matrix in 8 or 4 bits as mapped views; None if it is stored as floats.
 
         Raises:

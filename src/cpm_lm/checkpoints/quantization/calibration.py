@@ -1,6 +1,6 @@
 """What the matrices of a model are multiplied by, for a fixed row of ids.
 
-Knows a model's tensors and how its blocks are made of them; how matrices are rounded `feedback`
+Knows a model's tensors and how its blocks are made of them; how matrices are rounded `gptq`
 knows. The ids are random, from a fixed seed: they need no vocabulary.
 """
 
@@ -17,7 +17,7 @@ from cpm_lm.checkpoints.tensors import LazyTensor
 from cpm_lm.config import GPTConfig
 from cpm_lm.numpy_ops import ACTIVATIONS, Weights, attention, layer_norm, linear, split_heads
 
-__all__ = ["Step", "steps"]
+__all__ = ["CalibrationStep", "calibration_steps"]
 
 TOKENS = 512
 """The most ids, all in one context."""
@@ -31,7 +31,7 @@ quietly = np.errstate(all="ignore")
 
 
 @dataclass
-class Step:
+class CalibrationStep:
     """A matrix whose turn it is."""
 
     name: str
@@ -41,7 +41,9 @@ class Step:
     """To be set before the next step is asked for: the steps go on through it."""
 
 
-def steps(config: GPTConfig, tensors: Mapping[str, LazyTensor]) -> Iterator[Step]:
+def calibration_steps(
+    config: GPTConfig, tensors: Mapping[str, LazyTensor]
+) -> Iterator[CalibrationStep]:
     """Yield the matrices of all blocks in the order of the network; one block's are in memory.
 
     Args:
@@ -58,7 +60,7 @@ def steps(config: GPTConfig, tensors: Mapping[str, LazyTensor]) -> Iterator[Step
 
 def _block(
     x: Rows, config: GPTConfig, tensors: Mapping[str, LazyTensor], h: str
-) -> Generator[Step, None, Rows]:
+) -> Generator[CalibrationStep, None, Rows]:
     """Go through one block; its output is returned."""
     normed = _normed(x, config, tensors, f"{h}.ln_1")
     qkv = yield from _linear(normed, tensors, f"{h}.attn.c_attn")
@@ -70,8 +72,8 @@ def _block(
 
 def _linear(
     x: Float32[np.ndarray, "T in"], tensors: Mapping[str, LazyTensor], name: str
-) -> Generator[Step, None, Float32[np.ndarray, "T out"]]:
-    step = Step(f"{name}.weight", x)
+) -> Generator[CalibrationStep, None, Float32[np.ndarray, "T out"]]:
+    step = CalibrationStep(f"{name}.weight", x)
     yield step
     assert step.rounded is not None
     w = {f"{name}.weight": step.rounded, f"{name}.bias": _whole(tensors[f"{name}.bias"])}

@@ -1,6 +1,6 @@
 """Weights in 8 and 4 bits as they lie in a store: names, shapes, bytes, and the way back.
 
-Knows the format; how scales and codes are chosen `quantize` knows. A matrix is row-major
+Knows the format; how scales and codes are chosen `round_to_nearest` and `gptq` know. A matrix is row-major
 [out, in] here, which is how the kernels read it, and a number is its code times its group's scale.
 """
 
@@ -18,16 +18,16 @@ from cpm_lm.checkpoints.layout import Dims, is_transposed, shapes
 from cpm_lm.checkpoints.tensors import BLOCK_BYTES
 
 __all__ = [
-    "FEEDBACK",
     "FORMATS",
+    "GPTQ",
     "SCALES",
     "Dequantized",
-    "Packed",
-    "Packing",
+    "PackedFormat",
+    "PackedMatrix",
     "entries",
+    "format_of",
     "out_in_shape",
-    "packed_bytes",
-    "packing_of",
+    "pack_nibbles",
     "rounding_of",
     "scale_problem",
     "stored_bytes",
@@ -43,7 +43,7 @@ mask and one shift give 16 neighbours each."""
 
 
 @dataclass(frozen=True)
-class Packing:
+class PackedFormat:
     """One way to pack a matrix.
 
     `group` neighbours along `in` share one float16 scale; `in` is padded with zeros to a multiple.
@@ -63,14 +63,14 @@ class Packing:
         return "I8" if self.bits == 8 else "U8"
 
     @property
-    def largest(self) -> int:
+    def max_code(self) -> int:
         """The largest code, less that of zero."""
         return (1 << self.bits - 1) - 1
 
     @property
-    def least(self) -> int:
+    def min_code(self) -> int:
         """The least code, less that of zero. One more below zero would be -128 in 8 bits."""
-        return -self.largest if self.bits == 8 else -self.largest - 1
+        return -self.max_code if self.bits == 8 else -self.max_code - 1
 
     def entries(self, shape: tuple[int, int]) -> dict[str, tuple[str, tuple[int, ...]]]:
         """Return format and shape of the codes and of the scales of a matrix [out, in]."""
@@ -84,12 +84,12 @@ class Packing:
 # Groups of 64: a quarter less KL than groups of 128 for 1.5% more bytes, and no padding at CPM's
 # widths nor at the packaged model's. Groups of 32 with half the step of a scale in 4 bits: equal
 # in error to groups of 64 with a minimum, which are of the same size and need a second sum.
-Q8, Q4 = Packing(8, 64), Packing(4, 32)
+Q8, Q4 = PackedFormat(8, 64), PackedFormat(4, 32)
 FORMATS = {"q8": Q8, "q4": Q4}
 """What a user calls the packed formats of a store."""
 
-NEAREST, FEEDBACK = "nearest", "feedback"
-ROUNDINGS = {"q8": NEAREST, "q4": FEEDBACK}
+NEAREST, GPTQ = "nearest", "feedback"
+ROUNDINGS = {"q8": NEAREST, "q4": GPTQ}
 """How the matrices of the blocks are rounded: each number to the nearest, or, in 4 bits, so that
 their products with the activations of fixed random ids change little."""
 
@@ -99,7 +99,7 @@ def rounding_of(weights: str) -> str | None:
     return ROUNDINGS.get(weights)
 
 
-def packing_of(weights: str, name: str) -> Packing | None:
+def format_of(weights: str, name: str) -> PackedFormat | None:
     """Return how a format packs a tensor; None for what stays float32.
 
     Vectors stay, and so do the positions, of which a token reads a single row. The word embedding
@@ -126,7 +126,7 @@ def entries(dims: Dims, weights: str) -> dict[str, tuple[str, tuple[int, ...]]]:
     floats: dict[str, tuple[str, tuple[int, ...]]] = {}
     packed: dict[str, tuple[str, tuple[int, ...]]] = {}
     for name, shape in shapes(dims).items():
-        packing = packing_of(weights, name)
+        packing = format_of(weights, name)
         if packing is None:
             floats[name] = ("F32", shape)
         else:
@@ -146,14 +146,14 @@ def stored_bytes(dims: Dims, weights: str) -> int:
 
 
 @dataclass(frozen=True)
-class Packed:
+class PackedMatrix:
     """A matrix [out, in] in 8 or 4 bits, usually views of a mapped file."""
 
     codes: Shaped[np.ndarray, "out bytes"]
     """int8[out, in padded], or uint8[out, in padded / 2]."""
     scales: Float16[np.ndarray, "out groups"]
     """Finite, none below zero."""
-    packing: Packing
+    packing: PackedFormat
     shape: tuple[int, int]
     """[out, in] without the padding."""
 
@@ -185,14 +185,14 @@ class Packed:
     def _codes(self, rows: slice, groups: slice) -> Int8[np.ndarray, "rows groups group"]:
         """Return codes with zero at zero."""
         stored = self.codes.reshape(len(self.codes), self.scales.shape[1], -1)[rows, groups]
-        return stored if self.bits == 8 else unpacked(stored)
+        return stored if self.bits == 8 else unpack_nibbles(stored)
 
 
 @dataclass(frozen=True)
 class Dequantized:
     """A packed matrix as float32 that is made when it is read."""
 
-    packed: Packed
+    packed: PackedMatrix
     transposed: bool
     """Whether it is read as [in, out], not as [out, in], the order in which it is stored."""
 
@@ -231,7 +231,7 @@ class Dequantized:
         return Dequantized(self.packed, not self.transposed)
 
 
-def unpacked(
+def unpack_nibbles(
     stored: Shaped[np.ndarray, "rows groups bytes"],
 ) -> Int8[np.ndarray, "rows groups group"]:
     """Return codes of 4 bits with zero at zero."""
@@ -240,8 +240,8 @@ def unpacked(
     return codes
 
 
-def packed_bytes(codes: Int8[np.ndarray, "rows groups group"]) -> Array:
-    """Return the bytes of codes with zero at zero, 4 bits each: the inverse of `unpacked`."""
+def pack_nibbles(codes: Int8[np.ndarray, "rows groups group"]) -> Array:
+    """Return the bytes of codes with zero at zero, 4 bits each: the inverse of `unpack_nibbles`."""
     shifted = (codes + np.int8(8)).view(np.uint8)
     return shifted[..., :HALF] | shifted[..., HALF:] << 4
 

@@ -1,4 +1,4 @@
-"""Rounding a matrix one input after the other, each making up for those before it.
+"""GPTQ: quantize a matrix column by column, propagating the error.
 
 Knows a matrix and the numbers that it is multiplied by; where those come from `calibration` knows.
 Source: GPTQ (Frantar et al., 2022), in the form without an inverse that QuIP proved equal (Chee et
@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float16, Float32, Int8
 
-from cpm_lm.checkpoints.quantization.formats import Packing
-from cpm_lm.checkpoints.quantization.round_to_nearest import Codes, Scales, fitted
+from cpm_lm.checkpoints.quantization.formats import PackedFormat
+from cpm_lm.checkpoints.quantization.round_to_nearest import Codes, Scales, fit_scales
 
 __all__ = ["gptq"]
 
@@ -26,7 +26,7 @@ SPAN = 2560
 """Inputs whose errors reach each other: bounds the table of their products, and its time."""
 
 
-def gptq(inputs: Inputs, matrix: Matrix, packing: Packing) -> tuple[Codes, Scales, float]:
+def gptq(inputs: Inputs, matrix: Matrix, packing: PackedFormat) -> tuple[Codes, Scales, float]:
     """Round a matrix so that its products with some inputs change little.
 
     Args:
@@ -71,7 +71,7 @@ def _shares(inputs: Inputs) -> Float32[np.ndarray, "in in"]:
 def _round(
     matrix: Matrix,
     shares: Float32[np.ndarray, "in in"],
-    packing: Packing,
+    packing: PackedFormat,
     codes: Int8[np.ndarray, "padded out"],
     scales: Float16[np.ndarray, "groups out"],
 ) -> float:
@@ -80,14 +80,14 @@ def _round(
     for at, start in enumerate(range(0, len(matrix), packing.group)):
         group = slice(start, min(start + packing.group, len(matrix)))
         wanted = matrix[group] + shares[:start, group].T @ lost[:start]
-        scales[at] = fitted(np.ascontiguousarray(wanted.T)[:, None], packing)[0][:, 0]
+        scales[at] = fit_scales(np.ascontiguousarray(wanted.T)[:, None], packing)[0][:, 0]
         wide = scales[at].astype(np.float32)
         fits = np.isfinite(wide)  # the caller names what does not; its neighbours must not pay
         wide[~fits] = 0
         inverse = np.divide(1, wide, out=np.zeros_like(wide), where=wide > 0)
         for j in range(start, group.stop):
             row = wanted[j - start] + shares[start:j, j] @ lost[start:j]
-            row = np.clip(np.rint(row * inverse), packing.least, packing.largest)
+            row = np.clip(np.rint(row * inverse), packing.min_code, packing.max_code)
             codes[j], row = row, row * wide
             lost[j] = np.where(fits, matrix[j] - row, 0)
             matrix[j] = row

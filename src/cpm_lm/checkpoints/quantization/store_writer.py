@@ -1,6 +1,7 @@
 """A store in 8 or 4 bits written as a stream, and checked when it is opened.
 
-Knows what goes where in the file; `packing` knows the bytes, `quantize` the choice of codes.
+Knows what goes where in the file; `formats` knows the bytes, `round_to_nearest` and
+`gptq` the choice of codes.
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ import numpy as np
 from cpm_lm.checkpoints.containers.safetensors_file import write_safetensors
 from cpm_lm.checkpoints.dtypes import Array, Single, count_nonfinite, nonfinite_problem, to_float32
 from cpm_lm.checkpoints.layout import Dims, is_transposed, shapes
-from cpm_lm.checkpoints.quantization.calibration import steps
+from cpm_lm.checkpoints.quantization.calibration import calibration_steps
 from cpm_lm.checkpoints.quantization.formats import (
-    FEEDBACK,
+    GPTQ,
     SCALES,
-    Packed,
-    Packing,
+    PackedFormat,
+    PackedMatrix,
     entries,
+    format_of,
     out_in_shape,
-    packed_bytes,
-    packing_of,
+    pack_nibbles,
     rounding_of,
     scale_problem,
 )
@@ -36,7 +37,7 @@ from cpm_lm.errors import CheckpointError
 
 __all__ = ["packed_problems", "packed_tensors", "write_packed"]
 
-WORST = 0.5
+MAX_RELATIVE_ERROR = 0.5
 """A tensor's relative error above which nothing of it is left: its numbers are too small for
 float16 scales. 0.01 is usual in 8 bits, 0.1 in 4."""
 
@@ -72,13 +73,13 @@ def write_packed(
 
     def blocks() -> Iterator[Array]:
         names = shapes(dims)
-        floats = [name for name in names if packing_of(weights, name) is None]
+        floats = [name for name in names if format_of(weights, name) is None]
         for name in floats:
             for block in _wide(name, tensors[name], problems):
                 yield np.ascontiguousarray(block)
-        fed_back = rounding_of(weights) == FEEDBACK
+        fed_back = rounding_of(weights) == GPTQ
         for name in names:
-            if (packing := packing_of(weights, name)) is not None:
+            if (packing := format_of(weights, name)) is not None:
                 if fed_back and is_transposed(name):
                     break
                 yield from _packed(name, tensors[name], packing, errors, problems)
@@ -118,20 +119,22 @@ def packed_problems(tensors: Mapping[str, Tensor], dims: Dims, weights: str) -> 
     return problems
 
 
-def packed_tensors(tensors: Mapping[str, Tensor], dims: Dims, weights: str) -> dict[str, Packed]:
+def packed_tensors(
+    tensors: Mapping[str, Tensor], dims: Dims, weights: str
+) -> dict[str, PackedMatrix]:
     """Return the matrices of a store whose tensors are as they should be, by name."""
     return {
-        name: Packed(
+        name: PackedMatrix(
             tensors[name].array, tensors[name + SCALES].array, packing, out_in_shape(name, shape)
         )
         for name, shape in shapes(dims).items()
-        if (packing := packing_of(weights, name)) is not None
+        if (packing := format_of(weights, name)) is not None
     }
 
 
 def settings(weights: str) -> dict[str, object]:
     """Return what `config.json` says about the format."""
-    packing = packing_of(weights, "c_fc.weight")
+    packing = format_of(weights, "c_fc.weight")
     assert packing is not None
     return {"weights": weights, "group": packing.group}
 
@@ -149,7 +152,11 @@ def _wide(name: str, tensor: LazyTensor, problems: list[str]) -> Iterator[Single
 
 
 def _packed(
-    name: str, tensor: LazyTensor, packing: Packing, errors: dict[str, float], problems: list[str]
+    name: str,
+    tensor: LazyTensor,
+    packing: PackedFormat,
+    errors: dict[str, float],
+    problems: list[str],
 ) -> Iterator[Array]:
     """Yield a matrix's codes block by block, then its scales; note its error."""
     scales, wrong, power = [], 0.0, 0.0
@@ -159,7 +166,7 @@ def _packed(
         codes, found, lost = quantize(rows.reshape(len(rows), -1, packing.group), packing)
         scales.append(found)
         wrong, power = wrong + lost, power + _power(block)
-        yield codes if packing.bits == 8 else packed_bytes(codes)
+        yield codes if packing.bits == 8 else pack_nibbles(codes)
     yield _judged(name, np.concatenate(scales), wrong, power, errors, problems)
 
 
@@ -171,14 +178,14 @@ def _fed_back(
     problems: list[str],
 ) -> Iterator[Array]:
     """Yield the codes and scales of the blocks' matrices in turn; note their errors."""
-    for step in steps(config, tensors):
-        packing = packing_of(weights, step.name)
+    for step in calibration_steps(config, tensors):
+        packing = format_of(weights, step.name)
         assert packing is not None
         matrix = np.concatenate(list(_wide(step.name, tensors[step.name], problems)))
         power = _power(matrix)
         codes, scales, wrong = gptq(step.inputs, matrix, packing)
         step.rounded = matrix
-        yield codes if packing.bits == 8 else packed_bytes(codes)
+        yield codes if packing.bits == 8 else pack_nibbles(codes)
         yield _judged(step.name, scales, wrong, power, errors, problems)
 
 
@@ -200,7 +207,7 @@ def _judged(
             f"{name} holds numbers too large for {wider} float16 scales; choose weights='f32'"
         )
     errors[name] = math.sqrt(wrong / power) if power else 0.0
-    if errors[name] > WORST:
+    if errors[name] > MAX_RELATIVE_ERROR:
         problems.append(
             f"{name} loses its numbers (relative error {errors[name]:.2f}): they are too small "
             "for float16 scales; choose weights='f32'"

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float32, Int32
 
 from cpm_lm.engines.keras.buckets import bucket
 from cpm_lm.engines.keras.program import Program
-from cpm_lm.engines.keras.tensorflow_cpu import Matrices, times
+from cpm_lm.engines.keras.tensorflow_cpu import TransposedMatrices, multiply
 from cpm_lm.gpt.layers import flat_product
 from cpm_lm.gpt.policy import on_cpu
 
@@ -45,7 +45,7 @@ class TensorFlowProgram(Program):
             self._network = tf.function(self._step, autograph=False, jit_compile=True)
             self._product = tf.function(self._scores, autograph=False, jit_compile=True)
         else:
-            self.output, self.matrices = embeddings, Matrices(model)  # no copy of float32
+            self.output, self.matrices = embeddings, TransposedMatrices(model)  # no copy of float32
             self._network = self._by_rows(self._step, self._signature())
             rows = tf.TensorSpec([None], tf.int32)
             hidden = tf.TensorSpec([1, None, model.config.n_embd], self.dtype)
@@ -74,7 +74,7 @@ class TensorFlowProgram(Program):
     ) -> tuple[Any, Any]:
         """Return the last hidden states [1, T, D], and keys and values [N * T, H]."""
         inputs = [tf.constant(array) for array in (tokens, positions, visible)]
-        shape = visible.shape[1:] if self.xla else some(tokens.shape[1])
+        shape = visible.shape[1:] if self.xla else trace_name(tokens.shape[1])
         with self.compilations.timed(("step", shape)):
             return self._network(*inputs, cache)
 
@@ -100,7 +100,7 @@ class TensorFlowProgram(Program):
         if not len(at):
             return np.zeros((0, self.model.config.vocab_size), np.float32)
         rows = np.pad(at, (0, bucket(len(at)) - len(at))) if self.xla else at
-        shape = (hidden.shape[1], len(rows)) if self.xla else some(len(rows))
+        shape = (hidden.shape[1], len(rows)) if self.xla else trace_name(len(rows))
         with self.compilations.timed(("logits", shape)):
             scores = self._product(tf.constant(rows), hidden).numpy()
         return scores[: len(at)]
@@ -135,9 +135,9 @@ class TensorFlowProgram(Program):
         wanted = tf.gather(hidden[0], rows)
         if self.xla:
             return tf.cast(tf.matmul(wanted, self.output), tf.float32)
-        return tf.cast(times(self.output, wanted, one=one), tf.float32)
+        return tf.cast(multiply(self.output, wanted, one=one), tf.float32)
 
 
-def some(rows: int) -> str:
+def trace_name(rows: int) -> str:
     """Return the name of what is traced for so many rows where nothing is padded."""
     return "one" if rows == 1 else "many"

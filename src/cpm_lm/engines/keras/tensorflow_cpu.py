@@ -11,10 +11,10 @@ from typing import Any
 import tensorflow as tf
 from jaxtyping import Float
 
-__all__ = ["Matrices"]
+__all__ = ["TransposedMatrices"]
 
 
-class Matrices:
+class TransposedMatrices:
     """The matrices of all blocks, [outputs, inputs], taken from the model one at a time.
 
     oneDNN multiplies such a matrix by 32 columns in half the time that 32 rows take times a matrix
@@ -31,12 +31,12 @@ class Matrices:
     def product(
         self, layer: Any, x: Float[Any, "1 T I"], *, one: bool = False
     ) -> Float[Any, "1 T O"]:
-        """Return x times the layer's matrix plus its bias: a `layers.Product`; see `times`."""
+        """Return x times the layer's matrix plus its bias: a `layers.Product`; see `multiply`."""
         bias = tf.reshape(tf.cast(layer.bias.value, self.dtype), [-1])
-        return (times(tf.cast(self.kept[layer], self.dtype), x[0], one=one) + bias)[None]
+        return (multiply(tf.cast(self.kept[layer], self.dtype), x[0], one=one) + bias)[None]
 
 
-def times(
+def multiply(
     matrix: Float[Any, "O I"], rows: Float[Any, "T I"], *, one: bool = False
 ) -> Float[Any, "T O"]:
     """Return rows times the matrix transposed; the matrix comes first in the product.

@@ -31,7 +31,7 @@ PROBE_BYTES = 1 << 29
 """Read to find the bandwidth: more than most processors' caches hold."""
 PROBES = 3
 """Tries a round to find the bandwidth and the peak; the best of all rounds counts."""
-FEWEST_ROUNDS = 3
+MIN_ROUNDS = 3
 TURNS = 40
 """Into so many parts the time is divided, if a step takes less than one."""
 
@@ -83,8 +83,8 @@ def measure(engine: NativeEngine, seconds: float) -> Measured:
         seconds: how long; at least three rounds are timed whatever they take.
     """
     config, kinds = engine.config, step_kinds(engine.config)
-    engines = (engine, hollow_engine(config, engine.threads))
-    steps = [prepared(e, length, rows) for e in engines for length, rows in kinds.values()]
+    engines = (engine, minimal_engine(config, engine.threads))
+    steps = [prepare_step(e, length, rows) for e in engines for length, rows in kinds.values()]
     bandwidth = peak = 0.0
     times: list[list[float]] = [[] for _ in steps]
     turn, end = seconds / TURNS, time.perf_counter() + seconds
@@ -123,9 +123,9 @@ def measure(engine: NativeEngine, seconds: float) -> Measured:
 
 
 def rounds(end: float) -> Iterator[None]:
-    """Yield until that time, and at least FEWEST_ROUNDS times."""
+    """Yield until that time, and at least MIN_ROUNDS times."""
     done = 0
-    while done < FEWEST_ROUNDS or time.perf_counter() < end:
+    while done < MIN_ROUNDS or time.perf_counter() < end:
         yield
         done += 1
 
@@ -144,7 +144,7 @@ def step_kinds(config: GPTConfig) -> dict[str, tuple[int, int]]:
     return kinds | {f"prefill-{length}": (0, length)}
 
 
-def prepared(engine: NativeEngine, prefix: int, rows: int) -> Callable[[], float]:
+def prepare_step(engine: NativeEngine, prefix: int, rows: int) -> Callable[[], float]:
     """Return what makes one step below a prefix, or a prompt where there is none, and times it."""
     rng = np.random.default_rng(0)
     tokens = rng.integers(0, engine.config.vocab_size, prefix + rows, np.int32)
@@ -165,7 +165,7 @@ def prepared(engine: NativeEngine, prefix: int, rows: int) -> Callable[[], float
     return step
 
 
-def hollow_engine(config: GPTConfig, threads: int) -> NativeEngine:
+def minimal_engine(config: GPTConfig, threads: int) -> NativeEngine:
     """Return an engine as deep as this model whose matrices are as small as can be."""
     small = replace(config, vocab_size=1, n_embd=1, n_head=1)
     weights = {name: np.zeros(shape, np.float32) for name, shape in shapes(Dims.of(small)).items()}

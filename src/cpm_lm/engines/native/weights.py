@@ -15,7 +15,7 @@ from jaxtyping import Float32
 
 import cpm_lm._native as kernels
 from cpm_lm.checkpoints.dtypes import WEIGHTS, Array, to_float32
-from cpm_lm.checkpoints.quantization.formats import Packed
+from cpm_lm.checkpoints.quantization.formats import PackedMatrix
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError
 
@@ -42,7 +42,7 @@ class Block:
     mlp_c_proj: kernels.Matrix
 
 
-Tensors = Mapping[str, Array | Packed]
+Tensors = Mapping[str, Array | PackedMatrix]
 
 
 class Weights:
@@ -66,7 +66,7 @@ class Weights:
         def matrix(name: str, *, transposed: bool = False) -> kernels.Matrix:
             values = tensors[f"{name}.weight"]
             bias = None if transposed else vector(f"{name}.bias")
-            if isinstance(values, Packed):
+            if isinstance(values, PackedMatrix):
                 bits: Any = f"q{values.bits}"
                 inputs = values.shape[1]
                 return kernels.Matrix.quantised(
