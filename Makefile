@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+NATIVE := $(wildcard native/*/*.cpp native/*/*.hpp)
 
 .PHONY: help install demo test sanitize fuzz check docs bench bench-decode bench-vote bench-formats clean
 
@@ -26,7 +27,7 @@ install: .venv/base
 	$(PIP) install "pip>=25.1"
 	touch $@
 
-.venv/base: .venv/python pyproject.toml CMakeLists.txt $(wildcard native/*)
+.venv/base: .venv/python pyproject.toml CMakeLists.txt $(NATIVE)
 	$(PIP) install --editable .
 	touch $@
 
@@ -63,7 +64,7 @@ sanitize: build/sanitize-address build/sanitize-thread
 
 build/sanitize-address: SANITIZERS = address,undefined
 build/sanitize-thread: SANITIZERS = thread
-build/sanitize-%: .venv/sanitize CMakeLists.txt $(wildcard native/*)
+build/sanitize-%: .venv/sanitize CMakeLists.txt $(NATIVE)
 	mkdir -p build
 	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -S . -B $@ -G Ninja -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python \
 		-DCMAKE_BUILD_TYPE=Release -DCPM_STRICT=ON -DCPM_SANITIZE=$(SANITIZERS) >$@.log

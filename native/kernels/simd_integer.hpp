@@ -3,7 +3,7 @@
 
 #include <utility>
 
-#include "simd.hpp"
+#include "kernels/simd.hpp"
 
 #if defined(__SSE2__) && !defined(__AVX2__)
 #include <emmintrin.h>

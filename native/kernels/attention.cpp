@@ -4,8 +4,8 @@
 // softmax, and the mix of the values, each sum in the path's order with lanes along the head, so
 // that nothing depends on the other rows. A head's slots lie side by side within a chunk, so the
 // rows of a call find the keys they share in the cache.
-#include "kernels.hpp"
-#include "simd_integer.hpp"
+#include "kernels/kernels.hpp"
+#include "kernels/simd_integer.hpp"
 
 namespace cpm::CPM_ISA {
 namespace {

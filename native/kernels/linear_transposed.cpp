@@ -4,7 +4,7 @@
 // inputs, one FMA after the other; the eight are added in a fixed tree, and the blocks in order to
 // the bias (plus what `out` held). Few rows read the weights as they are; for many, a few outputs
 // are widened to float32 first. An output's sum is the same either way.
-#include "linear.hpp"
+#include "kernels/linear.hpp"
 
 namespace cpm::CPM_ISA {
 namespace {

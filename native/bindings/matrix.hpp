@@ -8,8 +8,8 @@
 #include <stdexcept>
 #include <string>
 
-#include "arrays.hpp"
-#include "views.hpp"
+#include "bindings/arrays.hpp"
+#include "runtime/views.hpp"
 
 namespace cpm {
 

@@ -1,4 +1,4 @@
-#include "processor.hpp"
+#include "runtime/processor.hpp"
 
 #if defined(CPM_HAS_AVX2)
 #include <cpuid.h>

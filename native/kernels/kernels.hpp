@@ -1,8 +1,8 @@
 // The kernels of one instruction set, as a table chosen at run time.
 #pragma once
 
-#include "pool.hpp"
-#include "views.hpp"
+#include "runtime/pool.hpp"
+#include "runtime/views.hpp"
 
 namespace cpm {
 

@@ -17,11 +17,11 @@
 #include <string>
 #include <vector>
 
-#include "arrays.hpp"
-#include "cache.hpp"
-#include "kernels.hpp"
-#include "matrix.hpp"
-#include "processor.hpp"
+#include "bindings/arrays.hpp"
+#include "runtime/cache.hpp"
+#include "kernels/kernels.hpp"
+#include "bindings/matrix.hpp"
+#include "runtime/processor.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;

@@ -4,7 +4,7 @@
 // first). A tile of numbers holds the same inputs of 16 rows, four at a time, once the high and once
 // the low bytes. Their products are the exact sums of a group for 16 x 16 results: from there on
 // everything is as it is without tiles, bit by bit.
-#include "quantised.hpp"
+#include "kernels/quantised.hpp"
 
 #if defined(__AMX_INT8__)
 

@@ -1,5 +1,5 @@
 // The table of this instruction set's kernels.
-#include "kernels.hpp"
+#include "kernels/kernels.hpp"
 
 #define CPM_NAME_OF(isa) #isa
 #define CPM_NAME(isa) CPM_NAME_OF(isa)

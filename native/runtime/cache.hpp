@@ -7,7 +7,7 @@
 #include <mutex>
 #include <vector>
 
-#include "views.hpp"
+#include "runtime/views.hpp"
 
 namespace cpm {
 

@@ -1,8 +1,8 @@
 // What the linear kernels share: how outputs are cut into tasks, and the size of a tile.
 #pragma once
 
-#include "kernels.hpp"
-#include "simd.hpp"
+#include "kernels/kernels.hpp"
+#include "kernels/simd.hpp"
 
 namespace cpm::CPM_ISA {
 

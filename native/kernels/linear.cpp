@@ -5,7 +5,7 @@
 // one FMA after the other. Both ways below compute exactly this:
 //   stream  few rows: W is read once, several of its rows at a time, along stripes of outputs
 //   blocks  many rows: a part of W is widened to float32 once and used by tiles in registers
-#include "linear.hpp"
+#include "kernels/linear.hpp"
 
 namespace cpm::CPM_ISA {
 namespace {

@@ -8,7 +8,7 @@
 //
 //   few    fewer rows than lanes: lanes are several outputs of some rows
 //   many   lanes are rows; parts of x and W stay in the caches
-#include "quantised.hpp"
+#include "kernels/quantised.hpp"
 
 namespace cpm::CPM_ISA {
 namespace {

@@ -1,8 +1,8 @@
 // What is done to each row or number by itself: layer norm, GELU, embedding.
 #include <math.h>
 
-#include "kernels.hpp"
-#include "simd.hpp"
+#include "kernels/kernels.hpp"
+#include "kernels/simd.hpp"
 
 namespace cpm::CPM_ISA {
 namespace {

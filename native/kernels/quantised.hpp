@@ -3,8 +3,8 @@
 // A row's largest number becomes MOST, so that every number is two signed bytes, high and low.
 #pragma once
 
-#include "linear.hpp"
-#include "simd_integer.hpp"
+#include "kernels/linear.hpp"
+#include "kernels/simd_integer.hpp"
 
 namespace cpm::CPM_ISA {
 

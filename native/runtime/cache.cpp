@@ -1,4 +1,4 @@
-#include "cache.hpp"
+#include "runtime/cache.hpp"
 
 #include <new>
 

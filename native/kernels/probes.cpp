@@ -1,6 +1,6 @@
 // What the machine can do at best: reading memory, and multiplying and adding.
-#include "kernels.hpp"
-#include "simd.hpp"
+#include "kernels/kernels.hpp"
+#include "kernels/simd.hpp"
 
 namespace cpm::CPM_ISA {
 
