@@ -13,9 +13,8 @@ struct Type {
 };
 
 constexpr Type TYPES[] = {
-    {"float32", "f", 4}, {"float16", "e", 2}, {"uint16", "H", 2},
-    {"int32", "il", 4},  {"int64", "lq", 8},  {"float64", "d", 8},
-    {"int8", "b", 1},    {"uint8", "B", 1},
+    {"float32", "f", 4}, {"float16", "e", 2}, {"uint16", "H", 2}, {"int32", "il", 4},
+    {"int64", "lq", 8},  {"float64", "d", 8}, {"int8", "b", 1},   {"uint8", "B", 1},
 };
 
 bool is(const Type& type, const Py_buffer& buffer) {

@@ -32,8 +32,9 @@ inline Element element_named(const std::string& name) {
 
 inline Element float_named(const std::string& name) {
     const Element element = element_named(name);
-    need(!quantised(element), "element is '" + name + "'; f32, f16 or bf16 was expected, the "
-                              "others by Matrix.quantised");
+    need(!quantised(element), "element is '" + name +
+                                  "'; f32, f16 or bf16 was expected, the "
+                                  "others by Matrix.quantised");
     return element;
 }
 
@@ -62,8 +63,8 @@ public:
         const Element kind = element_named(element);
         need(quantised(kind), "element is '" + element + "'; q8 or q4 was expected");
         constexpr int64_t MOST = int64_t{1} << 40;
-        need(1 <= inputs && inputs <= MOST, "inputs is " + std::to_string(inputs) +
-                                                "; 1 to 2^40 was expected");
+        need(1 <= inputs && inputs <= MOST,
+             "inputs is " + std::to_string(inputs) + "; 1 to 2^40 was expected");
         return std::unique_ptr<Matrix>(new Matrix(values, scales, kind, inputs, bias));
     }
     const Weights& view() const { return view_; }

@@ -18,9 +18,9 @@
 #include <vector>
 
 #include "bindings/arrays.hpp"
-#include "runtime/cache.hpp"
-#include "kernels/kernels.hpp"
 #include "bindings/matrix.hpp"
+#include "kernels/kernels.hpp"
+#include "runtime/cache.hpp"
 #include "runtime/processor.hpp"
 
 namespace nb = nanobind;
@@ -46,7 +46,8 @@ const Kernels& kernels_named(const std::string& name) {
         if (name == kernels->name) return *kernels;
         known += (known.empty() ? "" : ", ") + std::string(kernels->name);
     }
-    refuse("instruction set '" + name + "' is unknown or cannot run here; expected one of " + known);
+    refuse("instruction set '" + name + "' is unknown or cannot run here; expected one of " +
+           known);
 }
 
 std::string instruction_set() {
@@ -147,7 +148,8 @@ std::unique_ptr<Cache> make_cache(int64_t layers, int64_t heads, int64_t head_si
 
 void reserve(Cache& cache, int64_t slots) {
     constexpr int64_t MOST = int64_t{1} << 31;
-    need(0 <= slots && slots < MOST, "slots is " + std::to_string(slots) + "; 0 to 2^31-1 expected");
+    need(0 <= slots && slots < MOST,
+         "slots is " + std::to_string(slots) + "; 0 to 2^31-1 expected");
     const nb::gil_scoped_release release;
     cache.reserve(slots);
 }
@@ -292,7 +294,8 @@ double fma_peak(Pool& pool, int64_t rounds) {
 using namespace cpm;
 
 NB_MODULE(_native, m) {
-    // A process that ends while other libraries hold on to modules is no leak worth a user's notice.
+    // A process that ends while other libraries hold on to modules is no leak worth a user's
+    // notice.
     nb::set_leak_warnings(false);
 
     m.def("instruction_sets", instruction_sets);
@@ -300,9 +303,9 @@ NB_MODULE(_native, m) {
 
     nb::class_<Pool>(m, "Pool", nb::is_final())
         .def(nb::new_([](int64_t threads, nb::handle isa) {
-                 return make_pool(threads, isa.is_none() ? std::nullopt
-                                                         : std::optional(nb::cast<std::string>(isa)));
-             }),
+        return make_pool(threads,
+                         isa.is_none() ? std::nullopt : std::optional(nb::cast<std::string>(isa)));
+    }),
              "threads"_a, "instruction_set"_a.none() = nb::none())
         .def_prop_ro("threads", &Pool::threads)
         .def_prop_ro("instruction_set", [](const Pool& p) { return p.kernels().name; });
@@ -314,8 +317,9 @@ NB_MODULE(_native, m) {
                     "inputs"_a, nb::kw_only(), "bias"_a.none() = nb::none())
         .def_prop_ro("nbytes", &Matrix::bytes)
         .def_prop_ro("inputs", [](const Matrix& x) { return x.view().inputs; })
-        .def_prop_ro("outputs", [](const Matrix& x) { return x.view().outputs; })
-        .def_prop_ro("element", [](const Matrix& x) { return name_of(x.view().element); });
+        .def_prop_ro("outputs", [](const Matrix& x) {
+        return x.view().outputs;
+    }).def_prop_ro("element", [](const Matrix& x) { return name_of(x.view().element); });
 
     nb::class_<Paths>(m, "Paths", nb::is_final())
         .def(nb::init<nb::handle, nb::handle>(), "offsets"_a, "slots"_a)
@@ -326,8 +330,9 @@ NB_MODULE(_native, m) {
         .def(nb::new_(&make_cache), "layers"_a, "heads"_a, "head_size"_a, "element"_a)
         .def_prop_ro("slots", &Cache::slots)
         .def_prop_ro("slot_bytes", &Cache::slot_bytes)
-        .def_prop_ro("chunk_slots", [](const Cache&) { return CacheView::CHUNK_SLOTS; })
-        .def("reserve", reserve, "slots"_a);
+        .def_prop_ro("chunk_slots", [](const Cache&) {
+        return CacheView::CHUNK_SLOTS;
+    }).def("reserve", reserve, "slots"_a);
 
     m.def("linear", linear, "pool"_a, "x"_a, "matrix"_a, "out"_a, "add"_a = false);
     m.def("layer_norm", layer_norm, "pool"_a, "x"_a, "weight"_a, "bias"_a, "epsilon"_a, "out"_a);
@@ -338,5 +343,3 @@ NB_MODULE(_native, m) {
     m.def("read_bandwidth", read_bandwidth, "pool"_a, "size"_a, "rounds"_a);
     m.def("fma_peak", fma_peak, "pool"_a, "rounds"_a);
 }
-
-

@@ -66,10 +66,11 @@ float soften(float* scores, int64_t count) {
 }
 
 // Write the scores of `count` slots, and minus infinity up to a whole vector; return how many that
-// makes. The dots of LANES slots are summed together. AHEAD: the next LANES slots' keys are asked for.
+// makes. The dots of LANES slots are summed together. AHEAD: the next LANES slots' keys are asked
+// for.
 template <class E, bool AHEAD>
 int64_t compare(const float* query, const CacheView& cache, int64_t head, const int32_t* slots,
-             int64_t count, float scale, float* scores) {
+                int64_t count, float scale, float* scores) {
     int64_t s = 0;
     for (; s < count; s += LANES) {
         f32s dots[LANES];
@@ -137,10 +138,10 @@ void attend_all(Pool& pool, const float* qkv, const CacheView& cache, const Path
         for (int64_t t = 0; t < paths.rows; ++t) {
             const int64_t first = paths.offsets[t];
             // What one row has read, the next finds in the cache.
-            (t == 0 ? attend<E, true> : attend<E, false>)(
-                qkv + 3 * t * width + head * cache.head_size, cache, head, paths.slots + first,
-                paths.offsets[t + 1] - first, scale, out + t * width + head * cache.head_size,
-                scratch);
+            (t == 0 ? attend<E, true>
+                    : attend<E, false>)(qkv + 3 * t * width + head * cache.head_size, cache, head,
+                                        paths.slots + first, paths.offsets[t + 1] - first, scale,
+                                        out + t * width + head * cache.head_size, scratch);
         }
     });
 }

@@ -22,9 +22,9 @@ void begin(const Weights& w, float* out, int64_t first, int64_t count, bool add)
 
 // ---- few rows ----
 
-constexpr int STREAM_ROWS = 8;           // more are computed faster in blocks
-constexpr int64_t SUMS = 8 * 1024;       // of the rows' stripes: what a first-level cache holds
-constexpr int64_t LONGEST = 10 * 1024;   // stripe of one row: long runs of memory matter more
+constexpr int STREAM_ROWS = 8;          // more are computed faster in blocks
+constexpr int64_t SUMS = 8 * 1024;      // of the rows' stripes: what a first-level cache holds
+constexpr int64_t LONGEST = 10 * 1024;  // stripe of one row: long runs of memory matter more
 
 // sums[r] += x[r][k .. k+DEPTH] W[k .. k+DEPTH] along one vector of outputs.
 template <class Load, int R, int DEPTH>
@@ -95,7 +95,7 @@ void stream(Pool& pool, const float* x, const Weights& w, float* out, bool add) 
 
 // ---- many rows ----
 
-constexpr int64_t PANEL = 2 * LANES;  // outputs of a tile in registers
+constexpr int64_t PANEL = 2 * LANES;     // outputs of a tile in registers
 constexpr int64_t PANELS = 256 / PANEL;  // of one task: 128 kB of widened weights
 
 // Widen `count` outputs of W for `depth` inputs into panels of [BLOCK][PANEL], with zeros beyond

@@ -170,7 +170,8 @@ void narrow(const float* x, int64_t inputs, int64_t row, int64_t rows, const Row
     for (int64_t u = 0; u < to.units; ++u) {
         int16_t numbers[SIZE];
         round_all(x + u * SIZE, count - u * SIZE, SIZE, scale, numbers);
-        Q::keep(numbers, to.values + (band.first * to.units + u * band.rows + place) * Q::NUMBER_BYTES);
+        Q::keep(numbers,
+                to.values + (band.first * to.units + u * band.rows + place) * Q::NUMBER_BYTES);
         if constexpr (Q::ZERO != 0)
             for (int64_t g = 0; g < Q::GROUPS && u * Q::GROUPS + g < to.groups; ++g) {
                 int32_t sum = 0;
@@ -197,13 +198,13 @@ void narrow_all(Pool& pool, const float* x, int64_t rows, int64_t inputs, const 
 template <class Q>
 struct Strip {
     const uint8_t* weights;
-    int64_t stride;        // bytes of an output
+    int64_t stride;  // bytes of an output
     const uint8_t* numbers;
     const int32_t* zeros;  // [groups][LANES]
     const float* scales;   // [groups][LANES], or [groups] if there is but one output
     int64_t groups;
-    int64_t left;          // groups from here to the outputs' end
-    const uint8_t* next;   // the outputs after these
+    int64_t left;         // groups from here to the outputs' end
+    const uint8_t* next;  // the outputs after these
 };
 
 template <class Q, int R, int O>
@@ -216,8 +217,8 @@ CPM_INLINE void multiply(const uint8_t* weights, int64_t stride, const uint8_t* 
     }
     for (int l = O * R; l < LANES; ++l) sums[l] = i32s{};
     sum_blocks(sums);
-    if constexpr (Q::GROUPS == 1)
-        CPM_UNROLL for (int b = 1; b < LANES / 4; ++b) sums[0] += sums[b];
+    if constexpr (Q::GROUPS == 1) CPM_UNROLL
+        for (int b = 1; b < LANES / 4; ++b) sums[0] += sums[b];
 }
 
 // Take the exact sums of `count` groups from group g on to the total.
@@ -259,7 +260,8 @@ CPM_INLINE f32s tile(const Strip<Q>& s, f32s total) {
     for (; g + Q::GROUPS <= s.groups; g += Q::GROUPS) {
         if constexpr (!ALONE) {
             const auto [from, step] = ahead<Q, O>(s, weights, g);
-            CPM_UNROLL for (int o = 0; o < O; ++o) __builtin_prefetch(from + o * step, 0, 2);
+            CPM_UNROLL for (int o = 0; o < O; ++o)
+                __builtin_prefetch(from + o * step, 0, 2);
         }
         multiply<Q, R, O>(weights, s.stride, numbers, sums);
         total = take<Q, ALONE>(s, sums, g, Q::GROUPS, total);
@@ -300,7 +302,8 @@ CPM_INLINE void spread(const uint16_t* scales, int64_t groups, int64_t left, flo
                                    : load_first<F16>(from, left);
     }
     transpose<1>(lanes);
-    CPM_UNROLL for (int l = 0; l < LANES; ++l) store(to + l * LANES, lanes[l]);
+    CPM_UNROLL for (int l = 0; l < LANES; ++l)
+        store(to + l * LANES, lanes[l]);
 }
 
 template <class Q, int R, int O>
@@ -315,9 +318,14 @@ CPM_INLINE void few_outputs(const Rows<Q>& x, Band band, const Part& part, int64
         for (int64_t i = 0; i < O * LANES; i += 32)  // of the next outputs
             __builtin_prefetch(scales + O * (x.groups + g) + i, 0, 2);
         spread<R, O>(scales + g, x.groups, left, room);
-        const Strip<Q> strip{weights + unit * Q::WEIGHT_BYTES, part.stride, x.at(band, unit),
-                             x.zeros + (band.first / LANES * x.groups + g) * LANES, room,
-                             left < LANES ? left : LANES, left, weights + O * part.stride};
+        const Strip<Q> strip{weights + unit * Q::WEIGHT_BYTES,
+                             part.stride,
+                             x.at(band, unit),
+                             x.zeros + (band.first / LANES * x.groups + g) * LANES,
+                             room,
+                             left < LANES ? left : LANES,
+                             left,
+                             weights + O * part.stride};
         total = tile<Q, R, O>(strip, total);
     }
     store(sums, total);
@@ -343,9 +351,14 @@ void many(const Rows<Q>& x, Band band, const Part& part, const Target& target) {
     }
     for (int64_t g = 0; g < x.groups; g += BLOCK / Q::GROUP) {
         const int64_t left = x.groups - g, most = BLOCK / Q::GROUP, unit = g / Q::GROUPS;
-        Strip<Q> strip{part.weights + unit * Q::WEIGHT_BYTES, part.stride, x.at(band, unit),
-                       x.zeros + (band.first / LANES * x.groups + g) * LANES, part.room + g,
-                       left < most ? left : most, left, nullptr};
+        Strip<Q> strip{part.weights + unit * Q::WEIGHT_BYTES,
+                       part.stride,
+                       x.at(band, unit),
+                       x.zeros + (band.first / LANES * x.groups + g) * LANES,
+                       part.room + g,
+                       left < most ? left : most,
+                       left,
+                       nullptr};
         for (int64_t o = 0; o < part.count; ++o) {
             sums[o] = tile<Q, LANES, 1>(strip, sums[o]);
             strip.weights += part.stride, strip.scales += part.step;
@@ -375,7 +388,7 @@ void products(Pool& pool, const Rows<Q>& x, int64_t rows, const Target& target) 
     const int64_t width = split(w.outputs, pool.threads(), OUTPUTS);
     parallel(pool, ceiling(w.outputs, width), OUTPUTS * step, [&](int64_t task, float* scratch) {
         const int64_t first = task * width, left = w.outputs - first;
-        const Part part{values + first * stride, stride, first, left < width ? left : width,
+        const Part part{values + first * stride,     stride,  first, left < width ? left : width,
                         w.scales + first * x.groups, scratch, step};
         for (int64_t row = 0; row < rows; row += LANES)
             choose<Q>(x, band_of(row, rows), part, target);

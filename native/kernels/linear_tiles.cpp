@@ -1,9 +1,9 @@
 // The same products as in linear_quantised.cpp, for many rows, by the tiles of AMX.
 //
 // A tile of weights is a group of 16 outputs, as it lies in memory (4 bits are widened to bytes
-// first). A tile of numbers holds the same inputs of 16 rows, four at a time, once the high and once
-// the low bytes. Their products are the exact sums of a group for 16 x 16 results: from there on
-// everything is as it is without tiles, bit by bit.
+// first). A tile of numbers holds the same inputs of 16 rows, four at a time, once the high and
+// once the low bytes. Their products are the exact sums of a group for 16 x 16 results: from there
+// on everything is as it is without tiles, bit by bit.
 #include "kernels/quantised.hpp"
 
 #if defined(__AMX_INT8__)
@@ -13,9 +13,9 @@ namespace {
 
 static_assert(LANES == 16);
 
-constexpr int64_t SIDE = 16;           // rows, and outputs, of a tile of results
+constexpr int64_t SIDE = 16;  // rows, and outputs, of a tile of results
 constexpr int64_t TILE_BYTES = 1024;
-constexpr int64_t TOGETHER = 8;       // bands of 16 rows that read a block of weights in turn
+constexpr int64_t TOGETHER = 8;  // bands of 16 rows that read a block of weights in turn
 
 // A block's weights and numbers are to stay in the second-level cache, and if there are many bands,
 // a band's numbers in the first. If there are few, memory is the limit, and its order matters.
@@ -59,8 +59,8 @@ struct Rows {
     float* const scales;
 };
 
-// Write inputs start .. stop of a band into its tiles. A tile's row is four inputs of all 16 rows of
-// x, so the bytes of 64 inputs are transposed by fours.
+// Write inputs start .. stop of a band into its tiles. A tile's row is four inputs of all 16 rows
+// of x, so the bytes of 64 inputs are transposed by fours.
 void narrow(const float* x, int64_t inputs, int64_t start, int64_t stop, int64_t band, int64_t rows,
             const Rows& to) {
     float units[SIDE];
@@ -126,22 +126,23 @@ CPM_INLINE void look_ahead(const Strip& s, int64_t g) {
 CPM_INLINE void take(const int32_t* results, const float* scales, int64_t step, f32s* sums) {
     CPM_UNROLL for (int o = 0; o < SIDE; ++o) {
         const i32s high = load(results + o * SIDE), low = load(results + (SIDE + o) * SIDE);
-        sums[o] = fma(__builtin_convertvector((high << 8) + low, f32s), splat(scales[o * step]), sums[o]);
+        sums[o] =
+            fma(__builtin_convertvector((high << 8) + low, f32s), splat(scales[o * step]), sums[o]);
     }
 }
 
-// Put the sums of the next group into tiles `high` and `low`, and from there into `results`. A macro,
-// since a tile's number must stand in the text.
-#define CPM_TILES(high, low, results)                   \
-    _tile_loadd(4, weights, s.output);                  \
-    _tile_loadd(5, numbers, 64);                        \
-    _tile_loadd(6, numbers + TILE_BYTES, 64);           \
-    _tile_zero(high);                                   \
-    _tile_dpbssd(high, 4, 5);                           \
-    _tile_zero(low);                                    \
-    _tile_dpbssd(low, 4, 6);                            \
-    _tile_stored(high, results, 64);                    \
-    _tile_stored(low, results + SIDE * SIDE, 64);       \
+// Put the sums of the next group into tiles `high` and `low`, and from there into `results`. A
+// macro, since a tile's number must stand in the text.
+#define CPM_TILES(high, low, results)             \
+    _tile_loadd(4, weights, s.output);            \
+    _tile_loadd(5, numbers, 64);                  \
+    _tile_loadd(6, numbers + TILE_BYTES, 64);     \
+    _tile_zero(high);                             \
+    _tile_dpbssd(high, 4, 5);                     \
+    _tile_zero(low);                              \
+    _tile_dpbssd(low, 4, 6);                      \
+    _tile_stored(high, results, 64);              \
+    _tile_stored(low, results + SIDE * SIDE, 64); \
     weights += s.group, numbers += 2 * TILE_BYTES
 
 // totals[16] += the products of `groups` groups of 16 outputs with 16 rows. Tiles are slow to come:
@@ -151,7 +152,8 @@ void multiply(const Strip& s, const uint8_t* numbers, int64_t groups, float* tot
     alignas(64) int32_t even[2 * SIDE * SIDE], odd[2 * SIDE * SIDE];
     const int8_t* weights = s.weights;
     f32s sums[SIDE];
-    CPM_UNROLL for (int o = 0; o < SIDE; ++o) sums[o] = load(totals + o * SIDE);
+    CPM_UNROLL for (int o = 0; o < SIDE; ++o)
+        sums[o] = load(totals + o * SIDE);
     CPM_TILES(0, 1, even);
     for (int64_t g = 0; g < groups; g += 2) {
         if (g + 1 < groups) {
@@ -167,7 +169,8 @@ void multiply(const Strip& s, const uint8_t* numbers, int64_t groups, float* tot
             take(odd, s.scales + g + 1, s.step, sums);
         }
     }
-    CPM_UNROLL for (int o = 0; o < SIDE; ++o) store(totals + o * SIDE, sums[o]);
+    CPM_UNROLL for (int o = 0; o < SIDE; ++o)
+        store(totals + o * SIDE, sums[o]);
 }
 
 // The outputs of a task, and room for a block of their inputs.
@@ -197,7 +200,8 @@ void widen_task(const Task& t, const Rows& x) {
 void widen_q4(const uint8_t* from, int64_t groups, int8_t* to) {
     typedef uint8_t u8x16 __attribute__((vector_size(16)));
     for (int64_t g = 0; g < groups; ++g, from += 16, to += 32) {
-        u8x16 codes;  // in the open: of a loop over bytes GCC 12 makes a minute's work, and poor code
+        // A vector type: GCC 12 takes a minute for a loop over bytes, and makes slow code of it.
+        u8x16 codes;
         std::memcpy(&codes, from, sizeof codes);
         const u8x16 low = (codes & 15) - 8, high = (codes >> 4) - 8;
         std::memcpy(to, &low, sizeof low);
@@ -219,7 +223,14 @@ Strip prepare(const Task& t, const Rows& x, int64_t s, int64_t g, int64_t groups
     const int64_t apart = groups == x.groups ? 64 : bytes, width = x.block.inputs;
     const int shared = q8 ? 0 : 2;
     if (q8 && left >= SIDE)
-        return {reinterpret_cast<const int8_t*>(from), bytes, x.group, scales, step, next, apart, shared};
+        return {reinterpret_cast<const int8_t*>(from),
+                bytes,
+                x.group,
+                scales,
+                step,
+                next,
+                apart,
+                shared};
     int8_t* const to = t.widened + s * SIDE * width;
     for (int64_t o = 0; o < SIDE; ++o) {
         if (o >= left)

@@ -16,8 +16,8 @@ constexpr int ROWS = TILE_ROWS / 2;
 
 // out[r][o] += x[r] . w[o] over `depth` inputs. What is at `ahead` comes from memory meanwhile.
 template <class E, int R, int O, bool AHEAD = false>
-void tile(const float* x, int64_t inputs, const typename E::type* w, int64_t stride,
-          int64_t depth, float* out, int64_t outputs, const typename E::type* ahead = nullptr) {
+void tile(const float* x, int64_t inputs, const typename E::type* w, int64_t stride, int64_t depth,
+          float* out, int64_t outputs, const typename E::type* ahead = nullptr) {
     constexpr int64_t LINE = 64 / sizeof(typename E::type);
     f32s sums[R][O];
     for (int r = 0; r < R; ++r)
@@ -25,7 +25,8 @@ void tile(const float* x, int64_t inputs, const typename E::type* w, int64_t str
     int64_t k = 0;
     for (; k + LANES <= depth; k += LANES) {
         if constexpr (AHEAD)
-            for (int64_t i = 0; i < O * LANES; i += LINE) __builtin_prefetch(ahead + O * k + i, 0, 2);
+            for (int64_t i = 0; i < O * LANES; i += LINE)
+                __builtin_prefetch(ahead + O * k + i, 0, 2);
         f32s factor[R];
         for (int r = 0; r < R; ++r) factor[r] = load(x + r * inputs + k);
         for (int o = 0; o < O; ++o) {
@@ -46,8 +47,8 @@ void tile(const float* x, int64_t inputs, const typename E::type* w, int64_t str
 }
 
 template <class E, int R, int O>
-void tiles(const float* x, int64_t rows, int64_t inputs, const typename E::type* w,
-           int64_t stride, int64_t depth, float* out, int64_t outputs) {
+void tiles(const float* x, int64_t rows, int64_t inputs, const typename E::type* w, int64_t stride,
+           int64_t depth, float* out, int64_t outputs) {
     for (; rows >= R; rows -= R, x += R * inputs, out += R * outputs)
         tile<E, R, O>(x, inputs, w, stride, depth, out, outputs);
     if constexpr (R > 1)
@@ -97,7 +98,8 @@ void dots(Pool& pool, const float* x, int64_t rows, const Weights& w, float* out
             }
         int64_t together = first;
         if (rows == 1)
-            for (; together + ALONE <= last; together += ALONE) alone<E, ALONE>(x, w, together, out);
+            for (; together + ALONE <= last; together += ALONE)
+                alone<E, ALONE>(x, w, together, out);
         for (int64_t start = 0; start < w.inputs; start += BLOCK) {
             const int64_t depth = start + BLOCK < w.inputs ? BLOCK : w.inputs - start;
             int64_t o = together;

@@ -78,7 +78,7 @@ struct Target {
     }
     // Put `count` outputs of `rows` rows from vectors [output] whose lanes are rows.
     void put_block(int64_t row, int64_t rows, int64_t output, int64_t count,
-                              const f32s* sums) const {
+                   const f32s* sums) const {
         f32s turned[LANES];
         for (int64_t o = 0; o < LANES; ++o) turned[o] = o < count ? sums[o] : zero();
         transpose<1>(turned);

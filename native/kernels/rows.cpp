@@ -17,7 +17,9 @@ CPM_INLINE void each(const float* x, int64_t count, Visit visit) {
     if (i < count) visit(i, load_first<F32>(x + i, count - i), count - i);
 }
 
-CPM_INLINE void put(float* at, f32s x, int64_t n) { n == LANES ? store(at, x) : store_first(at, x, n); }
+CPM_INLINE void put(float* at, f32s x, int64_t n) {
+    n == LANES ? store(at, x) : store_first(at, x, n);
+}
 
 CPM_INLINE f32s get(const float* at, int64_t n) {
     return n == LANES ? load(at) : load_first<F32>(at, n);
@@ -58,9 +60,8 @@ void map(Pool& pool, float* x, int64_t count, Function function) {
     parallel(pool, (count + TASK - 1) / TASK, 0, [&](int64_t task, float*) {
         float* const from = x + task * TASK;
         const int64_t most = count - task * TASK;
-        each(from, most < TASK ? most : TASK, [&](int64_t i, f32s v, int64_t n) {
-            put(from + i, function(v), n);
-        });
+        each(from, most < TASK ? most : TASK,
+             [&](int64_t i, f32s v, int64_t n) { put(from + i, function(v), n); });
     });
 }
 

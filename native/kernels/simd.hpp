@@ -1,9 +1,10 @@
 // A vector of floats: what the kernels need of a processor, and nothing else.
 //
 // Every kernel file is compiled once for each instruction set, into the namespace CPM_ISA. The
-// vectors are the compiler's own (GCC, Clang), so that one text serves SSE2, AVX2, AVX-512 and NEON;
-// only FMA and float16 have instructions of their own. Kernel files call no inline function of the
-// standard library: the linker keeps one copy of those, and it might be the one made for AVX2.
+// vectors are the compiler's own (GCC, Clang), so that one text serves SSE2, AVX2, AVX-512 and
+// NEON; only FMA and float16 have instructions of their own. Kernel files call no inline function
+// of the standard library: the linker keeps one copy of those, and it might be the one made for
+// AVX2.
 #pragma once
 
 #include <cstdint>

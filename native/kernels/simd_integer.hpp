@@ -96,17 +96,17 @@ CPM_INLINE void exchange(V& a, V& b, Indices<J...>) {
 template <int S, class V>
 CPM_INLINE void transpose(V* x) {
     constexpr int COUNT = LANES / S;
-    if constexpr (COUNT > 1)
-        CPM_UNROLL for (int i = 0; i < COUNT; ++i)
+    if constexpr (COUNT > 1) CPM_UNROLL
+        for (int i = 0; i < COUNT; ++i)
             if (!(i & 1)) exchange<S>(x[i], x[i + 1], Lanes{});
-    if constexpr (COUNT > 2)
-        CPM_UNROLL for (int i = 0; i < COUNT; ++i)
+    if constexpr (COUNT > 2) CPM_UNROLL
+        for (int i = 0; i < COUNT; ++i)
             if (!(i & 2)) exchange<2 * S>(x[i], x[i + 2], Lanes{});
-    if constexpr (COUNT > 4)
-        CPM_UNROLL for (int i = 0; i < COUNT; ++i)
+    if constexpr (COUNT > 4) CPM_UNROLL
+        for (int i = 0; i < COUNT; ++i)
             if (!(i & 4)) exchange<4 * S>(x[i], x[i + 4], Lanes{});
-    if constexpr (COUNT > 8)
-        CPM_UNROLL for (int i = 0; i < COUNT; ++i)
+    if constexpr (COUNT > 8) CPM_UNROLL
+        for (int i = 0; i < COUNT; ++i)
             if (!(i & 8)) exchange<8 * S>(x[i], x[i + 8], Lanes{});
 }
 

@@ -24,10 +24,9 @@ double multiply_add(Pool&, float*);
 
 const Kernels& CPM_TABLE(CPM_ISA)() {
     using namespace CPM_ISA;
-    static constexpr Kernels kernels{CPM_NAME(CPM_ISA), linear,    linear_quantised,
-                                     quantised_room,    layer_norm, gelu,
-                                     attention,         embedding, read_all,
-                                     multiply_add};
+    static constexpr Kernels kernels{
+        CPM_NAME(CPM_ISA), linear,    linear_quantised, quantised_room, layer_norm, gelu,
+        attention,         embedding, read_all,         multiply_add};
     return kernels;
 }
 

@@ -136,7 +136,8 @@ struct Pool::Crew {
     void run(int64_t count, Body what, void* with, int64_t scratch_floats) {
         const std::lock_guard lock(turn);
         const bool alone = workers.empty() || count == 1;
-        for (size_t i = 0; i < (alone ? 1 : scratch.size()); ++i) scratch[i].reserve(scratch_floats);
+        for (size_t i = 0; i < (alone ? 1 : scratch.size()); ++i)
+            scratch[i].reserve(scratch_floats);
         body = what, context = with;
         const int64_t parts = alone ? 1 : static_cast<int64_t>(ranges.size());
         int64_t start = 0, part = 0;

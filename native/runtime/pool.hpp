@@ -41,12 +41,9 @@ private:
 // Call work(task, scratch) for every task.
 template <class Work>
 void parallel(Pool& pool, int64_t tasks, int64_t scratch_floats, Work work) {
-    pool.run(
-        tasks,
-        [](void* context, int64_t task, float* scratch) {
-            (*static_cast<Work*>(context))(task, scratch);
-        },
-        &work, scratch_floats);
+    pool.run(tasks, [](void* context, int64_t task, float* scratch) {
+        (*static_cast<Work*>(context))(task, scratch);
+    }, &work, scratch_floats);
 }
 
 }  // namespace cpm

@@ -4,10 +4,11 @@
 #include <cpuid.h>
 #endif
 #if defined(CPM_HAS_AMX)
-#include <csetjmp>
-#include <csignal>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include <csetjmp>
+#include <csignal>
 #endif
 
 namespace cpm {
@@ -58,7 +59,7 @@ void fault(int) { siglongjmp(back, 1); }
 // Whether a first tile faults although all that announces tiles is there: try one, as libraries try
 // instructions that a processor has no way to announce.
 bool tiles_work() {
-    struct sigaction catching {}, before;
+    struct sigaction catching{}, before;
     catching.sa_handler = fault;
     if (sigaction(SIGILL, &catching, &before)) return false;
     const bool works = sigsetjmp(back, 1) == 0;

@@ -16,9 +16,7 @@ constexpr bool quantised(Element element) {
 // Weights that share a scale lie side by side in an output's row.
 constexpr int64_t GROUP_Q8 = 64, GROUP_Q4 = 32;
 
-constexpr int64_t group_of(Element element) {
-    return element == Element::q8 ? GROUP_Q8 : GROUP_Q4;
-}
+constexpr int64_t group_of(Element element) { return element == Element::q8 ? GROUP_Q8 : GROUP_Q4; }
 
 // A weight matrix: values[rows][columns], which is [K, O], or [O, K] if transposed.
 //
