@@ -19,6 +19,7 @@ public:
     int64_t width() const { return heads_ * head_size_; }
     int64_t slots() const { return slots_; }
     int64_t slot_bytes() const;
+    int64_t chunk_slots() const { return CacheView::CHUNK_SLOTS; }
 
     // Make room for at least `slots`; throws std::bad_alloc and changes nothing if there is none.
     void reserve(int64_t slots);

@@ -165,8 +165,7 @@ struct Pool::Crew {
     std::vector<std::thread> workers;
 };
 
-Pool::Pool(int threads, const Kernels& kernels)
-    : threads_(threads), kernels_(kernels), crew_(new Crew(threads)) {}
+Pool::Pool(int threads) : threads_(threads), crew_(new Crew(threads)) {}
 
 Pool::~Pool() {
     Crew* crew = crew_.load();

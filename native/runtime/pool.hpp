@@ -11,19 +11,16 @@
 
 namespace cpm {
 
-struct Kernels;
-
 class Pool {
 public:
     using Body = void (*)(void* context, int64_t task, float* scratch);
 
-    Pool(int threads, const Kernels& kernels);
+    explicit Pool(int threads);
     ~Pool();
     Pool(const Pool&) = delete;
     Pool& operator=(const Pool&) = delete;
 
     int threads() const { return threads_; }
-    const Kernels& kernels() const { return kernels_; }
 
     // Call body(context, 0 .. tasks-1, scratch) once each, on any thread and in any order.
     // Each thread's scratch has room for `scratch_floats`, aligned to 64 bytes.
@@ -34,7 +31,6 @@ private:
     Crew& crew();
 
     const int threads_;
-    const Kernels& kernels_;
     std::atomic<Crew*> crew_;
 };
 

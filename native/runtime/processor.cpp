@@ -12,9 +12,10 @@
 #endif
 
 namespace cpm {
-namespace {
 
 #if defined(CPM_HAS_AVX2)
+namespace {
+
 struct Registers {
     unsigned a, b, c, d;
 };
@@ -35,6 +36,8 @@ bool kept(unsigned bits) {
     return (low & bits) == bits;
 }
 
+}  // namespace
+
 bool has_avx2() {
     constexpr unsigned FMA = 1u << 12, AVX = 1u << 28, F16C = 1u << 29, AVX2 = 1u << 5;
     constexpr unsigned needed = FMA | AVX | F16C;
@@ -52,6 +55,8 @@ bool has_avx512() {
 #endif
 
 #if defined(CPM_HAS_AMX)
+namespace {
+
 sigjmp_buf back;
 
 void fault(int) { siglongjmp(back, 1); }
@@ -72,6 +77,8 @@ bool tiles_work() {
     return works;
 }
 
+}  // namespace
+
 // The system gives room for tiles to those who ask for it: Linux, Documentation/arch/x86/xstate.
 bool has_amx() {
     constexpr unsigned TILE = 1u << 24, INT8 = 1u << 25;
@@ -82,22 +89,5 @@ bool has_amx() {
     return has;
 }
 #endif
-
-}  // namespace
-
-std::vector<const Kernels*> usable_kernels() {
-    std::vector<const Kernels*> usable;
-#if defined(CPM_HAS_AMX)
-    if (has_amx()) usable.push_back(&amx_kernels());
-#endif
-#if defined(CPM_HAS_AVX512)
-    if (has_avx512()) usable.push_back(&avx512_kernels());
-#endif
-#if defined(CPM_HAS_AVX2)
-    if (has_avx2()) usable.push_back(&avx2_kernels());
-#endif
-    usable.push_back(&portable_kernels());
-    return usable;
-}
 
 }  // namespace cpm

@@ -1,13 +1,11 @@
-// Which instruction sets this processor can run.
+// Which instructions this processor and its operating system offer.
 #pragma once
-
-#include <vector>
-
-#include "kernels/kernels.hpp"
 
 namespace cpm {
 
-// Every set that was compiled and can run here, best first; the portable one is always last.
-std::vector<const Kernels*> usable_kernels();
+// Defined where the kernels of that set are compiled.
+bool has_avx2();
+bool has_avx512();
+bool has_amx();
 
 }  // namespace cpm

@@ -3,20 +3,9 @@
 
 #include <cstdint>
 
+#include "runtime/element.hpp"
+
 namespace cpm {
-
-enum class Element { f32, f16, bf16, q8, q4 };
-
-constexpr int64_t element_bytes(Element element) { return element == Element::f32 ? 4 : 2; }
-
-constexpr bool quantised(Element element) {
-    return element == Element::q8 || element == Element::q4;
-}
-
-// Weights that share a scale lie side by side in an output's row.
-constexpr int64_t GROUP_Q8 = 64, GROUP_Q4 = 32;
-
-constexpr int64_t group_of(Element element) { return element == Element::q8 ? GROUP_Q8 : GROUP_Q4; }
 
 // A weight matrix: values[rows][columns], which is [K, O], or [O, K] if transposed.
 //

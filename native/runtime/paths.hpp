@@ -1,0 +1,34 @@
+// The slots that each new token attends to: from the root of its path to the token itself.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "runtime/views.hpp"
+
+namespace cpm {
+
+class Paths {
+public:
+    // Path i is slots[offsets[i] .. offsets[i + 1]].
+    Paths(std::span<const int64_t> offsets, std::span<const int32_t> slots);
+
+    // The paths that end in `nodes`, found from parent to parent; a root's parent is negative.
+    static Paths walk(std::span<const int32_t> parents, std::span<const int32_t> nodes);
+
+    int64_t rows() const { return static_cast<int64_t>(offsets_.size()) - 1; }
+    int32_t highest() const { return highest_; }
+    PathsView view() const { return {rows(), offsets_.data(), slots_.data(), longest_}; }
+
+private:
+    Paths() = default;
+    void check_slots();
+
+    std::vector<int64_t> offsets_;
+    std::vector<int32_t> slots_;
+    int32_t highest_ = -1;
+    int64_t longest_ = 0;
+};
+
+}  // namespace cpm
