@@ -5,7 +5,9 @@
 // that nothing depends on the other rows. A head's slots lie side by side within a chunk, so the
 // rows of a call find the keys they share in the cache.
 #include "kernels/kernels.hpp"
-#include "kernels/simd_integer.hpp"
+#include "kernels/simd_convert.hpp"
+#include "kernels/simd_exp.hpp"
+#include "kernels/simd_shuffle.hpp"
 
 namespace cpm::CPM_ISA {
 namespace {

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "kernels/kernels.hpp"
-#include "kernels/simd.hpp"
+#include "kernels/simd_convert.hpp"
 
 namespace cpm::CPM_ISA {
 
@@ -23,6 +23,10 @@ CPM_INLINE int64_t split(int64_t outputs, int64_t threads, int64_t most) {
     return ceiling(ceiling(outputs, turns * threads), 32) * 32;
 }
 
+constexpr int STREAM_ROWS = 8;  // more are computed faster in blocks
+
+void linear_gemv(Pool&, const float* x, int64_t rows, const Weights&, float* out, bool add);
+void linear_gemm(Pool&, const float* x, int64_t rows, const Weights&, float* out, bool add);
 void linear_transposed(Pool&, const float* x, int64_t rows, const Weights&, float* out, bool add);
 
 }  // namespace cpm::CPM_ISA

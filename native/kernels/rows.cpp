@@ -2,7 +2,8 @@
 #include <math.h>
 
 #include "kernels/kernels.hpp"
-#include "kernels/simd.hpp"
+#include "kernels/simd_convert.hpp"
+#include "kernels/simd_exp.hpp"
 
 namespace cpm::CPM_ISA {
 namespace {

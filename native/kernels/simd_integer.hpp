@@ -1,21 +1,10 @@
-// Vectors of integers: what exact products need beyond simd.hpp, and exchanges between lanes.
+// Vectors of integers: what exact products need beyond simd.hpp.
 #pragma once
-
-#include <utility>
 
 #include "kernels/simd.hpp"
 
 #if defined(__SSE2__) && !defined(__AVX2__)
 #include <emmintrin.h>
-#endif
-
-// Before a loop of a few turns whose array is to live in registers, however long its body.
-#if defined(__clang__)
-#define CPM_UNROLL _Pragma("clang loop unroll(full)")
-#elif defined(__AVX512F__)
-#define CPM_UNROLL _Pragma("GCC unroll 16")
-#else
-#define CPM_UNROLL _Pragma("GCC unroll 8")
 #endif
 
 namespace cpm::CPM_ISA {
@@ -76,55 +65,6 @@ CPM_INLINE i32s add_pairs(i32s sum, i16s a, i16s b) {
 CPM_INLINE i32s nearest(f32s x) {
     const f32s magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to a whole number
     return (i32s)(x + magic) - (i32s)magic;
-}
-
-// ---- exchanges between lanes ----
-
-template <int... J>
-using Indices = std::integer_sequence<int, J...>;
-using Lanes = std::make_integer_sequence<int, LANES>;
-
-// Lanes change places between a and b so that blocks of S lanes of the two stand in turn.
-template <int S, class V, int... J>
-CPM_INLINE void exchange(V& a, V& b, Indices<J...>) {
-    const V low = __builtin_shufflevector(a, b, (J & S ? LANES + J - S : J)...);
-    const V high = __builtin_shufflevector(a, b, (J & S ? LANES + J : J + S)...);
-    a = low, b = high;
-}
-
-// Transpose blocks of S lanes: block i of vector j becomes block j of vector i.
-template <int S, class V>
-CPM_INLINE void transpose(V* x) {
-    constexpr int COUNT = LANES / S;
-    if constexpr (COUNT > 1) CPM_UNROLL
-        for (int i = 0; i < COUNT; ++i)
-            if (!(i & 1)) exchange<S>(x[i], x[i + 1], Lanes{});
-    if constexpr (COUNT > 2) CPM_UNROLL
-        for (int i = 0; i < COUNT; ++i)
-            if (!(i & 2)) exchange<2 * S>(x[i], x[i + 2], Lanes{});
-    if constexpr (COUNT > 4) CPM_UNROLL
-        for (int i = 0; i < COUNT; ++i)
-            if (!(i & 4)) exchange<4 * S>(x[i], x[i + 4], Lanes{});
-    if constexpr (COUNT > 8) CPM_UNROLL
-        for (int i = 0; i < COUNT; ++i)
-            if (!(i & 8)) exchange<8 * S>(x[i], x[i + 8], Lanes{});
-}
-
-// In every block of four lanes, sums of neighbours: two of a, then two of b.
-template <class V, int... J>
-CPM_INLINE V neighbours(V a, V b, Indices<J...>) {
-    return __builtin_shufflevector(a, b, (J / 4 * 4 + (J & 2 ? LANES : 0) + (J & 1) * 2)...) +
-           __builtin_shufflevector(a, b, (J / 4 * 4 + (J & 2 ? LANES : 0) + (J & 1) * 2 + 1)...);
-}
-
-// From a vector for every lane: block b of four lanes of vector l is summed into lane l of x[b].
-template <class V>
-CPM_INLINE void sum_blocks(V* x) {
-    CPM_UNROLL for (int i = 0; i < LANES / 4; ++i) {
-        const V left = neighbours(x[4 * i], x[4 * i + 1], Lanes{});
-        x[i] = neighbours(left, neighbours(x[4 * i + 2], x[4 * i + 3], Lanes{}), Lanes{});
-    }
-    transpose<4>(x);
 }
 
 }  // namespace cpm::CPM_ISA
