@@ -11,7 +11,7 @@
 
 #include "bindings/matrix.hpp"
 #include "kernels/kernels.hpp"
-#include "runtime/cache.hpp"
+#include "runtime/kv_cache.hpp"
 #include "runtime/paths.hpp"
 #include "runtime/pool.hpp"
 
@@ -38,12 +38,12 @@ std::unique_ptr<KernelPool> make_pool(int64_t threads, nb::handle instruction_se
 std::unique_ptr<Paths> make_paths(nb::handle offsets, nb::handle slots);
 std::unique_ptr<Paths> walk_paths(nb::handle parents, nb::handle nodes);
 
-// caches.cpp
+// kv_caches.cpp
 std::unique_ptr<Cache> make_cache(int64_t layers, int64_t heads, int64_t head_size,
                                   const std::string& element);
 void reserve(Cache& cache, int64_t slots);
 
-// calls.cpp
+// kernel_calls.cpp
 void linear(KernelPool& pool, nb::handle x, const Matrix& matrix, nb::handle out, bool add);
 void layer_norm(KernelPool& pool, nb::handle x, nb::handle weight, nb::handle bias, float epsilon,
                 nb::handle out);

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "kernels/linear.hpp"
-#include "kernels/quantised_numbers.hpp"
+#include "kernels/quantize.hpp"
 #include "kernels/simd_shuffle.hpp"
 
 #if defined(__AMX_INT8__)

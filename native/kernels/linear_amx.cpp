@@ -1,13 +1,13 @@
-// The same products as in linear_quantised.cpp, for many rows, by the tiles of AMX.
+// The same products as in linear_quantized.cpp, for many rows, by the tiles of AMX.
 //
 // A tile of weights is a group of 16 outputs, as it lies in memory (4 bits are widened to bytes
 // first). A tile of numbers holds the same inputs of 16 rows, four at a time, once the high and
 // once the low bytes. Their products are the exact sums of a group for 16 x 16 results: from there
 // on everything is as it is without tiles, bit by bit.
-#include "kernels/linear_tiles.hpp"
+#include "kernels/linear_amx.hpp"
 
 #include "kernels/amx_tile.hpp"
-#include "kernels/quantised_output.hpp"
+#include "kernels/quantized_epilogue.hpp"
 
 #if defined(__AMX_INT8__)
 

@@ -1,4 +1,4 @@
-#include "runtime/cache.hpp"
+#include "runtime/kv_cache.hpp"
 
 #include <new>
 

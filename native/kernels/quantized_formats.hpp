@@ -1,7 +1,7 @@
 // The two formats: the weights and numbers that are multiplied at a time, a "unit".
 #pragma once
 
-#include "kernels/quantised_numbers.hpp"
+#include "kernels/quantize.hpp"
 #include "runtime/element.hpp"
 
 namespace cpm::CPM_ISA {

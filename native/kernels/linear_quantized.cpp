@@ -8,11 +8,11 @@
 //
 //   few    fewer rows than lanes: lanes are several outputs of some rows
 //   many   lanes are rows; parts of x and W stay in the caches
-#include "kernels/linear_tiles.hpp"
-#include "kernels/quantised_formats.hpp"
-#include "kernels/quantised_output.hpp"
-#include "kernels/quantised_rows.hpp"
-#include "kernels/quantised_tile.hpp"
+#include "kernels/linear_amx.hpp"
+#include "kernels/quantized_epilogue.hpp"
+#include "kernels/quantized_formats.hpp"
+#include "kernels/quantized_rows.hpp"
+#include "kernels/quantized_tile.hpp"
 
 namespace cpm::CPM_ISA {
 namespace {

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "kernels/linear.hpp"
-#include "kernels/quantised_numbers.hpp"
+#include "kernels/quantize.hpp"
 
 namespace cpm::CPM_ISA {
 namespace {

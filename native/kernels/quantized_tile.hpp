@@ -1,7 +1,7 @@
 // Sums of O outputs with R rows, in one vector.
 #pragma once
 
-#include "kernels/quantised_formats.hpp"
+#include "kernels/quantized_formats.hpp"
 #include "kernels/simd_shuffle.hpp"
 
 namespace cpm::CPM_ISA {
