@@ -28,7 +28,7 @@ public:
     }
 
     // Raise ValueError unless the sizes are these.
-    void expect(std::initializer_list<int64_t> sizes) const;
+    void require_shape(std::initializer_list<int64_t> shape) const;
     bool overlaps(const Array& other) const;
 
 private:

@@ -39,16 +39,16 @@ std::unique_ptr<Paths> make_paths(nb::handle offsets, nb::handle slots);
 std::unique_ptr<Paths> walk_paths(nb::handle parents, nb::handle nodes);
 
 // kv_caches.cpp
-std::unique_ptr<Cache> make_cache(int64_t layers, int64_t heads, int64_t head_size,
-                                  const std::string& element);
-void reserve(Cache& cache, int64_t slots);
+std::unique_ptr<KVCache> make_cache(int64_t layers, int64_t heads, int64_t head_size,
+                                    const std::string& element);
+void reserve(KVCache& cache, int64_t slots);
 
 // kernel_calls.cpp
 void linear(KernelPool& pool, nb::handle x, const Matrix& matrix, nb::handle out, bool add);
 void layer_norm(KernelPool& pool, nb::handle x, nb::handle weight, nb::handle bias, float epsilon,
                 nb::handle out);
 void gelu(KernelPool& pool, nb::handle x, const std::string& kind);
-void attention(KernelPool& pool, nb::handle qkv, Cache& cache, int64_t layer, const Paths& paths,
+void attention(KernelPool& pool, nb::handle qkv, KVCache& cache, int64_t layer, const Paths& paths,
                float scale, nb::handle out);
 void embedding(KernelPool& pool, nb::handle tokens, nb::handle positions, const Matrix& wte,
                const Matrix& wpe, nb::handle out);

@@ -15,23 +15,23 @@ namespace cpm {
 namespace nb = nanobind;
 
 // Return the element of that name; ValueError if there is none.
-Element element_named(const std::string& name);
+Element parse_element(const std::string& name);
 
 class Matrix {
 public:
     Matrix(nb::handle values, const std::string& element, bool transposed, nb::handle bias);
-    static std::unique_ptr<Matrix> make_quantised(nb::handle values, nb::handle scales,
+    static std::unique_ptr<Matrix> make_quantized(nb::handle values, nb::handle scales,
                                                   const std::string& element, int64_t inputs,
                                                   nb::handle bias);
     const Weights& view() const { return view_; }
     int64_t inputs() const { return view_.inputs; }
     int64_t outputs() const { return view_.outputs; }
-    const char* element() const { return name_of(view_.element); }
+    const char* element() const { return element_name(view_.element); }
     int64_t bytes() const { return bytes_; }
 
 private:
     Matrix(nb::handle values, nb::handle scales, Element kind, int64_t inputs, nb::handle bias);
-    void keep_bias(nb::handle bias);
+    void set_bias(nb::handle bias);
 
     Array values_;
     std::optional<Array> scales_, bias_;

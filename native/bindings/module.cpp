@@ -25,7 +25,7 @@ NB_MODULE(_native, m) {
     nb::class_<Matrix>(m, "Matrix", nb::is_final())
         .def(nb::init<nb::handle, const std::string&, bool, nb::handle>(), "values"_a, "element"_a,
              nb::kw_only(), "transposed"_a = false, "bias"_a.none() = nb::none())
-        .def_static("quantised", &Matrix::make_quantised, "values"_a, "scales"_a, "element"_a,
+        .def_static("quantized", &Matrix::make_quantized, "values"_a, "scales"_a, "element"_a,
                     "inputs"_a, nb::kw_only(), "bias"_a.none() = nb::none())
         .def_prop_ro("nbytes", &Matrix::bytes)
         .def_prop_ro("inputs", &Matrix::inputs)
@@ -37,11 +37,11 @@ NB_MODULE(_native, m) {
         .def_static("walk", walk_paths, "parents"_a, "nodes"_a)
         .def("__len__", &Paths::rows);
 
-    nb::class_<Cache>(m, "KeyValueCache", nb::is_final())
+    nb::class_<KVCache>(m, "KeyValueCache", nb::is_final())
         .def(nb::new_(&make_cache), "layers"_a, "heads"_a, "head_size"_a, "element"_a)
-        .def_prop_ro("slots", &Cache::slots)
-        .def_prop_ro("slot_bytes", &Cache::slot_bytes)
-        .def_prop_ro("chunk_slots", &Cache::chunk_slots)
+        .def_prop_ro("slots", &KVCache::slots)
+        .def_prop_ro("slot_bytes", &KVCache::slot_bytes)
+        .def_prop_ro("chunk_slots", &KVCache::chunk_slots)
         .def("reserve", reserve, "slots"_a);
 
     m.def("linear", linear, "pool"_a, "x"_a, "matrix"_a, "out"_a, "add"_a = false);

@@ -16,12 +16,12 @@ std::vector<std::string> instruction_sets() {
 std::string instruction_set() { return default_kernels().name; }
 
 std::unique_ptr<KernelPool> make_pool(int64_t threads, nb::handle instruction_set) {
-    constexpr int64_t MOST_THREADS = 1024;
-    need(1 <= threads && threads <= MOST_THREADS,
-         "threads is " + std::to_string(threads) + "; 1 to 1024 was expected");
+    constexpr int64_t MAX_THREADS = 1024;
+    require(1 <= threads && threads <= MAX_THREADS,
+            "threads is " + std::to_string(threads) + "; 1 to 1024 was expected");
     const Kernels& kernels = instruction_set.is_none()
                                  ? default_kernels()
-                                 : kernels_named(nb::cast<std::string>(instruction_set));
+                                 : find_kernels(nb::cast<std::string>(instruction_set));
     return std::make_unique<KernelPool>(static_cast<int>(threads), kernels);
 }
 

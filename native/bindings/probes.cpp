@@ -17,7 +17,7 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 
 double read_bandwidth(KernelPool& pool, int64_t size, int64_t rounds) {
     constexpr int64_t UNIT = int64_t{1} << 20;
-    need(size >= UNIT && rounds >= 1, "size must be at least 1048576, rounds at least 1");
+    require(size >= UNIT && rounds >= 1, "size must be at least 1048576, rounds at least 1");
     const nb::gil_scoped_release release;
     const int64_t bytes = size / UNIT * UNIT, count = bytes / 4;
     const std::vector<float> data(static_cast<size_t>(count), 1.0f);
@@ -32,13 +32,13 @@ double read_bandwidth(KernelPool& pool, int64_t size, int64_t rounds) {
 }
 
 double fma_peak(KernelPool& pool, int64_t rounds) {
-    need(rounds >= 1, "rounds must be at least 1");
+    require(rounds >= 1, "rounds must be at least 1");
     const nb::gil_scoped_release release;
     std::vector<float> sink(static_cast<size_t>(pool.pool.threads()));
     double best = 0;
     for (int64_t i = 0; i < rounds; ++i) {
         const auto start = std::chrono::steady_clock::now();
-        const double operations = pool.kernels.multiply_add(pool.pool, sink.data());
+        const double operations = pool.kernels.fma_loop(pool.pool, sink.data());
         best = std::max(best, operations / seconds_since(start));
     }
     return best;

@@ -22,19 +22,18 @@ std::vector<const Kernels*> usable_kernels() {
     return usable;
 }
 
-const Kernels& kernels_named(const std::string& name) {
+const Kernels& find_kernels(const std::string& name) {
     std::string known;
     for (const auto* kernels : usable_kernels()) {
         if (name == kernels->name) return *kernels;
         known += (known.empty() ? "" : ", ") + std::string(kernels->name);
     }
-    refuse("instruction set '" + name + "' is unknown or cannot run here; expected one of " +
-           known);
+    fail("instruction set '" + name + "' is unknown or cannot run here; expected one of " + known);
 }
 
 const Kernels& default_kernels() {
     const char* const wanted = std::getenv("CPM_ISA");
-    return wanted && *wanted ? kernels_named(wanted) : *usable_kernels().front();
+    return wanted && *wanted ? find_kernels(wanted) : *usable_kernels().front();
 }
 
 }  // namespace cpm

@@ -12,7 +12,7 @@ namespace cpm {
 std::vector<const Kernels*> usable_kernels();
 
 // Return the kernels of that instruction set; std::invalid_argument if they cannot run here.
-const Kernels& kernels_named(const std::string& name);
+const Kernels& find_kernels(const std::string& name);
 
 // Return the kernels that the environment variable CPM_ISA names, or else the best.
 const Kernels& default_kernels();

@@ -12,21 +12,21 @@ struct Kernels {
     // out[R, O] = x[R, K] W + bias, or out += if `add`.
     void (*linear)(Pool&, const float* x, int64_t rows, const Weights&, float* out, bool add);
     // The same for quantised weights; `room` has so many bytes, aligned to 64.
-    void (*linear_quantised)(Pool&, const float* x, int64_t rows, const Weights&, void* room,
+    void (*linear_quantized)(Pool&, const float* x, int64_t rows, const Weights&, void* workspace,
                              float* out, bool add);
-    int64_t (*quantised_room)(int64_t rows, const Weights&);
+    int64_t (*quantized_workspace)(int64_t rows, const Weights&);
     void (*layer_norm)(Pool&, const float* x, int64_t rows, int64_t width, const float* weight,
                        const float* bias, float epsilon, float* out);
     void (*gelu)(Pool&, float* x, int64_t count, Gelu kind);
     // qkv[T, 3 N H]; stores the new keys and values, then writes out[T, N H].
-    void (*attention)(Pool&, const float* qkv, const CacheView&, const PathsView&, float scale,
+    void (*attention)(Pool&, const float* qkv, const KVCacheView&, const PathsView&, float scale,
                       float* out);
     void (*embedding)(Pool&, const int32_t* tokens, const int32_t* positions, int64_t rows,
                       const Weights& wte, const Weights& wpe, float* out);
     // Read all of `data` once; the result depends on every word.
     float (*read_all)(Pool&, const float* data, int64_t count);
     // Return the number of floating-point operations done; `sink` makes them needed.
-    double (*multiply_add)(Pool&, float* sink);
+    double (*fma_loop)(Pool&, float* sink);
 };
 
 const Kernels& portable_kernels();

@@ -10,9 +10,9 @@
 namespace cpm::CPM_ISA {
 
 void linear(Pool& pool, const float* x, int64_t rows, const Weights& w, float* out, bool add) {
-    const auto multiply = w.transposed                       ? linear_transposed
-                          : 1 <= rows && rows <= STREAM_ROWS ? linear_gemv
-                                                             : linear_gemm;
+    const auto multiply = w.transposed                         ? linear_transposed
+                          : 1 <= rows && rows <= GEMV_MAX_ROWS ? linear_gemv
+                                                               : linear_gemm;
     multiply(pool, x, rows, w, out, add);
 }
 

@@ -1,7 +1,7 @@
 // The same products as in linear_quantized.cpp, for many rows, by the tiles of AMX.
 //
 // A tile of weights is a group of 16 outputs, as it lies in memory (4 bits are widened to bytes
-// first). A tile of numbers holds the same inputs of 16 rows, four at a time, once the high and
+// first). A tile of activations holds the same inputs of 16 rows, four at a time, once the high and
 // once the low bytes. Their products are the exact sums of a group for 16 x 16 results: from there
 // on everything is as it is without tiles, bit by bit.
 #include "kernels/linear_amx.hpp"
@@ -15,30 +15,30 @@ namespace cpm::CPM_ISA {
 namespace {
 
 // The outputs of a task, and room for a block of their inputs.
-struct Task {
+struct AmxTask {
     const Weights& w;
     int64_t first, count;
-    float* totals;    // [TOGETHER][outputs][16]
-    float* scales;    // [outputs][step], widened
-    int8_t* widened;  // [outputs][inputs]: 4 bits, and outputs that do not fill a tile
-    int64_t strips() const { return ceiling(count, SIDE); }
-    int64_t step(const AmxRows& x) const { return ceiling(x.groups, LANES) * LANES; }
+    float* totals;     // [TOGETHER][outputs][16]
+    float* scales;     // [outputs][step], widened
+    int8_t* unpacked;  // [outputs][inputs]: 4 bits, and outputs that do not fill a tile
+    int64_t strips() const { return ceil_div(count, TILE_SIZE); }
+    int64_t scale_stride(const AmxRows& x) const { return ceil_div(x.groups, LANES) * LANES; }
 };
 
 // Widen the scales of a task, and ask for those of the next.
-void widen_task(const Task& t, const AmxRows& x) {
-    const int64_t step = t.step(x), filled = t.strips() * SIDE;
+void convert_task_scales(const AmxTask& t, const AmxRows& x) {
+    const int64_t scale_stride = t.scale_stride(x), filled = t.strips() * TILE_SIZE;
     for (int64_t o = 0; o < t.count; ++o) {
         const uint16_t* const from = t.w.scales + (t.first + o) * x.groups;
         for (int64_t i = 0; i < x.groups; i += 32)
             __builtin_prefetch(from + t.count * x.groups + i, 0, 2);
-        widen_scales(from, x.groups, t.scales + o * step);
+        convert_scales(from, x.groups, t.scales + o * scale_stride);
     }
-    std::memset(t.scales + t.count * step, 0,
-                sizeof(float) * static_cast<size_t>((filled - t.count) * step));
+    std::memset(t.scales + t.count * scale_stride, 0,
+                sizeof(float) * static_cast<size_t>((filled - t.count) * scale_stride));
 }
 
-void widen_q4(const uint8_t* from, int64_t groups, int8_t* to) {
+void unpack_q4(const uint8_t* from, int64_t groups, int8_t* to) {
     typedef uint8_t u8x16 __attribute__((vector_size(16)));
     for (int64_t g = 0; g < groups; ++g, from += 16, to += 32) {
         // A vector type: GCC 12 takes a minute for a loop over bytes, and makes slow code of it.
@@ -51,97 +51,101 @@ void widen_q4(const uint8_t* from, int64_t groups, int8_t* to) {
 }
 
 // Bring groups g .. g + groups of a strip into the form that tiles are loaded from.
-AmxStrip prepare(const Task& t, const AmxRows& x, int64_t s, int64_t g, int64_t groups) {
+AmxStrip prepare_strip(const AmxTask& t, const AmxRows& x, int64_t s, int64_t g, int64_t groups) {
     const bool q8 = t.w.element == Element::q8;
     const auto* const values = static_cast<const uint8_t*>(t.w.values);
-    const int64_t bytes = q8 ? t.w.padded : t.w.padded / 2;
-    const int64_t first = t.first + s * SIDE, left = t.count - s * SIDE, step = t.step(x);
-    const float* const scales = t.scales + s * SIDE * step + g;
+    const int64_t bytes = q8 ? t.w.padded_inputs : t.w.padded_inputs / 2;
+    const int64_t first = t.first + s * TILE_SIZE, left = t.count - s * TILE_SIZE,
+                  scale_stride = t.scale_stride(x);
+    const float* const scales = t.scales + s * TILE_SIZE * scale_stride + g;
     const uint8_t* const from = values + first * bytes + g * (q8 ? x.group : x.group / 2);
     const bool last = g + groups == x.groups;  // of a row: then come the outputs of another task
     const uint8_t* const next =
         last ? values + (first + t.count) * bytes : from + groups * (q8 ? x.group : x.group / 2);
-    const int64_t apart = groups == x.groups ? 64 : bytes, width = x.block.inputs;
-    const int shared = q8 ? 0 : 2;
-    if (q8 && left >= SIDE)
+    const int64_t line_stride = groups == x.groups ? 64 : bytes, width = x.block.inputs;
+    const int line_shift = q8 ? 0 : 2;
+    if (q8 && left >= TILE_SIZE)
         return {reinterpret_cast<const int8_t*>(from),
                 bytes,
                 x.group,
                 scales,
-                step,
+                scale_stride,
                 next,
-                apart,
-                shared};
-    int8_t* const to = t.widened + s * SIDE * width;
-    for (int64_t o = 0; o < SIDE; ++o) {
+                line_stride,
+                line_shift};
+    int8_t* const to = t.unpacked + s * TILE_SIZE * width;
+    for (int64_t o = 0; o < TILE_SIZE; ++o) {
         if (o >= left)
             std::memset(to + o * width, 0, static_cast<size_t>(width));
         else if (q8)
             std::memcpy(to + o * width, from + o * bytes, static_cast<size_t>(groups * x.group));
         else
-            widen_q4(from + o * bytes, groups, to + o * width);
+            unpack_q4(from + o * bytes, groups, to + o * width);
     }
-    return {to, width, x.group, scales, step, next, apart, shared};
+    return {to, width, x.group, scales, scale_stride, next, line_stride, line_shift};
 }
 
-void block(const Task& t, const AmxRows& x, int64_t band, int64_t bands, int64_t g,
-           int64_t groups) {
-    AmxStrip strips[MOST_BLOCK.outputs / SIDE];
-    for (int64_t s = 0; s < t.strips(); ++s) strips[s] = prepare(t, x, s, g, groups);
+void multiply_block(const AmxTask& t, const AmxRows& x, int64_t band, int64_t bands, int64_t g,
+                    int64_t groups) {
+    AmxStrip strips[MAX_BLOCK.outputs / TILE_SIZE];
+    for (int64_t s = 0; s < t.strips(); ++s) strips[s] = prepare_strip(t, x, s, g, groups);
     asm volatile("" ::: "memory");  // tiles are loaded behind the compiler's back
     for (int64_t b = 0; b < bands; ++b)
         for (int64_t s = 0; s < t.strips(); ++s) {
-            float* const totals = t.totals + (b * x.block.outputs + s * SIDE) * SIDE;
-            const uint8_t* const numbers = x.at(band + b, g);
-            b == 0 ? multiply<true>(strips[s], numbers, groups, totals)
-                   : multiply<false>(strips[s], numbers, groups, totals);
+            float* const totals = t.totals + (b * x.block.outputs + s * TILE_SIZE) * TILE_SIZE;
+            const uint8_t* const activations = x.at(band + b, g);
+            b == 0 ? multiply_tiles<true>(strips[s], activations, groups, totals)
+                   : multiply_tiles<false>(strips[s], activations, groups, totals);
         }
 }
 
-void compute(const Task& t, const AmxRows& x, int64_t rows, const Target& target) {
-    widen_task(t, x);
-    for (int64_t band = 0; band < x.bands; band += TOGETHER) {
-        const int64_t bands = x.bands - band < TOGETHER ? x.bands - band : TOGETHER;
-        const int64_t totals = bands * x.block.outputs * SIDE, groups = x.block.inputs / x.group;
+void run_task(const AmxTask& t, const AmxRows& x, int64_t rows, const Epilogue& epilogue) {
+    convert_task_scales(t, x);
+    for (int64_t band = 0; band < x.bands; band += MAX_BANDS) {
+        const int64_t bands = x.bands - band < MAX_BANDS ? x.bands - band : MAX_BANDS;
+        const int64_t totals = bands * x.block.outputs * TILE_SIZE,
+                      groups = x.block.inputs / x.group;
         std::memset(t.totals, 0, sizeof(float) * static_cast<size_t>(totals));
         for (int64_t g = 0; g < x.groups; g += groups)
-            block(t, x, band, bands, g, x.groups - g < groups ? x.groups - g : groups);
+            multiply_block(t, x, band, bands, g, x.groups - g < groups ? x.groups - g : groups);
         for (int64_t b = 0; b < bands; ++b)
             for (int64_t s = 0; s < t.strips(); ++s) {
-                const int64_t row = (band + b) * SIDE, left = t.count - s * SIDE;
-                f32s sums[SIDE];
-                for (int64_t o = 0; o < SIDE; ++o)
-                    sums[o] = load(t.totals + (b * x.block.outputs + s * SIDE + o) * SIDE);
-                target.put_block(row, rows - row < SIDE ? rows - row : SIDE, t.first + s * SIDE,
-                                 left < SIDE ? left : SIDE, sums);
+                const int64_t row = (band + b) * TILE_SIZE, left = t.count - s * TILE_SIZE;
+                f32s sums[TILE_SIZE];
+                for (int64_t o = 0; o < TILE_SIZE; ++o)
+                    sums[o] =
+                        load(t.totals + (b * x.block.outputs + s * TILE_SIZE + o) * TILE_SIZE);
+                epilogue.store_block(row, rows - row < TILE_SIZE ? rows - row : TILE_SIZE,
+                                     t.first + s * TILE_SIZE, left < TILE_SIZE ? left : TILE_SIZE,
+                                     sums);
             }
     }
 }
 
 }  // namespace
 
-int64_t tiles_room(int64_t rows, const Weights& w) {
-    const int64_t groups = w.padded / group_of(w.element);
-    return ceiling(rows, SIDE) * (groups * 2 * TILE_BYTES + SIDE * 4);
+int64_t amx_workspace(int64_t rows, const Weights& w) {
+    const int64_t groups = w.padded_inputs / group_size(w.element);
+    return ceil_div(rows, TILE_SIZE) * (groups * 2 * TILE_BYTES + TILE_SIZE * 4);
 }
 
-void linear_tiles(Pool& pool, const float* x, int64_t rows, const Weights& w, void* room,
-                  float* out, bool add) {
-    const AmxRows narrowed(rows, w, room);
-    narrow_all(pool, x, rows, w.inputs, narrowed);
-    const Target target{w, narrowed.scales, out, add};
-    const int64_t width = split(w.outputs, pool.threads(), narrowed.block.outputs);
-    const int64_t bands = narrowed.bands < TOGETHER ? narrowed.bands : TOGETHER;
-    const auto [inputs, outputs] = narrowed.block;
-    const int64_t totals = bands * outputs * SIDE;
-    const int64_t scales = outputs * ceiling(narrowed.groups, LANES) * LANES;
-    parallel(pool, ceiling(w.outputs, width), totals + scales + outputs * inputs / 4,
-             [&](int64_t task, float* scratch) {
+void linear_amx(Pool& pool, const float* x, int64_t rows, const Weights& w, void* workspace,
+                float* out, bool add) {
+    const AmxRows quantized(rows, w, workspace);
+    quantize_rows(pool, x, rows, w.inputs, quantized);
+    const Epilogue epilogue{w, quantized.scales, out, add};
+    const int64_t width = outputs_per_task(w.outputs, pool.threads(), quantized.block.outputs);
+    const int64_t bands = quantized.bands < MAX_BANDS ? quantized.bands : MAX_BANDS;
+    const auto [inputs, outputs] = quantized.block;
+    const int64_t totals = bands * outputs * TILE_SIZE;
+    const int64_t scales = outputs * ceil_div(quantized.groups, LANES) * LANES;
+    parallel_for(pool, ceil_div(w.outputs, width), totals + scales + outputs * inputs / 4,
+                 [&](int64_t task, float* scratch) {
         const int64_t first = task * width, left = w.outputs - first;
-        configure(narrowed.group);
-        compute({w, first, left < width ? left : width, scratch, scratch + totals,
-                 reinterpret_cast<int8_t*>(scratch + totals + scales)},
-                narrowed, rows, target);
+        configure_tiles(quantized.group);
+        run_task({w, first, left < width ? left : width, scratch, scratch + totals,
+                  reinterpret_cast<int8_t*>(scratch + totals + scales)},
+                 quantized, rows, epilogue);
         _tile_release();
     });
 }

@@ -6,8 +6,8 @@
 namespace cpm::CPM_ISA {
 
 // The products by tiles of AMX, for many rows; only where there are such instructions.
-int64_t tiles_room(int64_t rows, const Weights& w);
-void linear_tiles(Pool&, const float* x, int64_t rows, const Weights&, void* room, float* out,
-                  bool add);
+int64_t amx_workspace(int64_t rows, const Weights& w);
+void linear_amx(Pool&, const float* x, int64_t rows, const Weights&, void* workspace, float* out,
+                bool add);
 
 }  // namespace cpm::CPM_ISA

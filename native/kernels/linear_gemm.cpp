@@ -4,35 +4,36 @@
 namespace cpm::CPM_ISA {
 namespace {
 
-constexpr int64_t PANEL = 2 * LANES;     // outputs of a tile in registers
-constexpr int64_t PANELS = 256 / PANEL;  // of one task: 128 kB of widened weights
+constexpr int64_t PANEL_WIDTH = 2 * LANES;          // outputs of a tile in registers
+constexpr int64_t TASK_PANELS = 256 / PANEL_WIDTH;  // of one task: 128 kB of widened weights
 
 // Widen `count` outputs of W for `depth` inputs into panels of [BLOCK][PANEL], with zeros beyond
 // the last output. Row by row, as they lie in memory: each is on another page.
 template <class E>
-void pack(const typename E::type* w, int64_t stride, int64_t depth, int64_t count, float* to) {
-    for (int64_t k = 0; k < depth; ++k, w += stride, to += PANEL) {
+void pack_panels(const typename E::type* w, int64_t stride, int64_t depth, int64_t count,
+                 float* to) {
+    for (int64_t k = 0; k < depth; ++k, w += stride, to += PANEL_WIDTH) {
         int64_t o = 0;
         float* panel = to;
-        for (; o + PANEL <= count; o += PANEL, panel += BLOCK * PANEL) {
+        for (; o + PANEL_WIDTH <= count; o += PANEL_WIDTH, panel += K_BLOCK * PANEL_WIDTH) {
             store(panel, E::load(w + o));
             store(panel + LANES, E::load(w + o + LANES));
         }
-        if (const int64_t rest = count - o; rest > 0) {
-            const int64_t low = rest < LANES ? rest : LANES;
-            store(panel, load_first<E>(w + o, low));
-            store(panel + LANES, load_first<E>(w + o + low, rest - low));
+        if (const int64_t left = count - o; left > 0) {
+            const int64_t low = left < LANES ? left : LANES;
+            store(panel, load_partial<E>(w + o, low));
+            store(panel + LANES, load_partial<E>(w + o + low, left - low));
         }
     }
 }
 
 // out[R][PANEL] += x[R][depth] panel[depth][PANEL], of which `count` outputs exist.
 template <int R>
-void tile(const float* x, int64_t inputs, int64_t depth, const float* panel, float* out,
-          int64_t outputs, int64_t count) {
+void gemm_tile(const float* x, int64_t inputs, int64_t depth, const float* panel, float* out,
+               int64_t outputs, int64_t count) {
     f32s sums[R][2];
     for (int r = 0; r < R; ++r) sums[r][0] = sums[r][1] = zero();
-    for (int64_t k = 0; k < depth; ++k, panel += PANEL) {
+    for (int64_t k = 0; k < depth; ++k, panel += PANEL_WIDTH) {
         const f32s left = load(panel), right = load(panel + LANES);
         for (int r = 0; r < R; ++r) {
             const f32s factor = splat(x[r * inputs + k]);
@@ -42,40 +43,41 @@ void tile(const float* x, int64_t inputs, int64_t depth, const float* panel, flo
     }
     for (int r = 0; r < R; ++r, out += outputs)
         for (int half = 0; half < 2; ++half) {
-            const int64_t room = count - half * LANES;
+            const int64_t left = count - half * LANES;
             float* const at = out + half * LANES;
-            if (room >= LANES)
+            if (left >= LANES)
                 store(at, load(at) + sums[r][half]);
-            else if (room > 0)
-                store_first(at, load_first<F32>(at, room) + sums[r][half], room);
+            else if (left > 0)
+                store_partial(at, load_partial<F32>(at, left) + sums[r][half], left);
         }
 }
 
 template <int R>
-void tiles(const float* x, int64_t rows, int64_t inputs, int64_t depth, const float* panel,
-           float* out, int64_t outputs, int64_t count) {
+void gemm_panel(const float* x, int64_t rows, int64_t inputs, int64_t depth, const float* panel,
+                float* out, int64_t outputs, int64_t count) {
     for (; rows >= R; rows -= R, x += R * inputs, out += R * outputs)
-        tile<R>(x, inputs, depth, panel, out, outputs, count);
+        gemm_tile<R>(x, inputs, depth, panel, out, outputs, count);
     if constexpr (R > 1)
-        if (rows) tiles<R - 1>(x, rows, inputs, depth, panel, out, outputs, count);
+        if (rows) gemm_panel<R - 1>(x, rows, inputs, depth, panel, out, outputs, count);
 }
 
 template <class E>
-void blocks(Pool& pool, const float* x, int64_t rows, const Weights& w, float* out, bool add) {
-    const int64_t width = split(w.outputs, pool.threads(), PANELS * PANEL);
+void gemm(Pool& pool, const float* x, int64_t rows, const Weights& w, float* out, bool add) {
+    const int64_t width = outputs_per_task(w.outputs, pool.threads(), TASK_PANELS * PANEL_WIDTH);
     const auto* values = static_cast<const typename E::type*>(w.values);
-    parallel(pool, ceiling(w.outputs, width), BLOCK * PANELS * PANEL,
-             [&](int64_t task, float* packed) {
+    parallel_for(pool, ceil_div(w.outputs, width), K_BLOCK * TASK_PANELS * PANEL_WIDTH,
+                 [&](int64_t task, float* packed) {
         const int64_t first = task * width;
         const int64_t last = first + width < w.outputs ? first + width : w.outputs;
         for (int64_t r = 0; r < rows; ++r)
-            begin(w, out + r * w.outputs + first, first, last - first, add);
-        for (int64_t start = 0; start < w.inputs; start += BLOCK) {
-            const int64_t depth = start + BLOCK < w.inputs ? BLOCK : w.inputs - start;
-            pack<E>(values + start * w.outputs + first, w.outputs, depth, last - first, packed);
-            for (int64_t o = first; o < last; o += PANEL)
-                tiles<TILE_ROWS>(x + start, rows, w.inputs, depth, packed + (o - first) * BLOCK,
-                                 out + o, w.outputs, last - o);
+            init_output(w, out + r * w.outputs + first, first, last - first, add);
+        for (int64_t start = 0; start < w.inputs; start += K_BLOCK) {
+            const int64_t depth = start + K_BLOCK < w.inputs ? K_BLOCK : w.inputs - start;
+            pack_panels<E>(values + start * w.outputs + first, w.outputs, depth, last - first,
+                           packed);
+            for (int64_t o = first; o < last; o += PANEL_WIDTH)
+                gemm_panel<TILE_ROWS>(x + start, rows, w.inputs, depth,
+                                      packed + (o - first) * K_BLOCK, out + o, w.outputs, last - o);
         }
     });
 }
@@ -84,9 +86,9 @@ void blocks(Pool& pool, const float* x, int64_t rows, const Weights& w, float* o
 
 void linear_gemm(Pool& pool, const float* x, int64_t rows, const Weights& w, float* out, bool add) {
     switch (w.element) {
-        case Element::f32: return blocks<F32>(pool, x, rows, w, out, add);
-        case Element::f16: return blocks<F16>(pool, x, rows, w, out, add);
-        case Element::bf16: return blocks<BF16>(pool, x, rows, w, out, add);
+        case Element::f32: return gemm<F32>(pool, x, rows, w, out, add);
+        case Element::f16: return gemm<F16>(pool, x, rows, w, out, add);
+        case Element::bf16: return gemm<BF16>(pool, x, rows, w, out, add);
         case Element::q8:
         case Element::q4: return;  // linear_quantised
     }

@@ -17,27 +17,28 @@
 namespace cpm::CPM_ISA {
 namespace {
 
-constexpr int64_t OUTPUTS = 64;          // of a task: their weights stay in the second-level cache
-constexpr int64_t BLOCK = 8192 / LANES;  // inputs: of LANES rows they fill half a first-level cache
+constexpr int64_t TASK_OUTPUTS = 64;  // of a task: their weights stay in the second-level cache
+constexpr int64_t K_BLOCK =
+    8192 / LANES;  // inputs: of LANES rows they fill half a first-level cache
 
 // The outputs of a task, and room for what is prepared for them.
-struct Part {
+struct OutputBlock {
     const uint8_t* weights;
     int64_t stride, first, count;
     const uint16_t* scales;  // [count][groups]
-    float* room;             // for scales, widened: [OUTPUTS][step]
-    int64_t step;            // groups, filled up to whole vectors
+    float* scale_workspace;  // for scales, widened: [OUTPUTS][step]
+    int64_t scale_stride;    // groups, filled up to whole vectors
 };
 
 // Widen the scales of LANES groups, or of `left`, as the lanes of O outputs with R rows need them.
 template <int R, int O>
-CPM_INLINE void spread(const uint16_t* scales, int64_t groups, int64_t left, float* to) {
+CPM_INLINE void broadcast_scales(const uint16_t* scales, int64_t groups, int64_t left, float* to) {
     f32s lanes[LANES];
     CPM_UNROLL for (int l = 0; l < LANES; ++l) {
         const uint16_t* const from = scales + l / R * groups;
         lanes[l] = l / R >= O      ? zero()
                    : left >= LANES ? F16::load(from)
-                                   : load_first<F16>(from, left);
+                                   : load_partial<F16>(from, left);
     }
     transpose<1>(lanes);
     CPM_UNROLL for (int l = 0; l < LANES; ++l)
@@ -45,122 +46,129 @@ CPM_INLINE void spread(const uint16_t* scales, int64_t groups, int64_t left, flo
 }
 
 template <class Q, int R, int O>
-CPM_INLINE void few_outputs(const Rows<Q>& x, Band band, const Part& part, int64_t o,
-                            const Target& target) {
-    const uint16_t* const scales = part.scales + o * x.groups;
-    const uint8_t* const weights = part.weights + o * part.stride;
-    float room[LANES * LANES], sums[LANES];
+CPM_INLINE void gemv_tile(const QuantizedRows<Q>& x, Band band, const OutputBlock& block, int64_t o,
+                          const Epilogue& epilogue) {
+    const uint16_t* const scales = block.scales + o * x.groups;
+    const uint8_t* const weights = block.weights + o * block.stride;
+    float lane_scales[LANES * LANES], sums[LANES];
     f32s total = zero();
     for (int64_t g = 0; g < x.groups; g += LANES) {
-        const int64_t left = x.groups - g, unit = g / Q::GROUPS;
+        const int64_t left = x.groups - g, k = g / Q::GROUPS;
         for (int64_t i = 0; i < O * LANES; i += 32)  // of the next outputs
             __builtin_prefetch(scales + O * (x.groups + g) + i, 0, 2);
-        spread<R, O>(scales + g, x.groups, left, room);
-        const Strip<Q> strip{weights + unit * Q::WEIGHT_BYTES,
-                             part.stride,
-                             x.at(band, unit),
-                             x.zeros + (band.first / LANES * x.groups + g) * LANES,
-                             room,
-                             left < LANES ? left : LANES,
-                             left,
-                             weights + O * part.stride};
-        total = tile<Q, R, O>(strip, total);
+        broadcast_scales<R, O>(scales + g, x.groups, left, lane_scales);
+        const TileArgs<Q> args{weights + k * Q::WEIGHT_BYTES,
+                               block.stride,
+                               x.at(band, k),
+                               x.zero_offsets + (band.first / LANES * x.groups + g) * LANES,
+                               lane_scales,
+                               left < LANES ? left : LANES,
+                               left,
+                               weights + O * block.stride};
+        total = accumulate_tile<Q, R, O>(args, total);
     }
     store(sums, total);
     for (int64_t r = 0; r < band.used; ++r)
         for (int64_t i = 0; i < O; ++i)
-            target.put(band.first + r, part.first + o + i, sums[i * R + r]);
+            epilogue.store_one(band.first + r, block.first + o + i, sums[i * R + r]);
 }
 
 template <class Q, int R>
-void few(const Rows<Q>& x, Band band, const Part& part, const Target& target) {
+void gemv_task(const QuantizedRows<Q>& x, Band band, const OutputBlock& block,
+               const Epilogue& epilogue) {
     constexpr int O = LANES / R;
     int64_t o = 0;
-    for (; o + O <= part.count; o += O) few_outputs<Q, R, O>(x, band, part, o, target);
-    for (; o < part.count; ++o) few_outputs<Q, R, 1>(x, band, part, o, target);
+    for (; o + O <= block.count; o += O) gemv_tile<Q, R, O>(x, band, block, o, epilogue);
+    for (; o < block.count; ++o) gemv_tile<Q, R, 1>(x, band, block, o, epilogue);
 }
 
 template <class Q>
-void many(const Rows<Q>& x, Band band, const Part& part, const Target& target) {
-    f32s sums[OUTPUTS];
-    for (int64_t o = 0; o < part.count; ++o) {
+void gemm_task(const QuantizedRows<Q>& x, Band band, const OutputBlock& block,
+               const Epilogue& epilogue) {
+    f32s sums[TASK_OUTPUTS];
+    for (int64_t o = 0; o < block.count; ++o) {
         sums[o] = zero();
-        widen_scales(part.scales + o * x.groups, x.groups, part.room + o * part.step);
+        convert_scales(block.scales + o * x.groups, x.groups,
+                       block.scale_workspace + o * block.scale_stride);
     }
-    for (int64_t g = 0; g < x.groups; g += BLOCK / Q::GROUP) {
-        const int64_t left = x.groups - g, most = BLOCK / Q::GROUP, unit = g / Q::GROUPS;
-        Strip<Q> strip{part.weights + unit * Q::WEIGHT_BYTES,
-                       part.stride,
-                       x.at(band, unit),
-                       x.zeros + (band.first / LANES * x.groups + g) * LANES,
-                       part.room + g,
-                       left < most ? left : most,
-                       left,
-                       nullptr};
-        for (int64_t o = 0; o < part.count; ++o) {
-            sums[o] = tile<Q, LANES, 1>(strip, sums[o]);
-            strip.weights += part.stride, strip.scales += part.step;
+    for (int64_t g = 0; g < x.groups; g += K_BLOCK / Q::GROUP) {
+        const int64_t left = x.groups - g, max = K_BLOCK / Q::GROUP, k = g / Q::GROUPS;
+        TileArgs<Q> args{block.weights + k * Q::WEIGHT_BYTES,
+                         block.stride,
+                         x.at(band, k),
+                         x.zero_offsets + (band.first / LANES * x.groups + g) * LANES,
+                         block.scale_workspace + g,
+                         left < max ? left : max,
+                         left,
+                         nullptr};
+        for (int64_t o = 0; o < block.count; ++o) {
+            sums[o] = accumulate_tile<Q, LANES, 1>(args, sums[o]);
+            args.weights += block.stride, args.scales += block.scale_stride;
         }
     }
-    for (int64_t o = 0; o < part.count; o += LANES)
-        target.put_block(band.first, band.used, part.first + o,
-                         part.count - o < LANES ? part.count - o : LANES, sums + o);
+    for (int64_t o = 0; o < block.count; o += LANES)
+        epilogue.store_block(band.first, band.used, block.first + o,
+                             block.count - o < LANES ? block.count - o : LANES, sums + o);
 }
 
 template <class Q, int R = LANES>
-CPM_INLINE void choose(const Rows<Q>& x, Band band, const Part& part, const Target& target) {
+CPM_INLINE void dispatch(const QuantizedRows<Q>& x, Band band, const OutputBlock& block,
+                         const Epilogue& epilogue) {
     if constexpr (R == LANES) {
-        if (band.rows == R) return many<Q>(x, band, part, target);
+        if (band.rows == R) return gemm_task<Q>(x, band, block, epilogue);
     } else {
-        if (band.rows == R) return few<Q, R>(x, band, part, target);
+        if (band.rows == R) return gemv_task<Q, R>(x, band, block, epilogue);
     }
-    if constexpr (R > 1) choose<Q, R / 2>(x, band, part, target);
+    if constexpr (R > 1) dispatch<Q, R / 2>(x, band, block, epilogue);
 }
 
 template <class Q>
-void products(Pool& pool, const Rows<Q>& x, int64_t rows, const Target& target) {
-    const Weights& w = target.w;
+void multiply_rows(Pool& pool, const QuantizedRows<Q>& x, int64_t rows, const Epilogue& epilogue) {
+    const Weights& w = epilogue.w;
     const auto* const values = static_cast<const uint8_t*>(w.values);
     const int64_t stride = x.groups * Q::WEIGHT_BYTES / Q::GROUPS;
-    const int64_t step = ceiling(x.groups, LANES) * LANES;
-    const int64_t width = split(w.outputs, pool.threads(), OUTPUTS);
-    parallel(pool, ceiling(w.outputs, width), OUTPUTS * step, [&](int64_t task, float* scratch) {
+    const int64_t scale_stride = ceil_div(x.groups, LANES) * LANES;
+    const int64_t width = outputs_per_task(w.outputs, pool.threads(), TASK_OUTPUTS);
+    parallel_for(pool, ceil_div(w.outputs, width), TASK_OUTPUTS * scale_stride,
+                 [&](int64_t task, float* scratch) {
         const int64_t first = task * width, left = w.outputs - first;
-        const Part part{values + first * stride,     stride,  first, left < width ? left : width,
-                        w.scales + first * x.groups, scratch, step};
+        const OutputBlock block{
+            values + first * stride,     stride,  first,       left < width ? left : width,
+            w.scales + first * x.groups, scratch, scale_stride};
         for (int64_t row = 0; row < rows; row += LANES)
-            choose<Q>(x, band_of(row, rows), part, target);
+            dispatch<Q>(x, band_of(row, rows), block, epilogue);
     });
 }
 
 template <class Q>
-void both(Pool& pool, const float* x, int64_t rows, const Weights& w, void* room, float* out,
-          bool add) {
-    const Rows<Q> narrowed(rows, w, room);
-    narrow_all<Q>(pool, x, rows, w.inputs, narrowed);
-    products<Q>(pool, narrowed, rows, Target{w, narrowed.scales, out, add});
+void quantize_and_multiply(Pool& pool, const float* x, int64_t rows, const Weights& w,
+                           void* workspace, float* out, bool add) {
+    const QuantizedRows<Q> quantized(rows, w, workspace);
+    quantize_rows<Q>(pool, x, rows, w.inputs, quantized);
+    multiply_rows<Q>(pool, quantized, rows, Epilogue{w, quantized.scales, out, add});
 }
 
 #if defined(__AMX_INT8__)
-constexpr int64_t TILES_FROM = 5;  // rows; with fewer the memory is the limit either way
+constexpr int64_t AMX_MIN_ROWS = 5;  // rows; with fewer the memory is the limit either way
 #endif
 
 }  // namespace
 
-int64_t quantised_room(int64_t rows, const Weights& w) {
+int64_t quantized_workspace(int64_t rows, const Weights& w) {
 #if defined(__AMX_INT8__)
-    if (rows >= TILES_FROM) return tiles_room(rows, w);
+    if (rows >= AMX_MIN_ROWS) return amx_workspace(rows, w);
 #endif
-    return w.element == Element::q8 ? Rows<Q8>::bytes(rows, w) : Rows<Q4>::bytes(rows, w);
+    return w.element == Element::q8 ? QuantizedRows<Q8>::bytes(rows, w)
+                                    : QuantizedRows<Q4>::bytes(rows, w);
 }
 
-void linear_quantised(Pool& pool, const float* x, int64_t rows, const Weights& w, void* room,
+void linear_quantized(Pool& pool, const float* x, int64_t rows, const Weights& w, void* workspace,
                       float* out, bool add) {
 #if defined(__AMX_INT8__)
-    if (rows >= TILES_FROM) return linear_tiles(pool, x, rows, w, room, out, add);
+    if (rows >= AMX_MIN_ROWS) return linear_amx(pool, x, rows, w, workspace, out, add);
 #endif
-    w.element == Element::q8 ? both<Q8>(pool, x, rows, w, room, out, add)
-                             : both<Q4>(pool, x, rows, w, room, out, add);
+    w.element == Element::q8 ? quantize_and_multiply<Q8>(pool, x, rows, w, workspace, out, add)
+                             : quantize_and_multiply<Q4>(pool, x, rows, w, workspace, out, add);
 }
 
 }  // namespace cpm::CPM_ISA

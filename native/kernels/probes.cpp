@@ -7,31 +7,31 @@ namespace cpm::CPM_ISA {
 // Software asks for lines well before they are needed: on virtual machines the processor's own
 // foresight often reaches less.
 float read_all(Pool& pool, const float* data, int64_t count) {
-    constexpr int64_t TASK = int64_t{1} << 18;  // a megabyte, read at four places at a time
+    constexpr int64_t TASK_FLOATS = int64_t{1} << 18;  // a megabyte, read at four places at a time
     constexpr int STREAMS = 4;
-    constexpr int64_t LINE = 16, AHEAD = 64 * LINE;
+    constexpr int64_t LINE = 16, PREFETCH_DISTANCE = 64 * LINE;
     float total = 0.0f;
-    parallel(pool, count / TASK, 0, [&](int64_t task, float*) {
-        const float* const from = data + task * TASK;
+    parallel_for(pool, count / TASK_FLOATS, 0, [&](int64_t task, float*) {
+        const float* const from = data + task * TASK_FLOATS;
         f32s sums[STREAMS];
         for (auto& s : sums) s = zero();
-        for (int64_t i = 0; i < TASK / STREAMS; i += LINE)
+        for (int64_t i = 0; i < TASK_FLOATS / STREAMS; i += LINE)
             for (int s = 0; s < STREAMS; ++s) {
-                const float* const at = from + s * (TASK / STREAMS) + i;
-                __builtin_prefetch(at + AHEAD, 0, 2);
+                const float* const at = from + s * (TASK_FLOATS / STREAMS) + i;
+                __builtin_prefetch(at + PREFETCH_DISTANCE, 0, 2);
                 for (int64_t l = 0; l < LINE; l += LANES) sums[s] += load(at + l);
             }
         for (int s = 1; s < STREAMS; ++s) sums[0] += sums[s];
-        const float part = sum(sums[0]);
+        const float part = reduce_sum(sums[0]);
         if (part != 0.0f) __atomic_store(&total, &part, __ATOMIC_RELAXED);
     });
     return total;
 }
 
-double multiply_add(Pool& pool, float* sink) {
+double fma_loop(Pool& pool, float* sink) {
     constexpr int64_t STEPS = 1 << 20;
     constexpr int CHAINS = 12;  // more than latency times the number of units
-    parallel(pool, pool.threads(), 0, [&](int64_t task, float*) {
+    parallel_for(pool, pool.threads(), 0, [&](int64_t task, float*) {
         f32s sums[CHAINS];
         for (int c = 0; c < CHAINS; ++c) sums[c] = splat(static_cast<float>(c));
         f32s a = splat(0.999999f), b = splat(1e-6f);
@@ -39,7 +39,7 @@ double multiply_add(Pool& pool, float* sink) {
             for (int c = 0; c < CHAINS; ++c) sums[c] = fma(sums[c], a, b);
         }
         for (int c = 1; c < CHAINS; ++c) sums[0] += sums[c];
-        sink[task] = sum(sums[0]);
+        sink[task] = reduce_sum(sums[0]);
     });
     return 2.0 * LANES * CHAINS * static_cast<double>(STEPS) * pool.threads();
 }

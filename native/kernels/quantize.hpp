@@ -8,33 +8,33 @@
 
 namespace cpm::CPM_ISA {
 
-constexpr float MOST = 127 * 256 + 127;
+constexpr float MAX_QUANTIZED = 127 * 256 + 127;
 
 // Return what 1 stands for in the row; NaN if something in it is not finite.
-CPM_INLINE float unit_of(const float* x, int64_t count) {
-    u32s most = {};
+CPM_INLINE float row_scale(const float* x, int64_t count) {
+    u32s magnitudes = {};
     for (int64_t i = 0; i < count; i += LANES) {
         const int64_t n = count - i;
-        const u32s bits = (u32s)(n < LANES ? load_first<F32>(x + i, n) : load(x + i));
+        const u32s bits = (u32s)(n < LANES ? load_partial<F32>(x + i, n) : load(x + i));
         const u32s magnitude = bits & 0x7fffffffu;  // in the order of the numbers, NaN on top
-        most = magnitude > most ? magnitude : most;
+        magnitudes = magnitude > magnitudes ? magnitude : magnitudes;
     }
-    uint32_t top = 0;
-    for (int i = 0; i < LANES; ++i) top = most[i] > top ? most[i] : top;
-    if (top >= 0x7f800000u) return __builtin_nanf("");
+    uint32_t bits_max = 0;
+    for (int i = 0; i < LANES; ++i) bits_max = magnitudes[i] > bits_max ? magnitudes[i] : bits_max;
+    if (bits_max >= 0x7f800000u) return __builtin_nanf("");
     float largest;
-    std::memcpy(&largest, &top, sizeof largest);
-    return largest < 0x1p-100f ? 0.0f : largest / MOST;  // its inverse must be finite
+    std::memcpy(&largest, &bits_max, sizeof largest);
+    return largest < 0x1p-100f ? 0.0f : largest / MAX_QUANTIZED;  // its inverse must be finite
 }
 
 // Round the first `count` numbers of x, and write zeros up to `size`, a whole number of vectors.
-CPM_INLINE void round_all(const float* x, int64_t count, int64_t size, float unit, int16_t* to) {
-    const f32s factor = splat(unit > 0.0f ? 1.0f / unit : 0.0f);
+CPM_INLINE void quantize(const float* x, int64_t count, int64_t size, float scale, int16_t* to) {
+    const f32s inverse = splat(scale > 0.0f ? 1.0f / scale : 0.0f);
     for (int64_t i = 0; i < size; i += LANES) {
         const int64_t n = count - i;
-        const f32s some = n >= LANES ? load(x + i) : load_first<F32>(x + i, n);
-        const i16h kept = __builtin_convertvector(nearest(some * factor), i16h);
-        std::memcpy(to + i, &kept, sizeof kept);
+        const f32s values = n >= LANES ? load(x + i) : load_partial<F32>(x + i, n);
+        const i16h rounded = __builtin_convertvector(round_to_i32(values * inverse), i16h);
+        std::memcpy(to + i, &rounded, sizeof rounded);
     }
 }
 
@@ -50,10 +50,10 @@ CPM_INLINE void split_bytes(const int16_t* from, uint8_t* high, uint8_t* low) {
     std::memcpy(low, &below, sizeof below);
 }
 
-CPM_INLINE void widen_scales(const uint16_t* from, int64_t count, float* to) {
+CPM_INLINE void convert_scales(const uint16_t* from, int64_t count, float* to) {
     int64_t i = 0;
     for (; i + LANES <= count; i += LANES) store(to + i, F16::load(from + i));
-    if (i < count) store_first(to + i, load_first<F16>(from + i, count - i), count - i);
+    if (i < count) store_partial(to + i, load_partial<F16>(from + i, count - i), count - i);
 }
 
 }  // namespace cpm::CPM_ISA

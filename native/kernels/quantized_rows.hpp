@@ -1,4 +1,4 @@
-// Rows of x as whole numbers, in the order in which they are multiplied.
+// Rows of x as whole activations, in the order in which they are multiplied.
 #pragma once
 
 #include "kernels/linear.hpp"
@@ -16,78 +16,84 @@ struct Band {
 
 CPM_INLINE Band band_of(int64_t row, int64_t rows) {
     const int64_t first = row / LANES * LANES, left = rows - first;
-    int room = 1;
-    while (room < LANES && room < left) room *= 2;
-    return {first, left < LANES ? left : LANES, room};
+    int size = 1;
+    while (size < LANES && size < left) size *= 2;
+    return {first, left < LANES ? left : LANES, size};
 }
 
 template <class Q>
-CPM_INLINE int64_t units_of(const Weights& w) {
-    return ceiling(w.padded, Q::GROUP * Q::GROUPS);
+CPM_INLINE int64_t k_blocks(const Weights& w) {
+    return ceil_div(w.padded_inputs, Q::GROUP * Q::GROUPS);
 }
 
 // Room for the rows of one call: values, zeros, units.
 template <class Q>
-struct Rows {
-    Rows(int64_t rows, const Weights& w, void* room)
-        : groups(w.padded / Q::GROUP),
-          units(units_of<Q>(w)),
-          values(static_cast<uint8_t*>(room)),
-          zeros(reinterpret_cast<int32_t*>(values + value_bytes(rows, w))),
-          scales(reinterpret_cast<float*>(zeros + zero_count(rows, w))) {}
+struct QuantizedRows {
+    QuantizedRows(int64_t rows, const Weights& w, void* workspace)
+        : groups(w.padded_inputs / Q::GROUP),
+          blocks(k_blocks<Q>(w)),
+          values(static_cast<uint8_t*>(workspace)),
+          zero_offsets(reinterpret_cast<int32_t*>(values + value_bytes(rows, w))),
+          scales(reinterpret_cast<float*>(zero_offsets + zero_offset_count(rows, w))) {}
 
-    static int64_t filled(int64_t rows) {
+    static int64_t padded_rows(int64_t rows) {
         const Band last = band_of(rows - 1, rows);
         return last.first + last.rows;
     }
     static int64_t value_bytes(int64_t rows, const Weights& w) {
-        return filled(rows) * units_of<Q>(w) * Q::NUMBER_BYTES;
+        return padded_rows(rows) * k_blocks<Q>(w) * Q::ACTIVATION_BYTES;
     }
-    static int64_t zero_count(int64_t rows, const Weights& w) {
-        return Q::ZERO ? ceiling(rows, LANES) * (w.padded / Q::GROUP) * LANES : 0;
+    static int64_t zero_offset_count(int64_t rows, const Weights& w) {
+        return Q::ZERO_POINT ? ceil_div(rows, LANES) * (w.padded_inputs / Q::GROUP) * LANES : 0;
     }
     static int64_t bytes(int64_t rows, const Weights& w) {
-        return value_bytes(rows, w) + 4 * (zero_count(rows, w) + rows);
+        return value_bytes(rows, w) + 4 * (zero_offset_count(rows, w) + rows);
     }
-    const uint8_t* at(Band band, int64_t unit) const {
-        return values + (band.first * units + unit * band.rows) * Q::NUMBER_BYTES;
+    const uint8_t* at(Band band, int64_t block) const {
+        return values + (band.first * blocks + block * band.rows) * Q::ACTIVATION_BYTES;
     }
 
-    const int64_t groups, units;
+    const int64_t groups, blocks;
     uint8_t* const values;
-    int32_t* const zeros;  // what code ZERO gives in place of 0: [bands][groups][LANES]
-    float* const scales;   // of rows
+    int32_t* const zero_offsets;  // what code ZERO gives in place of 0: [bands][groups][LANES]
+    float* const scales;          // of rows
 };
 
 template <class Q>
-void narrow(const float* x, int64_t inputs, int64_t row, int64_t rows, const Rows<Q>& to) {
+void quantize_row(const float* x, int64_t inputs, int64_t row, int64_t rows,
+                  const QuantizedRows<Q>& to) {
     constexpr int64_t SIZE = Q::GROUP * Q::GROUPS;
     const Band band = band_of(row < rows ? row : rows - 1, rows);
-    const int64_t place = row - band.first, count = row < rows ? inputs : 0;
-    const float scale = unit_of(x, count);
+    const int64_t lane = row - band.first, count = row < rows ? inputs : 0;
+    const float scale = row_scale(x, count);
     if (row < rows) to.scales[row] = scale;
-    for (int64_t u = 0; u < to.units; ++u) {
-        int16_t numbers[SIZE];
-        round_all(x + u * SIZE, count - u * SIZE, SIZE, scale, numbers);
-        Q::keep(numbers,
-                to.values + (band.first * to.units + u * band.rows + place) * Q::NUMBER_BYTES);
-        if constexpr (Q::ZERO != 0)
-            for (int64_t g = 0; g < Q::GROUPS && u * Q::GROUPS + g < to.groups; ++g) {
+    for (int64_t b = 0; b < to.blocks; ++b) {
+        int16_t activations[SIZE];
+        quantize(x + b * SIZE, count - b * SIZE, SIZE, scale, activations);
+        Q::store_activations(
+            activations,
+            to.values + (band.first * to.blocks + b * band.rows + lane) * Q::ACTIVATION_BYTES);
+        if constexpr (Q::ZERO_POINT != 0)
+            for (int64_t g = 0; g < Q::GROUPS && b * Q::GROUPS + g < to.groups; ++g) {
                 int32_t sum = 0;
-                for (int64_t i = 0; i < Q::GROUP; ++i) sum += numbers[g * Q::GROUP + i];
-                const int64_t at = (band.first / LANES * to.groups + u * Q::GROUPS + g) * LANES;
-                for (int64_t l = place; l < LANES; l += band.rows) to.zeros[at + l] = Q::ZERO * sum;
+                for (int64_t i = 0; i < Q::GROUP; ++i) sum += activations[g * Q::GROUP + i];
+                const int64_t at = (band.first / LANES * to.groups + b * Q::GROUPS + g) * LANES;
+                for (int64_t l = lane; l < LANES; l += band.rows)
+                    to.zero_offsets[at + l] = Q::ZERO_POINT * sum;
             }
     }
 }
 
 template <class Q>
-void narrow_all(Pool& pool, const float* x, int64_t rows, int64_t inputs, const Rows<Q>& to) {
-    constexpr int64_t TASK = 16384;  // numbers that are worth a thread's while
-    const int64_t together = TASK / inputs + 1, filled = Rows<Q>::filled(rows);
-    parallel(pool, ceiling(filled, together), 0, [&](int64_t task, float*) {
-        for (int64_t r = task * together; r < filled && r < (task + 1) * together; ++r)
-            narrow<Q>(x + (r < rows ? r : 0) * inputs, inputs, r, rows, to);
+void quantize_rows(Pool& pool, const float* x, int64_t rows, int64_t inputs,
+                   const QuantizedRows<Q>& to) {
+    constexpr int64_t TASK_ELEMENTS = 16384;  // activations that are worth a thread's while
+    const int64_t rows_per_task = TASK_ELEMENTS / inputs + 1,
+                  padded_rows = QuantizedRows<Q>::padded_rows(rows);
+    parallel_for(pool, ceil_div(padded_rows, rows_per_task), 0, [&](int64_t task, float*) {
+        for (int64_t r = task * rows_per_task; r < padded_rows && r < (task + 1) * rows_per_task;
+             ++r)
+            quantize_row<Q>(x + (r < rows ? r : 0) * inputs, inputs, r, rows, to);
     });
 }
 

@@ -60,10 +60,10 @@ CPM_INLINE f32s fma(f32s a, f32s b, f32s c) {
 #endif
 }
 
-CPM_INLINE f32s largest(f32s a, f32s b) { return a > b ? a : b; }
+CPM_INLINE f32s max(f32s a, f32s b) { return a > b ? a : b; }
 
 // Return the sum of the lanes; always in the same order.
-CPM_INLINE float sum(f32s x) {
+CPM_INLINE float reduce_sum(f32s x) {
     typedef float f32x8 __attribute__((vector_size(32)));
     f32x8 parts[LANES / 8];
     std::memcpy(parts, &x, sizeof x);
@@ -72,10 +72,10 @@ CPM_INLINE float sum(f32s x) {
     return ((p[0] + p[4]) + (p[2] + p[6])) + ((p[1] + p[5]) + (p[3] + p[7]));
 }
 
-CPM_INLINE float largest(f32s x) {
-    float most = x[0];
-    for (int i = 1; i < LANES; ++i) most = x[i] > most ? x[i] : most;
-    return most;
+CPM_INLINE float reduce_max(f32s x) {
+    float top = x[0];
+    for (int i = 1; i < LANES; ++i) top = x[i] > top ? x[i] : top;
+    return top;
 }
 
 }  // namespace cpm::CPM_ISA

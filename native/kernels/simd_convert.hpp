@@ -41,7 +41,7 @@ struct F16 {
 };
 
 template <class E>
-CPM_INLINE f32s load_first(const typename E::type* at, int64_t n) {
+CPM_INLINE f32s load_partial(const typename E::type* at, int64_t n) {
     typename E::type some[LANES] = {};
 #if defined(__AVX512F__)
     const uint32_t those = n < LANES ? (1u << (n < 0 ? 0 : n)) - 1 : 0xffffu;
@@ -55,7 +55,7 @@ CPM_INLINE f32s load_first(const typename E::type* at, int64_t n) {
     return E::load(some);
 }
 
-CPM_INLINE void store_first(float* at, f32s x, int64_t n) {
+CPM_INLINE void store_partial(float* at, f32s x, int64_t n) {
 #if defined(__AVX512F__)
     _mm512_mask_storeu_ps(at, static_cast<__mmask16>((1u << n) - 1), x);  // n is below LANES
 #else

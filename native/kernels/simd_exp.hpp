@@ -7,7 +7,7 @@ namespace cpm::CPM_ISA {
 
 // Return e to the x within two units in the last place; 0 below -87, infinity above 88.
 // The usual reduction to |r| <= ln 2 / 2, ln 2 in two parts, and the series' minimax form.
-CPM_INLINE f32s exponential(f32s x) {
+CPM_INLINE f32s exp(f32s x) {
     const f32s low = splat(-87.0f), high = splat(88.0f);
     const f32s clamped = x < low ? low : (x > high ? high : x);
     const f32s magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to a whole number

@@ -9,13 +9,13 @@
 
 namespace cpm::CPM_ISA {
 
-constexpr int64_t PAIRED = 2 * LANES;  // 16-bit integers in a vector
-constexpr int64_t BYTES = 4 * LANES;   // bytes in a vector
+constexpr int64_t I16_LANES = 2 * LANES;  // 16-bit integers in a vector
+constexpr int64_t I8_LANES = 4 * LANES;   // bytes in a vector
 
-typedef int8_t i8s __attribute__((vector_size(PAIRED)));
-typedef uint8_t u8s __attribute__((vector_size(PAIRED)));
+typedef int8_t i8s __attribute__((vector_size(I16_LANES)));
+typedef uint8_t u8s __attribute__((vector_size(I16_LANES)));
 typedef int16_t i16h __attribute__((vector_size(2 * LANES)));  // as many as a vector has lanes
-typedef int16_t i16s __attribute__((vector_size(2 * PAIRED)));
+typedef int16_t i16s __attribute__((vector_size(2 * I16_LANES)));
 
 CPM_INLINE i32s load(const int32_t* at) {
     i32s x;
@@ -29,7 +29,7 @@ CPM_INLINE i16s load(const int16_t* at) {
     return x;
 }
 
-CPM_INLINE i16s widen(const int8_t* at) {
+CPM_INLINE i16s load_as_i16(const int8_t* at) {
     i8s x;
     std::memcpy(&x, at, sizeof x);
 #if defined(__AVX512F__)
@@ -42,7 +42,7 @@ CPM_INLINE i16s widen(const int8_t* at) {
 }
 
 // Return sum[i] + a[2i] b[2i] + a[2i+1] b[2i+1], exactly unless it does not fit.
-CPM_INLINE i32s add_pairs(i32s sum, i16s a, i16s b) {
+CPM_INLINE i32s madd_pairs(i32s sum, i16s a, i16s b) {
 #if defined(__AVX512VNNI__)
     return (i32s)_mm512_dpwssd_epi32((__m512i)sum, (__m512i)a, (__m512i)b);
 #elif defined(__AVX2__)
@@ -62,7 +62,7 @@ CPM_INLINE i32s add_pairs(i32s sum, i16s a, i16s b) {
 }
 
 // Return numbers of at most 2^22 rounded to the nearest integer, ties to even.
-CPM_INLINE i32s nearest(f32s x) {
+CPM_INLINE i32s round_to_i32(f32s x) {
     const f32s magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to a whole number
     return (i32s)(x + magic) - (i32s)magic;
 }

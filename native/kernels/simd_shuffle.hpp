@@ -13,7 +13,7 @@ using Lanes = std::make_integer_sequence<int, LANES>;
 
 // Lanes change places between a and b so that blocks of S lanes of the two stand in turn.
 template <int S, class V, int... J>
-CPM_INLINE void exchange(V& a, V& b, Indices<J...>) {
+CPM_INLINE void swap_blocks(V& a, V& b, Indices<J...>) {
     const V low = __builtin_shufflevector(a, b, (J & S ? LANES + J - S : J)...);
     const V high = __builtin_shufflevector(a, b, (J & S ? LANES + J : J + S)...);
     a = low, b = high;
@@ -25,31 +25,31 @@ CPM_INLINE void transpose(V* x) {
     constexpr int COUNT = LANES / S;
     if constexpr (COUNT > 1) CPM_UNROLL
         for (int i = 0; i < COUNT; ++i)
-            if (!(i & 1)) exchange<S>(x[i], x[i + 1], Lanes{});
+            if (!(i & 1)) swap_blocks<S>(x[i], x[i + 1], Lanes{});
     if constexpr (COUNT > 2) CPM_UNROLL
         for (int i = 0; i < COUNT; ++i)
-            if (!(i & 2)) exchange<2 * S>(x[i], x[i + 2], Lanes{});
+            if (!(i & 2)) swap_blocks<2 * S>(x[i], x[i + 2], Lanes{});
     if constexpr (COUNT > 4) CPM_UNROLL
         for (int i = 0; i < COUNT; ++i)
-            if (!(i & 4)) exchange<4 * S>(x[i], x[i + 4], Lanes{});
+            if (!(i & 4)) swap_blocks<4 * S>(x[i], x[i + 4], Lanes{});
     if constexpr (COUNT > 8) CPM_UNROLL
         for (int i = 0; i < COUNT; ++i)
-            if (!(i & 8)) exchange<8 * S>(x[i], x[i + 8], Lanes{});
+            if (!(i & 8)) swap_blocks<8 * S>(x[i], x[i + 8], Lanes{});
 }
 
 // In every block of four lanes, sums of neighbours: two of a, then two of b.
 template <class V, int... J>
-CPM_INLINE V neighbours(V a, V b, Indices<J...>) {
+CPM_INLINE V horizontal_add(V a, V b, Indices<J...>) {
     return __builtin_shufflevector(a, b, (J / 4 * 4 + (J & 2 ? LANES : 0) + (J & 1) * 2)...) +
            __builtin_shufflevector(a, b, (J / 4 * 4 + (J & 2 ? LANES : 0) + (J & 1) * 2 + 1)...);
 }
 
 // From a vector for every lane: block b of four lanes of vector l is summed into lane l of x[b].
 template <class V>
-CPM_INLINE void sum_blocks(V* x) {
+CPM_INLINE void reduce_blocks(V* x) {
     CPM_UNROLL for (int i = 0; i < LANES / 4; ++i) {
-        const V left = neighbours(x[4 * i], x[4 * i + 1], Lanes{});
-        x[i] = neighbours(left, neighbours(x[4 * i + 2], x[4 * i + 3], Lanes{}), Lanes{});
+        const V left = horizontal_add(x[4 * i], x[4 * i + 1], Lanes{});
+        x[i] = horizontal_add(left, horizontal_add(x[4 * i + 2], x[4 * i + 3], Lanes{}), Lanes{});
     }
     transpose<4>(x);
 }

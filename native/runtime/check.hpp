@@ -6,10 +6,10 @@
 
 namespace cpm {
 
-[[noreturn]] inline void refuse(const std::string& why) { throw std::invalid_argument(why); }
+[[noreturn]] inline void fail(const std::string& why) { throw std::invalid_argument(why); }
 
-inline void need(bool holds, const std::string& why) {
-    if (!holds) refuse(why);
+inline void require(bool holds, const std::string& why) {
+    if (!holds) fail(why);
 }
 
 }  // namespace cpm

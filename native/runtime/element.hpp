@@ -10,18 +10,22 @@ enum class Element { f32, f16, bf16, q8, q4 };
 // In the order of Element.
 inline constexpr const char* ELEMENT_NAMES[] = {"f32", "f16", "bf16", "q8", "q4"};
 
-inline const char* name_of(Element element) { return ELEMENT_NAMES[static_cast<int>(element)]; }
+inline const char* element_name(Element element) {
+    return ELEMENT_NAMES[static_cast<int>(element)];
+}
 
 // Bytes of a number in f32, f16 or bf16.
 constexpr int64_t element_bytes(Element element) { return element == Element::f32 ? 4 : 2; }
 
-constexpr bool quantised(Element element) {
+constexpr bool is_quantized(Element element) {
     return element == Element::q8 || element == Element::q4;
 }
 
 // Weights that share a scale lie side by side in an output's row.
 constexpr int64_t GROUP_Q8 = 64, GROUP_Q4 = 32;
 
-constexpr int64_t group_of(Element element) { return element == Element::q8 ? GROUP_Q8 : GROUP_Q4; }
+constexpr int64_t group_size(Element element) {
+    return element == Element::q8 ? GROUP_Q8 : GROUP_Q4;
+}
 
 }  // namespace cpm

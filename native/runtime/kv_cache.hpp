@@ -11,28 +11,28 @@
 
 namespace cpm {
 
-class Cache {
+class KVCache {
 public:
-    Cache(int64_t layers, int64_t heads, int64_t head_size, Element element);
+    KVCache(int64_t layers, int64_t heads, int64_t head_size, Element element);
 
     int64_t layers() const { return layers_; }
     int64_t width() const { return heads_ * head_size_; }
     int64_t slots() const { return slots_; }
     int64_t slot_bytes() const;
-    int64_t chunk_slots() const { return CacheView::CHUNK_SLOTS; }
+    int64_t chunk_slots() const { return KVCacheView::CHUNK_SLOTS; }
 
     // Make room for at least `slots`; throws std::bad_alloc and changes nothing if there is none.
     void reserve(int64_t slots);
 
     // What a kernel needs; valid while `busy` is held.
-    CacheView layer(int64_t layer) const;
-    std::mutex busy;
+    KVCacheView layer(int64_t layer) const;
+    std::mutex mutex;
 
 private:
     struct Free {
         void operator()(void* chunk) const { std::free(chunk); }
     };
-    const int64_t layers_, heads_, head_size_, padded_;
+    const int64_t layers_, heads_, head_size_, padded_head_size_;
     const Element element_;
     std::atomic<int64_t> slots_{0};
     std::vector<std::unique_ptr<void, Free>> owned_;

@@ -18,8 +18,8 @@ public:
     static Paths walk(std::span<const int32_t> parents, std::span<const int32_t> nodes);
 
     int64_t rows() const { return static_cast<int64_t>(offsets_.size()) - 1; }
-    int32_t highest() const { return highest_; }
-    PathsView view() const { return {rows(), offsets_.data(), slots_.data(), longest_}; }
+    int32_t max_slot() const { return max_slot_; }
+    PathsView view() const { return {rows(), offsets_.data(), slots_.data(), max_length_}; }
 
 private:
     Paths() = default;
@@ -27,8 +27,8 @@ private:
 
     std::vector<int64_t> offsets_;
     std::vector<int32_t> slots_;
-    int32_t highest_ = -1;
-    int64_t longest_ = 0;
+    int32_t max_slot_ = -1;
+    int64_t max_length_ = 0;
 };
 
 }  // namespace cpm

@@ -17,7 +17,7 @@
 namespace cpm {
 namespace {
 
-void pause() {
+void cpu_relax() {
 #if defined(__x86_64__) || defined(_M_X64)
     _mm_pause();
 #elif defined(__aarch64__)
@@ -25,7 +25,7 @@ void pause() {
 #endif
 }
 
-int process() {
+int process_id() {
 #if defined(_WIN32)
     return 0;  // there is no fork
 #else
@@ -34,7 +34,7 @@ int process() {
 }
 
 // Python's part between two kernels takes less than this; an idle pool sleeps after it.
-constexpr std::chrono::microseconds SPIN{50};
+constexpr std::chrono::microseconds SPIN_TIME{50};
 
 class Scratch {
 public:
@@ -62,33 +62,33 @@ struct alignas(64) Range {
 
 // The gate counts the threads at work on the open job and numbers the jobs:
 // bit 0 open, bits 1 to 11 workers inside, the rest a running number.
-constexpr uint32_t OPEN = 1, ONE_INSIDE = 2, INSIDE = 0xffe, NUMBER = 0x1000;
+constexpr uint32_t OPEN = 1, ONE_WORKER = 2, WORKERS_INSIDE = 0xffe, ONE_JOB = 0x1000;
 
 }  // namespace
 
-struct Pool::Crew {
-    explicit Crew(int threads)
-        : pid(process()),
+struct Pool::Workers {
+    explicit Workers(int threads)
+        : pid(process_id()),
           scratch(static_cast<size_t>(threads)),
           ranges(static_cast<size_t>(threads)) {
         try {
-            for (int i = 1; i < threads; ++i) workers.emplace_back([this, i] { serve(i); });
+            for (int i = 1; i < threads; ++i) workers.emplace_back([this, i] { worker_loop(i); });
         } catch (...) {
-            halt();
+            stop_threads();
             throw;
         }
     }
 
-    ~Crew() { halt(); }
+    ~Workers() { stop_threads(); }
 
-    void halt() {
+    void stop_threads() {
         stop = true;
-        gate.fetch_add(NUMBER);
-        gate.notify_all();
+        job_state.fetch_add(ONE_JOB);
+        job_state.notify_all();
         for (auto& worker : workers) worker.join();
     }
 
-    void share(int thread) {
+    void run_tasks(int thread) {
         float* const own = scratch[static_cast<size_t>(thread)].data();
         for (size_t i = 0; i < ranges.size(); ++i) {
             Range& range = ranges[(static_cast<size_t>(thread) + i) % ranges.size()];
@@ -100,90 +100,90 @@ struct Pool::Crew {
         }
     }
 
-    void serve(int thread) {
-        uint32_t served = 0;
+    void worker_loop(int thread) {
+        uint32_t last_job = 0;
         while (true) {
-            uint32_t now = await(served);
+            uint32_t now = wait_for_job(last_job);
             if (stop) return;
-            if (!enter(now)) continue;
-            served = now & ~(INSIDE | OPEN);
-            share(thread);
-            gate.fetch_sub(ONE_INSIDE, std::memory_order_release);
+            if (!join_job(now)) continue;
+            last_job = now & ~(WORKERS_INSIDE | OPEN);
+            run_tasks(thread);
+            job_state.fetch_sub(ONE_WORKER, std::memory_order_release);
         }
     }
 
     // Return the gate once it is open for a job that this worker has not served.
-    uint32_t await(uint32_t served) {
-        const auto sleep_at = std::chrono::steady_clock::now() + SPIN;
+    uint32_t wait_for_job(uint32_t last_job) {
+        const auto sleep_at = std::chrono::steady_clock::now() + SPIN_TIME;
         while (true) {
-            const uint32_t now = gate.load(std::memory_order_acquire);
-            if (stop || ((now & OPEN) && (now & ~(INSIDE | OPEN)) != served)) return now;
+            const uint32_t now = job_state.load(std::memory_order_acquire);
+            if (stop || ((now & OPEN) && (now & ~(WORKERS_INSIDE | OPEN)) != last_job)) return now;
             if (std::chrono::steady_clock::now() < sleep_at)
-                for (int i = 0; i < 8; ++i) pause();
+                for (int i = 0; i < 8; ++i) cpu_relax();
             else
-                gate.wait(now, std::memory_order_acquire);
+                job_state.wait(now, std::memory_order_acquire);
         }
     }
 
-    bool enter(uint32_t& now) {
-        const uint32_t job = now & ~INSIDE;
-        while ((now & ~INSIDE) == job)
-            if (gate.compare_exchange_weak(now, now + ONE_INSIDE, std::memory_order_acquire))
+    bool join_job(uint32_t& now) {
+        const uint32_t job = now & ~WORKERS_INSIDE;
+        while ((now & ~WORKERS_INSIDE) == job)
+            if (job_state.compare_exchange_weak(now, now + ONE_WORKER, std::memory_order_acquire))
                 return true;
         return false;
     }
 
-    void run(int64_t count, Body what, void* with, int64_t scratch_floats) {
-        const std::lock_guard lock(turn);
-        const bool alone = workers.empty() || count == 1;
-        for (size_t i = 0; i < (alone ? 1 : scratch.size()); ++i)
+    void run(int64_t count, Body job_body, void* job_context, int64_t scratch_floats) {
+        const std::lock_guard lock(job_mutex);
+        const bool one_thread = workers.empty() || count == 1;
+        for (size_t i = 0; i < (one_thread ? 1 : scratch.size()); ++i)
             scratch[i].reserve(scratch_floats);
-        body = what, context = with;
-        const int64_t parts = alone ? 1 : static_cast<int64_t>(ranges.size());
+        body = job_body, context = job_context;
+        const int64_t parts = one_thread ? 1 : static_cast<int64_t>(ranges.size());
         int64_t start = 0, part = 0;
         for (Range& range : ranges) {
             range.next.store(start, std::memory_order_relaxed);
             range.stop = start = part < parts ? count * ++part / parts : count;
         }
-        if (alone) return share(0);
-        gate.fetch_add(NUMBER | OPEN, std::memory_order_release);
-        gate.notify_all();
-        share(0);
-        gate.fetch_and(~OPEN, std::memory_order_relaxed);
-        for (int spins = 0; gate.load(std::memory_order_acquire) & INSIDE; ++spins)
-            spins < 1000 ? pause() : std::this_thread::yield();
+        if (one_thread) return run_tasks(0);
+        job_state.fetch_add(ONE_JOB | OPEN, std::memory_order_release);
+        job_state.notify_all();
+        run_tasks(0);
+        job_state.fetch_and(~OPEN, std::memory_order_relaxed);
+        for (int spins = 0; job_state.load(std::memory_order_acquire) & WORKERS_INSIDE; ++spins)
+            spins < 1000 ? cpu_relax() : std::this_thread::yield();
     }
 
     const int pid;
-    std::mutex turn;
+    std::mutex job_mutex;
     std::vector<Scratch> scratch;
     std::atomic<bool> stop{false};
-    alignas(64) std::atomic<uint32_t> gate{0};
+    alignas(64) std::atomic<uint32_t> job_state{0};
     std::vector<Range> ranges;
     Body body = nullptr;
     void* context = nullptr;
     std::vector<std::thread> workers;
 };
 
-Pool::Pool(int threads) : threads_(threads), crew_(new Crew(threads)) {}
+Pool::Pool(int threads) : threads_(threads), workers_(new Workers(threads)) {}
 
 Pool::~Pool() {
-    Crew* crew = crew_.load();
-    if (crew->pid == process()) delete crew;
+    Workers* workers = workers_.load();
+    if (workers->pid == process_id()) delete workers;
 }
 
 // A forked child has none of its parent's threads: it gets a crew of its own, and the memory of
 // the old one is left alone, since its locks may be held by threads that do not exist here.
-Pool::Crew& Pool::crew() {
-    Crew* crew = crew_.load(std::memory_order_acquire);
-    if (crew->pid == process()) return *crew;
-    auto fresh = std::make_unique<Crew>(threads_);
-    if (crew_.compare_exchange_strong(crew, fresh.get())) return *fresh.release();
-    return *crew;  // another thread of the child was faster
+Pool::Workers& Pool::workers() {
+    Workers* workers = workers_.load(std::memory_order_acquire);
+    if (workers->pid == process_id()) return *workers;
+    auto created = std::make_unique<Workers>(threads_);
+    if (workers_.compare_exchange_strong(workers, created.get())) return *created.release();
+    return *workers;  // another thread of the child was faster
 }
 
 void Pool::run(int64_t tasks, Body body, void* context, int64_t scratch_floats) {
-    if (tasks > 0) crew().run(tasks, body, context, scratch_floats);
+    if (tasks > 0) workers().run(tasks, body, context, scratch_floats);
 }
 
 }  // namespace cpm

@@ -27,16 +27,16 @@ public:
     void run(int64_t tasks, Body body, void* context, int64_t scratch_floats);
 
 private:
-    struct Crew;
-    Crew& crew();
+    struct Workers;
+    Workers& workers();
 
     const int threads_;
-    std::atomic<Crew*> crew_;
+    std::atomic<Workers*> workers_;
 };
 
 // Call work(task, scratch) for every task.
 template <class Work>
-void parallel(Pool& pool, int64_t tasks, int64_t scratch_floats, Work work) {
+void parallel_for(Pool& pool, int64_t tasks, int64_t scratch_floats, Work work) {
     pool.run(tasks, [](void* context, int64_t task, float* scratch) {
         (*static_cast<Work*>(context))(task, scratch);
     }, &work, scratch_floats);

@@ -19,7 +19,7 @@ struct Weights {
     int64_t inputs, outputs;
     const float* bias = nullptr;       // [O], or null
     const uint16_t* scales = nullptr;  // float16[O][groups], or null
-    int64_t padded = 0;                // numbers in a row of a quantised matrix
+    int64_t padded_inputs = 0;         // numbers in a row of a quantised matrix
 };
 
 // The slots that each of `rows` new tokens sees, from its root to itself.
@@ -27,17 +27,17 @@ struct PathsView {
     int64_t rows;
     const int64_t* offsets;  // [rows + 1]
     const int32_t* slots;
-    int64_t longest;
+    int64_t max_length;
 };
 
 // Keys and values of one layer: chunk c holds slots c * CHUNK_SLOTS and the following, as
 // [2][heads][CHUNK_SLOTS][padded] from `layer_offset` elements on. A head's numbers are padded
 // with zeros to a whole number of vectors, so that no kernel has a tail.
-struct CacheView {
+struct KVCacheView {
     static constexpr int64_t CHUNK_SLOTS = 64;
     void* const* chunks;
     Element element;
-    int64_t heads, head_size, padded, layer_offset;
+    int64_t heads, head_size, padded_head_size, layer_offset;
 };
 
 enum class Gelu { tanh, erf };

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 Element = Literal["f32", "f16", "bf16"]
 """How numbers lie in memory: float32, float16, or bfloat16 as the bits in uint16."""
 
-Quantised = Literal["q8", "q4"]
+Quantized = Literal["q8", "q4"]
 """Integers with a scale for each group: of 64 in 8 bits, of 32 in 4 bits."""
 
 def instruction_sets() -> list[str]:
@@ -65,10 +65,10 @@ class Matrix:
         bias: NDArray[np.float32] | None = None,
     ) -> None: ...
     @staticmethod
-    def quantised(
+    def quantized(
         values: NDArray[np.int8] | NDArray[np.uint8],
         scales: NDArray[np.float16],
-        element: Quantised,
+        element: Quantized,
         inputs: int,
         *,
         bias: NDArray[np.float32] | None = None,

@@ -40,7 +40,7 @@ def packed(numbers: np.ndarray, scales: np.ndarray, bias: np.ndarray, element: s
     else:
         halves = (filled + 8).astype(np.uint8)
         values = (halves[:, :, :16] | halves[:, :, 16:] << 4).reshape(outputs, -1)
-    matrix = native.Matrix.quantised(values, scales, element, inputs, bias=bias)
+    matrix = native.Matrix.quantized(values, scales, element, inputs, bias=bias)
     return Packed(filled, values, scales, bias, matrix)
 
 
@@ -184,7 +184,7 @@ def test_processors_with_fma_give_the_same_bits(inputs, outputs, element):
 def test_added_to_what_is_there_and_memory_anywhere(pool, element):
     w = random_weights(77, 30, element)
     values, scales = misaligned(w.values), misaligned(w.scales)
-    matrix = native.Matrix.quantised(values, scales, element, 77)
+    matrix = native.Matrix.quantized(values, scales, element, 77)
     x = misaligned(np.random.default_rng(6).standard_normal((9, 77)).astype(np.float32))
     wanted, bound = expected(x, w)
     for rows in (1, 2, 9):
@@ -246,15 +246,15 @@ VALUES, SCALES = np.zeros((10, 128), np.int8), np.zeros((10, 2), np.float16)
 )
 def test_what_does_not_fit_is_refused(values, scales, element, inputs, message):
     with pytest.raises(ValueError, match=message):
-        native.Matrix.quantised(values, scales, element, inputs)
+        native.Matrix.quantized(values, scales, element, inputs)
 
 
 def test_wrong_uses_are_refused(pool):
     w = random_weights(80, 10, "q4")
-    with pytest.raises(ValueError, match=r"others by Matrix\.quantised"):
+    with pytest.raises(ValueError, match=r"others by Matrix\.quantized"):
         native.Matrix(VALUES, "q8", transposed=True)
     with pytest.raises(ValueError, match=r"bias has shape \[9\]; \[10\]"):
-        native.Matrix.quantised(w.values, w.scales, "q4", 80, bias=np.zeros(9, np.float32))
+        native.Matrix.quantized(w.values, w.scales, "q4", 80, bias=np.zeros(9, np.float32))
     with pytest.raises(ValueError, match=r"x has shape \[2, 96\]; \[2, 80\]"):
         native.linear(pool, np.zeros((2, 96), np.float32), w.matrix, np.zeros((2, 10), np.float32))
     with pytest.raises(ValueError, match="'q8'; keys and values"):
