@@ -8,7 +8,7 @@ namespace {
 
 struct Type {
     const char* name;
-    const char* formats;  // of the buffer protocol, which names C's types
+    const char* formats;  // codes of the buffer protocol, which are C types
     int64_t bytes;
 };
 
@@ -19,7 +19,7 @@ constexpr Type TYPES[] = {
 
 bool matches(const Type& type, const Py_buffer& buffer) {
     const char* format = buffer.format ? buffer.format : "B";
-    if (*format == '=' || *format == '@') ++format;  // this machine's order of bytes
+    if (*format == '=' || *format == '@') ++format;  // native byte order
     return std::strlen(format) == 1 && std::strchr(type.formats, *format) &&
            buffer.itemsize == type.bytes;
 }

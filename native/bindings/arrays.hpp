@@ -1,4 +1,4 @@
-// Arrays from Python: views of their memory, checked, for as long as the object lives.
+// Arrays from Python: checked views of their memory, held while the object exists.
 #pragma once
 
 #include <Python.h>
@@ -18,7 +18,7 @@ public:
     Array(PyObject* object, const char* name, const char* type, int dimensions,
           Access access = Access::read);
     ~Array();
-    Array(const Array&) = delete;  // a buffer may point into itself
+    Array(const Array&) = delete;  // Py_buffer can point into itself
     Array& operator=(const Array&) = delete;
 
     int64_t size(int axis) const { return buffer_.shape[axis]; }
@@ -27,7 +27,7 @@ public:
         return static_cast<T*>(buffer_.buf);
     }
 
-    // Raise ValueError unless the sizes are these.
+    // Raise ValueError if the shape is another.
     void require_shape(std::initializer_list<int64_t> shape) const;
     bool overlaps(const Array& other) const;
 

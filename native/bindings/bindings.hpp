@@ -1,6 +1,7 @@
 // What module.cpp binds: functions that check their arguments, release the GIL and call a kernel.
 //
-// Documented in _native.pyi. What does not fit raises ValueError, and nothing is computed then.
+// Documented in _native.pyi. An argument that does not fit raises ValueError before any kernel
+// runs.
 #pragma once
 
 #include <nanobind/nanobind.h>

@@ -1,4 +1,4 @@
-// The kernels called from Python: arguments checked, the GIL released.
+// Calls of kernels from Python: check the arguments, release the GIL, run the kernel.
 #include <mutex>
 
 #include "bindings/arrays.hpp"

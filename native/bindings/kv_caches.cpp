@@ -1,4 +1,4 @@
-// Caches of keys and values: their sizes checked.
+// Checks the arguments of KeyValueCache.
 #include "bindings/bindings.hpp"
 #include "runtime/check.hpp"
 

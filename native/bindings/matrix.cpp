@@ -5,7 +5,7 @@
 namespace cpm {
 namespace {
 
-// numpy's types of the stored values, in the order of Element.
+// numpy's names of the types of `values`, in the order of Element.
 constexpr const char* NUMPY_TYPES[] = {"float32", "float16", "uint16", "int8", "uint8"};
 
 const char* numpy_type(Element element) { return NUMPY_TYPES[static_cast<int>(element)]; }

@@ -1,4 +1,4 @@
-// Weight matrices from Python: checked once, then read by many products.
+// Weight matrices from Python: checked once, then used by many products.
 #pragma once
 
 #include <nanobind/nanobind.h>

@@ -10,8 +10,7 @@ using namespace nanobind::literals;
 using namespace cpm;
 
 NB_MODULE(_native, m) {
-    // A process that ends while other libraries hold on to modules is no leak worth a user's
-    // notice.
+    // At the end of a process other libraries can still hold references: no warning to the user.
     nb::set_leak_warnings(false);
 
     m.def("instruction_sets", instruction_sets);

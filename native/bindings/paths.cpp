@@ -1,4 +1,4 @@
-// Paths from numpy arrays.
+// Makes Paths from numpy arrays.
 #include <span>
 
 #include "bindings/arrays.hpp"

@@ -1,4 +1,4 @@
-// Pools: the number of threads and the name of the instruction set checked.
+// Checks the arguments of Pool.
 #include <nanobind/stl/string.h>
 
 #include "bindings/bindings.hpp"

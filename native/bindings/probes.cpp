@@ -1,4 +1,4 @@
-// The probes of kernels/probes.cpp, timed.
+// Times the probes of kernels/probes.cpp.
 #include <algorithm>
 #include <chrono>
 #include <stdexcept>

@@ -1,4 +1,11 @@
-// Rows of x as the tiles of AMX that are multiplied.
+// The quantized rows of x as tiles of AMX.
+//
+// A tile holds the same inputs of 16 rows, as bytes: tile row j has inputs 4j .. 4j + 3 of row 0,
+// then of row 1, and so on, which is the order that tdpbssd wants. For every group there are two
+// tiles, one with the high and one with the low bytes.
+//
+// A part of linear_amx.cpp: names are local to that file, which lets the compiler specialize
+// the functions.
 #pragma once
 
 #include "kernels/linear.hpp"
@@ -12,13 +19,13 @@ namespace {
 
 static_assert(LANES == 16);
 
-constexpr int64_t TILE_SIZE = 16;  // rows, and outputs, of a tile of results
+constexpr int64_t TILE_SIZE = 16;  // rows and outputs of a tile of results
 constexpr int64_t TILE_BYTES = 1024;
-constexpr int64_t MAX_BANDS = 8;  // bands of 16 rows that read a block of weights in turn
+constexpr int64_t MAX_BANDS = 8;  // of 16 rows that use a block of weights one after the other
 
-// A block's weights and activations are to stay in the second-level cache, and if there are many
-// bands, a band's activations in the first. If there are few, memory is the limit, and its order
-// matters.
+// Many bands: a block's weights, 512 * 256 bytes = 128 kB, stay in the L2 cache, and a band's
+// activations, 16 * 512 * 2 bytes = 16 kB, in the L1 cache. One or two bands: memory is the limit,
+// so few outputs are read over many inputs, which is nearly the order of memory.
 struct AmxBlock {
     int64_t inputs, outputs;
 };
@@ -44,8 +51,8 @@ struct AmxRows {
     float* const scales;
 };
 
-// Write inputs start .. stop of a band into its tiles. A tile's row is four inputs of all 16 rows
-// of x, so the bytes of 64 inputs are transposed by fours.
+// Quantize inputs start .. stop of a band and write them into its tiles. 64 inputs of 16 rows are a
+// matrix of 16 x 16 blocks of 4 bytes, which is transposed.
 void quantize_band(const float* x, int64_t inputs, int64_t start, int64_t stop, int64_t band,
                    int64_t rows, const AmxRows& to) {
     float scales[TILE_SIZE];

@@ -1,4 +1,14 @@
-// Sums of 16 outputs with 16 rows, by tiles.
+// A strip of 16 outputs with a band of 16 rows, by the tiles of AMX.
+//
+//   for group: load the weights (tile 4) and the activations (tiles 5 and 6)
+//     results = weights * activations, once with the high and once with the low bytes
+//     store the results; for output: sum += (256 * high + low) * scale, LANES rows a vector
+//
+// The tiles of a group are started before the results of the group before are accumulated, since
+// loads and products of tiles have a long latency.
+//
+// A part of linear_amx.cpp: names are local to that file, which lets the compiler specialize
+// the functions.
 #pragma once
 
 #include "kernels/amx_rows.hpp"
@@ -8,35 +18,35 @@
 namespace cpm::CPM_ISA {
 namespace {
 
-// What ldtilecfg reads: Intel's manual, volume 1, 18.
+// The operand of ldtilecfg: Intel's manual, volume 1, 18.
 struct alignas(64) TileConfig {
     uint8_t palette = 1, start = 0, unused[14] = {};
     uint16_t row_bytes[16] = {};
     uint8_t rows[16] = {};
 };
 
-// Tiles 0 to 3 are results, 4 weights, 5 and 6 activations of a group of so many inputs.
+// Tiles 0 to 3 are results, 4 weights, 5 and 6 activations; a group has `group` inputs.
 void configure_tiles(int64_t group) {
     TileConfig c;
     for (int i = 0; i < 7; ++i) c.rows[i] = TILE_SIZE, c.row_bytes[i] = 64;
     c.row_bytes[4] = static_cast<uint16_t>(group);
     c.rows[5] = c.rows[6] = static_cast<uint8_t>(group / 4);
-    asm volatile("" ::"r"(&c) : "memory");  // GCC believes that only the first bytes are read
+    asm volatile("" ::"r"(&c) : "memory");  // GCC assumes that only 8 bytes are read
     _tile_loadconfig(&c);
 }
 
-// Groups of 16 outputs' weights, as tiles are loaded: bytes from output to output, group to group.
+// The weights of 16 outputs, as tiles are loaded from them; strides in bytes.
 struct AmxStrip {
     const int8_t* weights;
     int64_t output_stride, group_stride;
-    const float* scales;  // [16][step]
+    const float* scales;  // [16][scale_stride]
     int64_t scale_stride;
-    const uint8_t* next;  // what comes from memory meanwhile: lines so many bytes apart
+    const uint8_t* next;  // weights to prefetch, lines line_stride bytes apart
     int64_t line_stride;
-    int line_shift;  // 2^shared groups have the same 16 lines
+    int line_shift;  // the 16 lines are shared by 2^line_shift groups
 };
 
-// Ask for group g's part of the next block's lines.
+// Prefetch the lines of the next block that belong to group g.
 CPM_INLINE void prefetch_next(const AmxStrip& s, int64_t g) {
     const int64_t lines = TILE_SIZE >> s.line_shift, turn = g & ((1 << s.line_shift) - 1);
     const int64_t column = (g >> s.line_shift) * (s.line_stride == 64 ? TILE_BYTES : 64);
@@ -44,7 +54,7 @@ CPM_INLINE void prefetch_next(const AmxStrip& s, int64_t g) {
     for (int64_t i = 0; i < lines; ++i) __builtin_prefetch(at + i * s.line_stride, 0, 2);
 }
 
-// sums[o] += results of output o with 16 rows, times their scale.
+// sums[o] += results of output o with 16 rows, times the scale of the output.
 CPM_INLINE void accumulate(const int32_t* results, const float* scales, int64_t scale_stride,
                            f32s* sums) {
     CPM_UNROLL for (int o = 0; o < TILE_SIZE; ++o) {
@@ -55,8 +65,8 @@ CPM_INLINE void accumulate(const int32_t* results, const float* scales, int64_t 
     }
 }
 
-// Put the sums of the next group into tiles `high` and `low`, and from there into `results`. A
-// macro, since a tile's number must stand in the text.
+// Multiply the next group into tiles `high` and `low`, and store them to `results`. A macro, since
+// the number of a tile must be a literal.
 #define CPM_MULTIPLY_GROUP(high, low, results)              \
     _tile_loadd(4, weights, s.output_stride);               \
     _tile_loadd(5, activations, 64);                        \
@@ -69,8 +79,7 @@ CPM_INLINE void accumulate(const int32_t* results, const float* scales, int64_t 
     _tile_stored(low, results + TILE_SIZE * TILE_SIZE, 64); \
     weights += s.group_stride, activations += 2 * TILE_BYTES
 
-// totals[16] += the products of `groups` groups of 16 outputs with 16 rows. Tiles are slow to come:
-// those of a group are asked for before the results of the group before are taken.
+// totals[16 outputs][16 rows] += the products of `groups` groups.
 template <bool PREFETCH>
 void multiply_tiles(const AmxStrip& s, const uint8_t* activations, int64_t groups, float* totals) {
     alignas(64) int32_t even[2 * TILE_SIZE * TILE_SIZE], odd[2 * TILE_SIZE * TILE_SIZE];

@@ -1,9 +1,19 @@
-// Attention of each new row along its path of slots, head by head.
+// Attention of each new row to the slots of its path (tree attention).
 //
-// The new keys and values are stored first. For one row and head: scores in the path's order,
-// softmax, and the mix of the values, each sum in the path's order with lanes along the head, so
-// that nothing depends on the other rows. A head's slots lie side by side within a chunk, so the
-// rows of a call find the keys they share in the cache.
+//   for head: one task; a thread runs several       the keys and values of a head lie together
+//     for row: append its key and value to the cache
+//     for row: the query, the scores and the sums are in scratch, in the L1 cache
+//       for LANES slots: scores = scale * (q . k)   LANES dot products end in one vector
+//       weights = exp(scores - max), total = their sum
+//       for SUM_VECTORS vectors of the head: for slot: sum += weight * v, in registers
+//       out = sum / total
+//
+// Rows of a call share most of their paths. The first row brings the keys and values of a head into
+// the caches (64 slots of size 80 are 20 kB in float32), and only it prefetches. Every sum runs
+// in the order of the path, so a row's result does not depend on the other rows.
+//
+// Reference in numpy: `attention` in src/cpm_lm/numpy_ops.py, `exact` in
+// tests/native/test_attention.py.
 #include "kernels/kernels.hpp"
 #include "kernels/simd_convert.hpp"
 #include "kernels/simd_exp.hpp"
@@ -13,7 +23,8 @@ namespace cpm::CPM_ISA {
 namespace {
 
 constexpr int64_t CHUNK_SLOTS = KVCacheView::CHUNK_SLOTS;
-constexpr int SUM_VECTORS = 8;  // vectors of a value's numbers that are summed at a time
+constexpr int SUM_VECTORS = 8;           // vectors of a value, and so sums in registers
+constexpr int64_t KEYS = 0, VALUES = 1;  // the two parts of a chunk
 
 template <class E>
 CPM_INLINE typename E::type* kv_address(const KVCacheView& cache, int64_t part, int64_t head,
@@ -23,7 +34,7 @@ CPM_INLINE typename E::type* kv_address(const KVCacheView& cache, int64_t part, 
     return chunk + cache.layer_offset + line * cache.padded_head_size;
 }
 
-// Ask memory for a slot's numbers.
+// Prefetch the key or the value of a slot.
 template <class E>
 CPM_INLINE void prefetch_kv(const KVCacheView& cache, int64_t part, int64_t head, int64_t slot) {
     const auto* const at = kv_address<E>(cache, part, head, slot);
@@ -51,12 +62,13 @@ void append_all_kv(const float* qkv, const KVCacheView& cache, const PathsView& 
     for (int64_t t = 0; t < paths.rows; ++t) {
         const float* const row = qkv + 3 * t * width + head * cache.head_size;
         const int64_t slot = paths.slots[paths.offsets[t + 1] - 1];
-        append_kv<E>(row + width, cache, 0, head, slot);
-        append_kv<E>(row + 2 * width, cache, 1, head, slot);
+        append_kv<E>(row + width, cache, KEYS, head, slot);
+        append_kv<E>(row + 2 * width, cache, VALUES, head, slot);
     }
 }
 
-// Turn scores into weights in place and return their sum; `count` is a multiple of LANES.
+// Replace the scores by exp(score - max) and return the sum: the softmax before its division.
+// `count` is a multiple of LANES.
 float softmax_numerators(float* scores, int64_t count) {
     f32s top = load(scores), total = zero();
     for (int64_t s = LANES; s < count; s += LANES) top = max(top, load(scores + s));
@@ -69,9 +81,9 @@ float softmax_numerators(float* scores, int64_t count) {
     return reduce_sum(total);
 }
 
-// Write the scores of `count` slots, and minus infinity up to a whole vector; return how many that
-// makes. The dots of LANES slots are summed together. AHEAD: the next LANES slots' keys are asked
-// for.
+// Write the scores of `count` slots, then minus infinity up to a whole vector; return the number of
+// scores written. The dot products of LANES slots are reduced together. PREFETCH: prefetch the keys
+// of the next LANES slots.
 template <class E, bool PREFETCH>
 int64_t qk_scores(const float* query, const KVCacheView& cache, int64_t head, const int32_t* slots,
                   int64_t count, float scale, float* scores) {
@@ -82,8 +94,8 @@ int64_t qk_scores(const float* query, const KVCacheView& cache, int64_t head, co
             dots[l] = zero();
             if (s + l >= count) continue;
             if (PREFETCH && s + l + LANES < count)
-                prefetch_kv<E>(cache, 0, head, slots[s + l + LANES]);
-            const auto* const key = kv_address<E>(cache, 0, head, slots[s + l]);
+                prefetch_kv<E>(cache, KEYS, head, slots[s + l + LANES]);
+            const auto* const key = kv_address<E>(cache, KEYS, head, slots[s + l]);
             for (int64_t h = 0; h < cache.padded_head_size; h += LANES)
                 dots[l] = fma(load(query + h), E::load(key + h), dots[l]);
         }
@@ -95,7 +107,7 @@ int64_t qk_scores(const float* query, const KVCacheView& cache, int64_t head, co
     return s;
 }
 
-// mix[V vectors] = the values' numbers from `first` on, each times its weight.
+// sum_v[V vectors] = sum over the slots of weight * value, from element `first` on.
 template <class E, int V, bool PREFETCH>
 void weighted_sum_v(const float* weights, const KVCacheView& cache, int64_t head,
                     const int32_t* slots, int64_t count, int64_t first, float* sum_v) {
@@ -103,8 +115,8 @@ void weighted_sum_v(const float* weights, const KVCacheView& cache, int64_t head
     for (auto& sum : sums) sum = zero();
     for (int64_t s = 0; s < count; ++s) {
         if (PREFETCH && first == 0 && s + LANES < count)
-            prefetch_kv<E>(cache, 1, head, slots[s + LANES]);
-        const auto* const value = kv_address<E>(cache, 1, head, slots[s]) + first;
+            prefetch_kv<E>(cache, VALUES, head, slots[s + LANES]);
+        const auto* const value = kv_address<E>(cache, VALUES, head, slots[s]) + first;
         const f32s weight = splat(weights[s]);
         for (int v = 0; v < V; ++v) sums[v] = fma(weight, E::load(value + v * LANES), sums[v]);
     }
@@ -145,7 +157,7 @@ void attend_heads(Pool& pool, const float* qkv, const KVCacheView& cache, const 
         append_all_kv<E>(qkv, cache, paths, head);
         for (int64_t t = 0; t < paths.rows; ++t) {
             const int64_t first = paths.offsets[t];
-            // What one row has read, the next finds in the cache.
+            // The other rows find the keys and values of the first in the cache.
             (t == 0 ? attend_row<E, true>
                     : attend_row<E, false>)(qkv + 3 * t * width + head * cache.head_size, cache,
                                             head, paths.slots + first, paths.offsets[t + 1] - first,

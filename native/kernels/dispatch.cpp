@@ -1,4 +1,4 @@
-// The table of this instruction set's kernels.
+// The table of the kernels of the instruction set for which this file is compiled.
 #include "kernels/kernels.hpp"
 
 #define CPM_STRINGIFY(isa) #isa

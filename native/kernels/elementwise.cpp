@@ -1,4 +1,12 @@
-// What is done to each row or number by itself: layer norm, GELU, embedding.
+// Layer norm, GELU and embedding: rows or elements that do not depend on each other.
+//
+//   for rows of 16384 elements in all: one task      64 kB, so a task outweighs its start
+//     for row: layer norm reads it three times (mean, variance, result) from the L1 cache;
+//              an embedding adds two rows
+//   GELU: for 16384 elements: one task; for vector: load, compute, store
+//
+// Reference in numpy: `layer_norm`, `gelu_tanh` and `gelu_erf` in src/cpm_lm/numpy_ops.py,
+// tests/native/test_elementwise.py.
 #include <math.h>
 
 #include "kernels/kernels.hpp"
@@ -8,9 +16,9 @@
 namespace cpm::CPM_ISA {
 namespace {
 
-constexpr int64_t TASK_ELEMENTS = 16384;  // numbers that are worth a thread's while
+constexpr int64_t TASK_ELEMENTS = 16384;  // enough work for a thread
 
-// Visit vectors of x: whole ones, and the last with zeros beyond the end.
+// Call visit(index, vector, elements) for every vector of x; the last has zeros beyond the end.
 template <class Visit>
 CPM_INLINE void for_each_vector(const float* x, int64_t count, Visit visit) {
     int64_t i = 0;
@@ -96,7 +104,7 @@ void add_embedding_row(const Weights& w, int64_t row, float* out, bool first) {
         case Element::f16: return add_row<F16>(w.values, row, w.inputs, out, first);
         case Element::bf16: return add_row<BF16>(w.values, row, w.inputs, out, first);
         case Element::q8: return add_row_q8(w, row, out, first);
-        case Element::q4: return;  // no embedding is kept so
+        case Element::q4: return;  // refused before
     }
 }
 

@@ -1,4 +1,4 @@
-// The kernels of one instruction set, as a table chosen at run time.
+// The table of the kernels of one instruction set; a table is chosen at run time.
 #pragma once
 
 #include "runtime/pool.hpp"
@@ -11,7 +11,7 @@ struct Kernels {
 
     // out[R, O] = x[R, K] W + bias, or out += if `add`.
     void (*linear)(Pool&, const float* x, int64_t rows, const Weights&, float* out, bool add);
-    // The same for quantised weights; `room` has so many bytes, aligned to 64.
+    // The same for quantized weights; `workspace` has quantized_workspace bytes, aligned to 64.
     void (*linear_quantized)(Pool&, const float* x, int64_t rows, const Weights&, void* workspace,
                              float* out, bool add);
     int64_t (*quantized_workspace)(int64_t rows, const Weights&);
@@ -23,9 +23,9 @@ struct Kernels {
                       float* out);
     void (*embedding)(Pool&, const int32_t* tokens, const int32_t* positions, int64_t rows,
                       const Weights& wte, const Weights& wpe, float* out);
-    // Read all of `data` once; the result depends on every word.
+    // Read all of `data` once and return a sum of it, so that no read is optimized away.
     float (*read_all)(Pool&, const float* data, int64_t count);
-    // Return the number of floating-point operations done; `sink` makes them needed.
+    // Return the number of floating-point operations; results go to `sink`, one for each thread.
     double (*fma_loop)(Pool&, float* sink);
 };
 

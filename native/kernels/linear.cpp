@@ -1,10 +1,11 @@
-// out = x W + bias for weights [K, O], as Hugging Face's Conv1D keeps them.
+// out = x W + bias for float weights: the choice of a kernel.
 //
-// Lanes are outputs. Whatever the rows, slices and threads, an output is bias (plus what `out`
-// held), and to that in order the sums of blocks of BLOCK inputs, each summed from zero by
-// one FMA after the other. Both ways below compute exactly this:
-//   stream  few rows: W is read once, several of its rows at a time, along stripes of outputs
-//   blocks  many rows: a part of W is widened to float32 once and used by tiles in registers
+//   W [O, K] (transposed)             linear_transposed.cpp
+//   W [K, O], at most 8 rows          linear_gemv.cpp: limited by memory, so W is read once
+//   W [K, O], more rows               linear_gemm.cpp: limited by arithmetic, so W is packed
+//
+// Both kernels for [K, O] give the same bits: see linear_blocks.hpp. The reference in numpy is
+// `linear` in src/cpm_lm/numpy_ops.py; tests/native/test_linear.py compares with float64.
 #include "kernels/linear.hpp"
 
 namespace cpm::CPM_ISA {

@@ -1,4 +1,4 @@
-// What the linear kernels share: how outputs are cut into tasks, and the size of a tile.
+// Shared by the linear kernels: the outputs of a task, and the rows of a tile.
 #pragma once
 
 #include "kernels/kernels.hpp"
@@ -16,14 +16,15 @@ constexpr int TILE_ROWS = 2;  // a vector takes two registers
 
 CPM_INLINE int64_t ceil_div(int64_t count, int64_t size) { return (count + size - 1) / size; }
 
-// Return a width, a multiple of 32 and at most `most`, that gives every thread the same number of
-// tasks of nearly equal size, a few if there is work enough, so that a delayed thread is helped.
+// Return the outputs of a task: a multiple of 32. Every thread gets the same number of tasks of
+// nearly equal size. Where there are more than max * threads outputs, a thread has several tasks,
+// so that other threads can take over the tasks of a delayed one.
 CPM_INLINE int64_t outputs_per_task(int64_t outputs, int64_t threads, int64_t max) {
     const int64_t rounds = ceil_div(outputs, max * threads);
     return ceil_div(ceil_div(outputs, rounds * threads), 32) * 32;
 }
 
-constexpr int GEMV_MAX_ROWS = 8;  // more are computed faster in blocks
+constexpr int GEMV_MAX_ROWS = 8;  // linear_gemm is faster for more
 
 void linear_gemv(Pool&, const float* x, int64_t rows, const Weights&, float* out, bool add);
 void linear_gemm(Pool&, const float* x, int64_t rows, const Weights&, float* out, bool add);

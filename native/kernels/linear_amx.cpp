@@ -1,9 +1,17 @@
-// The same products as in linear_quantized.cpp, for many rows, by the tiles of AMX.
+// The same products as in linear_quantized.cpp, for five rows and more, by the tiles of AMX.
 //
-// A tile of weights is a group of 16 outputs, as it lies in memory (4 bits are widened to bytes
-// first). A tile of activations holds the same inputs of 16 rows, four at a time, once the high and
-// once the low bytes. Their products are the exact sums of a group for 16 x 16 results: from there
-// on everything is as it is without tiles, bit by bit.
+//   quantize x to 16 bits, as tiles                          amx_rows.hpp
+//   for 256 outputs: one task (64 if there are one or two bands of 16 rows)
+//     for 8 bands
+//       for block of 512 inputs (2560)      weights 128 kB: L2; activations of a band 16 kB: L1
+//         for strip of 16 outputs: unpack q4 to bytes
+//         for band: for strip: for group    amx_tile.hpp; 16 x 16 sums in registers
+//       write the outputs of the bands
+//
+// The products of a group are exact, and everything after them is computed as without tiles, so the
+// results have the same bits.
+//
+// Reference in numpy: `rounded` and `expected` in tests/native/test_quantized.py.
 #include "kernels/linear_amx.hpp"
 
 #include "kernels/amx_tile.hpp"
@@ -14,18 +22,18 @@
 namespace cpm::CPM_ISA {
 namespace {
 
-// The outputs of a task, and room for a block of their inputs.
+// The outputs of a task, and its scratch memory.
 struct AmxTask {
     const Weights& w;
     int64_t first, count;
-    float* totals;     // [TOGETHER][outputs][16]
-    float* scales;     // [outputs][step], widened
-    int8_t* unpacked;  // [outputs][inputs]: 4 bits, and outputs that do not fill a tile
+    float* totals;     // [bands][outputs][16]
+    float* scales;     // float32 [outputs][scale_stride]
+    int8_t* unpacked;  // [outputs][inputs]: of q4, and of outputs that do not fill a tile
     int64_t strips() const { return ceil_div(count, TILE_SIZE); }
     int64_t scale_stride(const AmxRows& x) const { return ceil_div(x.groups, LANES) * LANES; }
 };
 
-// Widen the scales of a task, and ask for those of the next.
+// Convert the scales of a task to float32, and prefetch those of the next.
 void convert_task_scales(const AmxTask& t, const AmxRows& x) {
     const int64_t scale_stride = t.scale_stride(x), filled = t.strips() * TILE_SIZE;
     for (int64_t o = 0; o < t.count; ++o) {
@@ -50,7 +58,7 @@ void unpack_q4(const uint8_t* from, int64_t groups, int8_t* to) {
     }
 }
 
-// Bring groups g .. g + groups of a strip into the form that tiles are loaded from.
+// Return groups g .. g + groups of strip s, unpacked if tiles cannot be loaded from W itself.
 AmxStrip prepare_strip(const AmxTask& t, const AmxRows& x, int64_t s, int64_t g, int64_t groups) {
     const bool q8 = t.w.element == Element::q8;
     const auto* const values = static_cast<const uint8_t*>(t.w.values);
@@ -59,7 +67,8 @@ AmxStrip prepare_strip(const AmxTask& t, const AmxRows& x, int64_t s, int64_t g,
                   scale_stride = t.scale_stride(x);
     const float* const scales = t.scales + s * TILE_SIZE * scale_stride + g;
     const uint8_t* const from = values + first * bytes + g * (q8 ? x.group : x.group / 2);
-    const bool last = g + groups == x.groups;  // of a row: then come the outputs of another task
+    const bool last =
+        g + groups == x.groups;  // of the outputs: the next block belongs to another task
     const uint8_t* const next =
         last ? values + (first + t.count) * bytes : from + groups * (q8 ? x.group : x.group / 2);
     const int64_t line_stride = groups == x.groups ? 64 : bytes, width = x.block.inputs;
@@ -89,7 +98,7 @@ void multiply_block(const AmxTask& t, const AmxRows& x, int64_t band, int64_t ba
                     int64_t groups) {
     AmxStrip strips[MAX_BLOCK.outputs / TILE_SIZE];
     for (int64_t s = 0; s < t.strips(); ++s) strips[s] = prepare_strip(t, x, s, g, groups);
-    asm volatile("" ::: "memory");  // tiles are loaded behind the compiler's back
+    asm volatile("" ::: "memory");  // the compiler does not know that tiles read memory
     for (int64_t b = 0; b < bands; ++b)
         for (int64_t s = 0; s < t.strips(); ++s) {
             float* const totals = t.totals + (b * x.block.outputs + s * TILE_SIZE) * TILE_SIZE;

@@ -1,14 +1,25 @@
-// out = x W + bias for weights [K, O] and many rows.
+// out = x W + bias for weights [K, O] and many rows: arithmetic is the limit, so W is packed.
+//
+//   for 256 outputs: one task
+//     for K_BLOCK = 128 inputs
+//       pack W [128][256] to float32 panels [128][PANEL_WIDTH]   128 kB: the L2 cache
+//       for panel                                                8 or 16 kB: the L1 cache
+//         for TILE_ROWS rows of x                                TILE_ROWS x 2 sums: registers
+//           for input: 2 loads, TILE_ROWS broadcasts, 2 TILE_ROWS FMAs
+//
+// TILE_ROWS x 2 sums are as many as the registers hold beside two weights and a factor.
+//
+// Reference in numpy: `linear` in src/cpm_lm/numpy_ops.py, tests/native/test_linear.py.
 #include "kernels/linear_blocks.hpp"
 
 namespace cpm::CPM_ISA {
 namespace {
 
 constexpr int64_t PANEL_WIDTH = 2 * LANES;          // outputs of a tile in registers
-constexpr int64_t TASK_PANELS = 256 / PANEL_WIDTH;  // of one task: 128 kB of widened weights
+constexpr int64_t TASK_PANELS = 256 / PANEL_WIDTH;  // 128 kB of packed weights
 
-// Widen `count` outputs of W for `depth` inputs into panels of [BLOCK][PANEL], with zeros beyond
-// the last output. Row by row, as they lie in memory: each is on another page.
+// Convert `count` outputs of W for `depth` inputs to float32, into panels [K_BLOCK][PANEL_WIDTH]
+// with zeros beyond the last output. W is read row by row, since each row is on another page.
 template <class E>
 void pack_panels(const typename E::type* w, int64_t stride, int64_t depth, int64_t count,
                  float* to) {
@@ -27,7 +38,7 @@ void pack_panels(const typename E::type* w, int64_t stride, int64_t depth, int64
     }
 }
 
-// out[R][PANEL] += x[R][depth] panel[depth][PANEL], of which `count` outputs exist.
+// out[R][PANEL_WIDTH] += x[R][depth] panel[depth][PANEL_WIDTH]; `count` of these outputs exist.
 template <int R>
 void gemm_tile(const float* x, int64_t inputs, int64_t depth, const float* panel, float* out,
                int64_t outputs, int64_t count) {
@@ -90,7 +101,7 @@ void linear_gemm(Pool& pool, const float* x, int64_t rows, const Weights& w, flo
         case Element::f16: return gemm<F16>(pool, x, rows, w, out, add);
         case Element::bf16: return gemm<BF16>(pool, x, rows, w, out, add);
         case Element::q8:
-        case Element::q4: return;  // linear_quantised
+        case Element::q4: return;  // linear_quantized.cpp
     }
 }
 

@@ -1,11 +1,23 @@
-// out = x W + bias for weights [K, O] and few rows.
+// out = x W + bias for weights [K, O] and R <= 8 rows: memory is the limit, so W is read once.
+//
+//   for stripe of outputs: one task            sums [R][stripe], at most 40 kB: the L1 cache
+//     for K_BLOCK inputs
+//       for DEPTH rows of W                    DEPTH sequential streams from memory
+//         for cache line of the stripe         prefetch 1 kB ahead in each stream
+//           for row of x: DEPTH FMAs to a vector of sums
+//       out += sums
+//
+// A vector of sums is loaded and stored once for DEPTH FMAs: DEPTH is 8 for one row, 4 for more. A
+// stripe is as long as the L1 cache allows, since long runs of memory are read faster.
+//
+// Reference in numpy: `linear` in src/cpm_lm/numpy_ops.py, tests/native/test_linear.py.
 #include "kernels/linear_blocks.hpp"
 
 namespace cpm::CPM_ISA {
 namespace {
 
-constexpr int64_t L1_FLOATS = 8 * 1024;    // of the rows' stripes: what a first-level cache holds
-constexpr int64_t MAX_STRIPE = 10 * 1024;  // stripe of one row: long runs of memory matter more
+constexpr int64_t L1_FLOATS = 8 * 1024;    // sums of all rows: 32 kB, an L1 cache
+constexpr int64_t MAX_STRIPE = 10 * 1024;  // of one row: a long stream gains more than L1 does
 
 // sums[r] += x[r][k .. k+DEPTH] W[k .. k+DEPTH] along one vector of outputs.
 template <class Load, int R, int DEPTH>
@@ -30,7 +42,7 @@ CPM_INLINE void accumulate_rows(const float* x, int64_t inputs, const typename E
         for (int d = 0; d < DEPTH; ++d) factor[r][d] = x[r * inputs + d];
     int64_t o = 0;
     for (; o + LINE <= count; o += LINE) {
-        // Lines a little further on, at the end those where the next pass begins.
+        // At the end of the stripe: the lines where the next DEPTH rows of W begin.
         const auto* const prefetch = o + PREFETCH_DISTANCE < count
                                          ? w + o + PREFETCH_DISTANCE
                                          : w + DEPTH * stride + o + PREFETCH_DISTANCE - count;
@@ -94,7 +106,7 @@ void linear_gemv(Pool& pool, const float* x, int64_t rows, const Weights& w, flo
         case Element::f16: return dispatch<F16, 1>(pool, x, rows, w, out, add);
         case Element::bf16: return dispatch<BF16, 1>(pool, x, rows, w, out, add);
         case Element::q8:
-        case Element::q4: return;  // linear_quantised
+        case Element::q4: return;  // linear_quantized.cpp
     }
 }
 

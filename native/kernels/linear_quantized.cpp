@@ -1,13 +1,20 @@
 // out = x W^T + bias for weights [O, K] in 8 or 4 bits, with a float16 scale for every group.
 //
-// Each row of x is rounded to 16 bits first, by a unit of its own. The products of a group are
-// summed exactly, as int32: at most 64 of 128 * 32639 in 8 bits, 2.7e8. The sum is brought to
-// float32 and taken, times the group's scale, to the output's sum by one FMA; groups come in order.
-// That sum times the row's unit is added to the bias (plus what `out` held). None of this depends
-// on how rows and outputs are cut into tiles, and it is the same on every processor with FMA.
+//   quantize x to 16 bits, in bands of LANES rows                  quantized_rows.hpp
+//   for 64 outputs: one task                     their weights, 160 kB of 2560 inputs in q8: L2
+//     for band of R rows
+//       R < LANES: for LANES / R outputs         memory is the limit: weights are read in order
+//                    for block of inputs         a tile, quantized_tile.hpp
+//       R = LANES: for K_BLOCK inputs            rows of the band, 16 kB: half of L1
+//                    for output: for block of inputs
 //
-//   few    fewer rows than lanes: lanes are several outputs of some rows
-//   many   lanes are rows; parts of x and W stay in the caches
+// The order of summation does not depend on tiles, and it is the same on every processor with FMA.
+// The products of a group are summed exactly, in int32: at most 64 * 128 * 32639 = 2.7e8 in q8. The
+// sum is converted to float32 and added, times the scale of the group, to the output's sum by one
+// FMA; groups come in order. That sum times the scale of the row is added to the bias (plus what
+// `out` held).
+//
+// Reference in numpy: `rounded` and `expected` in tests/native/test_quantized.py.
 #include "kernels/linear_amx.hpp"
 #include "kernels/quantized_epilogue.hpp"
 #include "kernels/quantized_formats.hpp"
@@ -17,20 +24,20 @@
 namespace cpm::CPM_ISA {
 namespace {
 
-constexpr int64_t TASK_OUTPUTS = 64;  // of a task: their weights stay in the second-level cache
-constexpr int64_t K_BLOCK =
-    8192 / LANES;  // inputs: of LANES rows they fill half a first-level cache
+constexpr int64_t TASK_OUTPUTS = 64;       // of a task; their weights stay in the L2 cache
+constexpr int64_t K_BLOCK = 8192 / LANES;  // inputs; of LANES rows 16 kB
 
-// The outputs of a task, and room for what is prepared for them.
+// The outputs of a task, and a workspace for their scales.
 struct OutputBlock {
     const uint8_t* weights;
     int64_t stride, first, count;
     const uint16_t* scales;  // [count][groups]
-    float* scale_workspace;  // for scales, widened: [OUTPUTS][step]
-    int64_t scale_stride;    // groups, filled up to whole vectors
+    float* scale_workspace;  // float32 [TASK_OUTPUTS][scale_stride]
+    int64_t scale_stride;    // the number of groups, rounded up to whole vectors
 };
 
-// Widen the scales of LANES groups, or of `left`, as the lanes of O outputs with R rows need them.
+// Convert the scales of LANES groups, or of `left`, to float32, and repeat each for R rows:
+// to[group][o * R + r] = scale of output o.
 template <int R, int O>
 CPM_INLINE void broadcast_scales(const uint16_t* scales, int64_t groups, int64_t left, float* to) {
     f32s lanes[LANES];
@@ -45,6 +52,7 @@ CPM_INLINE void broadcast_scales(const uint16_t* scales, int64_t groups, int64_t
         store(to + l * LANES, lanes[l]);
 }
 
+// O outputs from output o on with the R rows of a band, over all inputs.
 template <class Q, int R, int O>
 CPM_INLINE void gemv_tile(const QuantizedRows<Q>& x, Band band, const OutputBlock& block, int64_t o,
                           const Epilogue& epilogue) {
@@ -54,7 +62,7 @@ CPM_INLINE void gemv_tile(const QuantizedRows<Q>& x, Band band, const OutputBloc
     f32s total = zero();
     for (int64_t g = 0; g < x.groups; g += LANES) {
         const int64_t left = x.groups - g, k = g / Q::GROUPS;
-        for (int64_t i = 0; i < O * LANES; i += 32)  // of the next outputs
+        for (int64_t i = 0; i < O * LANES; i += 32)  // scales of the next outputs
             __builtin_prefetch(scales + O * (x.groups + g) + i, 0, 2);
         broadcast_scales<R, O>(scales + g, x.groups, left, lane_scales);
         const TileArgs<Q> args{weights + k * Q::WEIGHT_BYTES,
@@ -73,6 +81,7 @@ CPM_INLINE void gemv_tile(const QuantizedRows<Q>& x, Band band, const OutputBloc
             epilogue.store_one(band.first + r, block.first + o + i, sums[i * R + r]);
 }
 
+// All outputs of a task with a band of R < LANES rows.
 template <class Q, int R>
 void gemv_task(const QuantizedRows<Q>& x, Band band, const OutputBlock& block,
                const Epilogue& epilogue) {
@@ -82,6 +91,7 @@ void gemv_task(const QuantizedRows<Q>& x, Band band, const OutputBlock& block,
     for (; o < block.count; ++o) gemv_tile<Q, R, 1>(x, band, block, o, epilogue);
 }
 
+// All outputs of a task with a band of LANES rows.
 template <class Q>
 void gemm_task(const QuantizedRows<Q>& x, Band band, const OutputBlock& block,
                const Epilogue& epilogue) {
@@ -149,7 +159,7 @@ void quantize_and_multiply(Pool& pool, const float* x, int64_t rows, const Weigh
 }
 
 #if defined(__AMX_INT8__)
-constexpr int64_t AMX_MIN_ROWS = 5;  // rows; with fewer the memory is the limit either way
+constexpr int64_t AMX_MIN_ROWS = 5;  // with fewer rows memory is the limit, with tiles or without
 #endif
 
 }  // namespace

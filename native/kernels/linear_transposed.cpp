@@ -1,20 +1,30 @@
-// out = x W^T + bias for weights [O, K], as an embedding lies in memory.
+// out = x W^T + bias for weights [O, K], as an embedding is stored. Lanes are inputs.
 //
-// Lanes are inputs: lane l of an output sums inputs l, l + 8, l + 16 ... of a block of BLOCK
-// inputs, one FMA after the other; the eight are added in a fixed tree, and the blocks in order to
-// the bias (plus what `out` held). Few rows read the weights as they are; for many, a few outputs
-// are widened to float32 first. An output's sum is the same either way.
+//   for 256 outputs: one task
+//     one row: for 8 outputs, for K_BLOCK inputs    8 streams from memory; prefetch the next 8
+//     for K_BLOCK = 1024 inputs
+//       for 4 outputs                               more than TILE_ROWS / 2 rows: converted to
+//                                                   float32 first, 16 kB: the L1 cache
+//         for TILE_ROWS / 2 rows of x               TILE_ROWS / 2 x 4 sums: registers
+//           for vector of inputs: one FMA a sum
+//
+// The order of summation is the same for any number of rows: lane l of a sum takes inputs l,
+// l + LANES, l + 2 LANES ... of a block, one FMA after the other; the lanes are added in a fixed
+// tree; the blocks are added in order to the bias (plus what `out` held).
+//
+// Reference in numpy: `linear` in src/cpm_lm/numpy_ops.py, tests/native/test_linear.py.
 #include "kernels/linear.hpp"
 
 namespace cpm::CPM_ISA {
 namespace {
 
-constexpr int64_t K_BLOCK = 1024;  // inputs: four outputs of them, widened, are 16 kB
-constexpr int TILE_OUTPUTS = 4;    // of a tile
-constexpr int GEMV_OUTPUTS = 8;    // of a tile of one row: as many streams from memory
+constexpr int64_t K_BLOCK = 1024;  // inputs; of four outputs 16 kB in float32
+constexpr int TILE_OUTPUTS = 4;
+constexpr int GEMV_OUTPUTS = 8;  // of a tile of one row
 constexpr int MAX_TILE_ROWS = TILE_ROWS / 2;
 
-// out[r][o] += x[r] . w[o] over `depth` inputs. What is at `ahead` comes from memory meanwhile.
+// out[r][o] += x[r] . w[o] over `depth` inputs. PREFETCH: prefetch O * depth weights from `next`
+// on.
 template <class E, int R, int O, bool PREFETCH = false>
 void dot_tile(const float* x, int64_t inputs, const typename E::type* w, int64_t stride,
               int64_t depth, float* out, int64_t outputs, const typename E::type* next = nullptr) {
@@ -73,7 +83,8 @@ void gemm_outputs(const float* x, int64_t rows, const Weights& w, int64_t first,
     dot_rows<F32, MAX_TILE_ROWS, O>(x, rows, w.inputs, packed, K_BLOCK, depth, out, w.outputs);
 }
 
-// One row with O outputs, which lie side by side: the next O are asked for in memory's order.
+// One row with O outputs. The weights of the next O outputs follow in memory and are prefetched in
+// that order.
 template <class E, int O>
 void gemv_outputs(const float* x, const Weights& w, int64_t first, float* out) {
     const auto* const values = static_cast<const typename E::type*>(w.values) + first * w.inputs;
@@ -86,7 +97,7 @@ void gemv_outputs(const float* x, const Weights& w, int64_t first, float* out) {
 
 template <class E>
 void multiply(Pool& pool, const float* x, int64_t rows, const Weights& w, float* out, bool add) {
-    constexpr int64_t MAX_TASK_OUTPUTS = 256;  // outputs of a task
+    constexpr int64_t MAX_TASK_OUTPUTS = 256;
     const int64_t width = outputs_per_task(w.outputs, pool.threads(), MAX_TASK_OUTPUTS);
     parallel_for(pool, ceil_div(w.outputs, width), TILE_OUTPUTS * K_BLOCK,
                  [&](int64_t task, float* packed) {
@@ -121,7 +132,7 @@ void linear_transposed(Pool& pool, const float* x, int64_t rows, const Weights& 
         case Element::f16: return multiply<F16>(pool, x, rows, w, out, add);
         case Element::bf16: return multiply<BF16>(pool, x, rows, w, out, add);
         case Element::q8:
-        case Element::q4: return;  // linear_quantised
+        case Element::q4: return;  // linear_quantized.cpp
     }
 }
 

@@ -1,6 +1,7 @@
-// What all products with weights in 8 or 4 bits share: the rows of x as whole numbers.
+// Quantization of the rows of x to 16 bits, for products with quantized weights.
 //
-// A row's largest number becomes MOST, so that every number is two signed bytes, high and low.
+// q = round(x / scale) with scale = max |x| / MAX_QUANTIZED, one scale a row. MAX_QUANTIZED is
+// 127 * 256 + 127, so q can be split into two signed bytes: q = 256 * high + low.
 #pragma once
 
 #include "kernels/simd_convert.hpp"
@@ -10,13 +11,13 @@ namespace cpm::CPM_ISA {
 
 constexpr float MAX_QUANTIZED = 127 * 256 + 127;
 
-// Return what 1 stands for in the row; NaN if something in it is not finite.
+// Return the scale of a row; NaN if a value of the row is not finite.
 CPM_INLINE float row_scale(const float* x, int64_t count) {
     u32s magnitudes = {};
     for (int64_t i = 0; i < count; i += LANES) {
         const int64_t n = count - i;
         const u32s bits = (u32s)(n < LANES ? load_partial<F32>(x + i, n) : load(x + i));
-        const u32s magnitude = bits & 0x7fffffffu;  // in the order of the numbers, NaN on top
+        const u32s magnitude = bits & 0x7fffffffu;  // ordered as the values are, NaN above all
         magnitudes = magnitude > magnitudes ? magnitude : magnitudes;
     }
     uint32_t bits_max = 0;
@@ -24,10 +25,10 @@ CPM_INLINE float row_scale(const float* x, int64_t count) {
     if (bits_max >= 0x7f800000u) return __builtin_nanf("");
     float largest;
     std::memcpy(&largest, &bits_max, sizeof largest);
-    return largest < 0x1p-100f ? 0.0f : largest / MAX_QUANTIZED;  // its inverse must be finite
+    return largest < 0x1p-100f ? 0.0f : largest / MAX_QUANTIZED;  // 1 / scale must be finite
 }
 
-// Round the first `count` numbers of x, and write zeros up to `size`, a whole number of vectors.
+// Quantize the first `count` values of x, then write zeros up to `size`, a multiple of LANES.
 CPM_INLINE void quantize(const float* x, int64_t count, int64_t size, float scale, int16_t* to) {
     const f32s inverse = splat(scale > 0.0f ? 1.0f / scale : 0.0f);
     for (int64_t i = 0; i < size; i += LANES) {
@@ -38,7 +39,7 @@ CPM_INLINE void quantize(const float* x, int64_t count, int64_t size, float scal
     }
 }
 
-// Split 16 numbers into their high and their low bytes, both signed.
+// Split 16 values into signed bytes: value = 256 * high + low. Example: 200 is 256 * 1 - 56.
 CPM_INLINE void split_bytes(const int16_t* from, uint8_t* high, uint8_t* low) {
     typedef int16_t i16x16 __attribute__((vector_size(32)));
     typedef int8_t i8x16 __attribute__((vector_size(16)));
@@ -50,6 +51,7 @@ CPM_INLINE void split_bytes(const int16_t* from, uint8_t* high, uint8_t* low) {
     std::memcpy(low, &below, sizeof below);
 }
 
+// Convert scales of weights from float16 to float32.
 CPM_INLINE void convert_scales(const uint16_t* from, int64_t count, float* to) {
     int64_t i = 0;
     for (; i + LANES <= count; i += LANES) store(to + i, F16::load(from + i));

@@ -1,4 +1,6 @@
-// Where products with quantised weights go.
+// The epilogue of products with quantized weights: scale, bias and addition.
+//
+// out = sum * scale of the row + bias, or out += that if `add`.
 #pragma once
 
 #include "kernels/linear.hpp"
@@ -6,7 +8,6 @@
 
 namespace cpm::CPM_ISA {
 
-// Where products go: each times its row's unit, to the bias and, if `add`, what is there.
 struct Epilogue {
     const Weights& w;
     const float* row_scales;
@@ -19,14 +20,14 @@ struct Epilogue {
         const float product = sum * row_scales[row];
         *at = (add ? *at + bias : bias) + product;
     }
-    // Put a vector of outputs.
+    // LANES outputs of one row.
     void store_vector(int64_t row, int64_t output, f32s sums) const {
         float* const at = out + row * w.outputs + output;
         const f32s bias = w.bias ? load(w.bias + output) : zero();
         const f32s product = sums * splat(row_scales[row]);
         store(at, (add ? load(at) + bias : bias) + product);
     }
-    // Put `count` outputs of `rows` rows from vectors [output] whose lanes are rows.
+    // `count` outputs of `rows` rows; sums[o] holds output o, its lanes are rows.
     void store_block(int64_t row, int64_t rows, int64_t output, int64_t count,
                      const f32s* sums) const {
         f32s transposed[LANES];

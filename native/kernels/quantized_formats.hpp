@@ -1,4 +1,10 @@
-// The two formats: the weights and numbers that are multiplied at a time, a "unit".
+// The formats q8 and q4: how a block of weights is unpacked and multiplied with activations.
+//
+// A block is what is multiplied at a time: GROUPS groups of GROUP inputs of one output. `dot` gives
+// its products, summed into the LANES lanes of a vector, exactly.
+//
+// A part of linear_quantized.cpp: names are local to that file, which lets the compiler specialize
+// the functions.
 #pragma once
 
 #include "kernels/quantize.hpp"
@@ -10,7 +16,7 @@ namespace {
 struct Q8 {
     static constexpr int64_t GROUP = GROUP_Q8, GROUPS = 1, WEIGHT_BYTES = 64,
                              ACTIVATION_BYTES = 128;
-    static constexpr int32_t ZERO_POINT = 0;  // the code that means 0
+    static constexpr int32_t ZERO_POINT = 0;  // the code of weight 0
     struct Codes {
         i16s part[64 / I16_LANES];
     };
@@ -33,8 +39,8 @@ struct Q8 {
 };
 
 #if defined(__AVX2__)
-// Bytes with bytes: the codes without a sign, and the numbers' high and low bytes. A block of four
-// lanes is a group, so that a vector holds as many groups as it has blocks.
+// Products of bytes: unsigned codes with the high and the low bytes of the activations. Four lanes
+// are a group, so a vector holds LANES / 4 groups.
 struct Q4 {
     static constexpr int64_t GROUP = GROUP_Q4, GROUPS = LANES / 4;
     static constexpr int64_t WEIGHT_BYTES = I8_LANES, ACTIVATION_BYTES = 4 * I8_LANES;
@@ -60,7 +66,7 @@ struct Q4 {
     CPM_INLINE Bytes load_bytes(const uint8_t* at) {
         return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at));
     }
-    // Sums of four products of at most 15 * 128: they fit 16 bits.
+    // Each 16-bit sum has four products of at most 15 * 128, so it does not overflow.
     CPM_INLINE Bytes dots(Bytes a, Bytes x, Bytes b, Bytes y) {
         return _mm256_add_epi16(_mm256_maddubs_epi16(a, x), _mm256_maddubs_epi16(b, y));
     }
@@ -76,7 +82,8 @@ struct Q4 {
 #endif
     using Codes = Bytes;
     CPM_INLINE Codes unpack(const uint8_t* from) { return load_bytes(from); }
-    // High bytes of the groups' first halves, of their second halves; then the low bytes.
+    // High bytes of the first 16 inputs of every group, high bytes of the last 16, then the low
+    // bytes in the same order.
     CPM_INLINE void store_activations(const int16_t* from, uint8_t* to) {
         for (int64_t i = 0; i < GROUPS * GROUP; i += 16) {
             uint8_t* const at = to + i / GROUP * 16 + (i % GROUP ? I8_LANES : 0);

@@ -1,4 +1,11 @@
-// Rows of x as whole activations, in the order in which they are multiplied.
+// The quantized rows of x, in the order in which they are multiplied.
+//
+// Rows are stored in bands of LANES. The last band holds the rest, filled with zeros up to a power
+// of two. Layout of a band: [blocks][rows][ACTIVATION_BYTES]. Example: 19 rows with 16 lanes are a
+// band of 16 rows and a band of 4, of which 3 are used.
+//
+// A part of linear_quantized.cpp: names are local to that file, which lets the compiler specialize
+// the functions.
 #pragma once
 
 #include "kernels/linear.hpp"
@@ -7,8 +14,7 @@
 namespace cpm::CPM_ISA {
 namespace {
 
-// Rows are kept by bands of LANES; the last has as many as are left, filled up with zeros to a
-// power of two. A band is [units][rows][NUMBER_BYTES].
+// Rows first .. first + used of x; `rows` is the number with the filling.
 struct Band {
     int64_t first, used;
     int rows;
@@ -26,7 +32,7 @@ CPM_INLINE int64_t k_blocks(const Weights& w) {
     return ceil_div(w.padded_inputs, Q::GROUP * Q::GROUPS);
 }
 
-// Room for the rows of one call: values, zeros, units.
+// The rows of one call, in a workspace: values, zero offsets, scales.
 template <class Q>
 struct QuantizedRows {
     QuantizedRows(int64_t rows, const Weights& w, void* workspace)
@@ -55,10 +61,12 @@ struct QuantizedRows {
 
     const int64_t groups, blocks;
     uint8_t* const values;
-    int32_t* const zero_offsets;  // what code ZERO gives in place of 0: [bands][groups][LANES]
+    int32_t* const zero_offsets;  // [bands][groups][LANES], see below
     float* const scales;          // of rows
 };
 
+// Quantize one row. A code c of q4 stands for c - ZERO_POINT, but codes are multiplied as they are:
+// the zero offset of a group, ZERO_POINT times the sum of its activations, is subtracted later.
 template <class Q>
 void quantize_row(const float* x, int64_t inputs, int64_t row, int64_t rows,
                   const QuantizedRows<Q>& to) {
@@ -87,7 +95,7 @@ void quantize_row(const float* x, int64_t inputs, int64_t row, int64_t rows,
 template <class Q>
 void quantize_rows(Pool& pool, const float* x, int64_t rows, int64_t inputs,
                    const QuantizedRows<Q>& to) {
-    constexpr int64_t TASK_ELEMENTS = 16384;  // activations that are worth a thread's while
+    constexpr int64_t TASK_ELEMENTS = 16384;  // enough work for a thread
     const int64_t rows_per_task = TASK_ELEMENTS / inputs + 1,
                   padded_rows = QuantizedRows<Q>::padded_rows(rows);
     parallel_for(pool, ceil_div(padded_rows, rows_per_task), 0, [&](int64_t task, float*) {

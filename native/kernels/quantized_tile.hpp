@@ -1,4 +1,12 @@
-// Sums of O outputs with R rows, in one vector.
+// A tile: O outputs with R rows, all sums in the lanes of one vector.
+//
+//   for block of inputs      weights are read once; if R < LANES they are prefetched
+//     for output: unpack the codes; for row: dot                O * R vectors of int32: registers
+//     reduce the vectors to one vector for each group: lane o * R + r is output o with row r
+//     for group: total += (sum - zero offset) * scale, one FMA a lane
+//
+// A part of linear_quantized.cpp: names are local to that file, which lets the compiler specialize
+// the functions.
 #pragma once
 
 #include "kernels/quantized_formats.hpp"
@@ -7,19 +15,19 @@
 namespace cpm::CPM_ISA {
 namespace {
 
-// O outputs with R rows along groups; lane o * R + r is output o with row r.
 template <class Q>
 struct TileArgs {
     const uint8_t* weights;
-    int64_t stride;  // bytes of an output
+    int64_t stride;  // bytes from output to output
     const uint8_t* activations;
     const int32_t* zero_offsets;  // [groups][LANES]
-    const float* scales;          // [groups][LANES], or [groups] if there is but one output
+    const float* scales;          // [groups][LANES], or [groups] if there is one output
     int64_t groups;
-    int64_t remaining;            // groups from here to the outputs' end
-    const uint8_t* next_weights;  // the outputs after these
+    int64_t remaining;            // groups from here to the end of the outputs
+    const uint8_t* next_weights;  // of the next O outputs
 };
 
+// The exact sums of one block: one vector for each of its groups.
 template <class Q, int R, int O>
 CPM_INLINE void dot_products(const uint8_t* weights, int64_t stride, const uint8_t* activations,
                              i32s* sums) {
@@ -34,7 +42,7 @@ CPM_INLINE void dot_products(const uint8_t* weights, int64_t stride, const uint8
         for (int b = 1; b < LANES / 4; ++b) sums[0] += sums[b];
 }
 
-// Take the exact sums of `count` groups from group g on to the total.
+// Add the exact sums of `count` groups, times their scales, to the total; the first group is g.
 template <class Q, bool ONE_OUTPUT>
 CPM_INLINE f32s accumulate(const TileArgs<Q>& args, const i32s* sums, int64_t g, int count,
                            f32s total) {
@@ -48,8 +56,9 @@ CPM_INLINE f32s accumulate(const TileArgs<Q>& args, const i32s* sums, int64_t g,
     return total;
 }
 
-// Where weights are that come from memory while group g is multiplied, a line for each output.
-// Short rows come whole, a tile ahead, in memory's order; long ones a part ahead.
+// The addresses to prefetch while group g is multiplied, one for each output. Weights of up to
+// LONG_ROW bytes an output: those of the next outputs, in the order of memory. More: those of the
+// same outputs PREFETCH_BYTES further, and at the end those where the next outputs begin.
 struct PrefetchLines {
     const uint8_t* from;
     int64_t step;

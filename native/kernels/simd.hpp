@@ -1,10 +1,10 @@
-// A vector of floats: what the kernels need of a processor, and nothing else.
+// A vector of float32: the operations that the kernels need.
 //
 // Every kernel file is compiled once for each instruction set, into the namespace CPM_ISA. The
-// vectors are the compiler's own (GCC, Clang), so that one text serves SSE2, AVX2, AVX-512 and
-// NEON; only FMA and float16 have instructions of their own. Kernel files call no inline function
-// of the standard library: the linker keeps one copy of those, and it might be the one made for
-// AVX2.
+// vectors are the compiler's own types (GCC, Clang), so one source serves SSE2, AVX2, AVX-512 and
+// NEON. Intrinsics are used only where the compiler has no good code of its own: FMA, conversions,
+// partial vectors, integer products. Kernel files call no inline function of the standard library:
+// the linker keeps one copy of such a function, and it could be compiled for AVX2.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@
 
 #define CPM_INLINE static inline __attribute__((always_inline))
 
-// Before a loop of a few turns whose array is to live in registers, however long its body.
+// Unroll the loop that follows, so that its array stays in registers.
 #if defined(__clang__)
 #define CPM_UNROLL _Pragma("clang loop unroll(full)")
 #elif defined(__AVX512F__)
@@ -39,7 +39,7 @@ typedef uint32_t u32s __attribute__((vector_size(4 * LANES)));
 typedef uint16_t u16s __attribute__((vector_size(2 * LANES)));
 
 CPM_INLINE f32s zero() { return f32s{}; }
-CPM_INLINE f32s splat(float x) { return x - zero(); }  // not +: -0 stays what it is
+CPM_INLINE f32s splat(float x) { return x - zero(); }  // not +: it would turn -0 into 0
 
 CPM_INLINE f32s load(const float* at) {
     f32s x;
@@ -49,7 +49,7 @@ CPM_INLINE f32s load(const float* at) {
 
 CPM_INLINE void store(float* at, f32s x) { std::memcpy(at, &x, sizeof x); }
 
-// Return a * b + c; on x86-64 with FMA rounded once.
+// Return a * b + c, rounded once where there is an FMA instruction.
 CPM_INLINE f32s fma(f32s a, f32s b, f32s c) {
 #if defined(__AVX512F__)
     return _mm512_fmadd_ps(a, b, c);
@@ -62,7 +62,7 @@ CPM_INLINE f32s fma(f32s a, f32s b, f32s c) {
 
 CPM_INLINE f32s max(f32s a, f32s b) { return a > b ? a : b; }
 
-// Return the sum of the lanes; always in the same order.
+// Return the sum of the lanes, in a fixed order.
 CPM_INLINE float reduce_sum(f32s x) {
     typedef float f32x8 __attribute__((vector_size(32)));
     f32x8 parts[LANES / 8];

@@ -1,11 +1,11 @@
-// Conversion of stored numbers to float32 and back, whole vectors and parts of them.
+// Conversion between stored elements and float32: whole vectors and partial ones.
 #pragma once
 
 #include "kernels/simd.hpp"
 
 namespace cpm::CPM_ISA {
 
-// How the three kinds of elements are read: a vector, or the first n with zeros behind them.
+// The element types; `load` converts a vector of elements to float32.
 struct F32 {
     using type = float;
     CPM_INLINE f32s load(const float* at) { return CPM_ISA::load(at); }
@@ -30,7 +30,7 @@ struct F16 {
 #elif defined(__AVX2__)
         return _mm256_cvtph_ps((__m128i)bits);
 #else
-        // Shifted into place the exponent is 112 too small, in subnormal numbers as well.
+        // After the shift the exponent is too small by 112, also for subnormal numbers.
         const u32s wide = __builtin_convertvector(bits, u32s);
         const u32s sign = (wide & 0x8000u) << 16;
         const f32s scaled = (f32s)((wide & 0x7fffu) << 13) * splat(0x1p112f);
@@ -40,6 +40,7 @@ struct F16 {
     }
 };
 
+// Load the first n elements, with zeros behind them.
 template <class E>
 CPM_INLINE f32s load_partial(const typename E::type* at, int64_t n) {
     typename E::type some[LANES] = {};
@@ -55,15 +56,16 @@ CPM_INLINE f32s load_partial(const typename E::type* at, int64_t n) {
     return E::load(some);
 }
 
+// Store the first n elements, n < LANES.
 CPM_INLINE void store_partial(float* at, f32s x, int64_t n) {
 #if defined(__AVX512F__)
-    _mm512_mask_storeu_ps(at, static_cast<__mmask16>((1u << n) - 1), x);  // n is below LANES
+    _mm512_mask_storeu_ps(at, static_cast<__mmask16>((1u << n) - 1), x);
 #else
     for (int64_t i = 0; i < n; ++i) at[i] = x[i];
 #endif
 }
 
-// Write a vector as float16, rounded to the nearest, ties to even.
+// Store a vector as float16, rounded to nearest, ties to even.
 CPM_INLINE void store_f16(uint16_t* at, f32s x) {
 #if defined(__AVX512F__)
     const __m256i bits = _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT);
@@ -75,10 +77,10 @@ CPM_INLINE void store_f16(uint16_t* at, f32s x) {
     const u32s bits = (u32s)x;
     const u32s sign = (bits >> 16) & 0x8000u;
     const u32s magnitude = bits & 0x7fffffffu;
-    // Normal: rebias the exponent, add half a unit less one, plus the bit that makes ties even.
+    // Normal: change the bias of the exponent; add 0xfff, and 1 if the last kept bit is odd.
     const u32s odd = (magnitude >> 13) & 1u;
     const u32s normal = (magnitude - 0x38000000u + 0xfffu + odd) >> 13;
-    // Subnormal: adding 0.5 moves the bits to the end of the significand, rounded by the adder.
+    // Subnormal: adding 0.5 shifts the bits to the end of the significand and rounds them.
     const u32s tiny = (u32s)((f32s)magnitude + splat(0.5f)) - 0x3f000000u;
     u32s half = magnitude < 0x38800000u ? tiny : normal;
     half = magnitude >= 0x47800000u ? (u32s{} + 0x7c00u) : half;

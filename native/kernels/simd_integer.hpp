@@ -1,4 +1,4 @@
-// Vectors of integers: what exact products need beyond simd.hpp.
+// Vectors of integers: exact products.
 #pragma once
 
 #include "kernels/simd.hpp"
@@ -9,12 +9,12 @@
 
 namespace cpm::CPM_ISA {
 
-constexpr int64_t I16_LANES = 2 * LANES;  // 16-bit integers in a vector
-constexpr int64_t I8_LANES = 4 * LANES;   // bytes in a vector
+constexpr int64_t I16_LANES = 2 * LANES;  // int16 in a vector
+constexpr int64_t I8_LANES = 4 * LANES;   // int8 in a vector
 
 typedef int8_t i8s __attribute__((vector_size(I16_LANES)));
 typedef uint8_t u8s __attribute__((vector_size(I16_LANES)));
-typedef int16_t i16h __attribute__((vector_size(2 * LANES)));  // as many as a vector has lanes
+typedef int16_t i16h __attribute__((vector_size(2 * LANES)));  // half a vector
 typedef int16_t i16s __attribute__((vector_size(2 * I16_LANES)));
 
 CPM_INLINE i32s load(const int32_t* at) {
@@ -35,13 +35,13 @@ CPM_INLINE i16s load_as_i16(const int8_t* at) {
 #if defined(__AVX512F__)
     return (i16s)_mm512_cvtepi8_epi16((__m256i)x);
 #elif defined(__AVX2__)
-    return (i16s)_mm256_cvtepi8_epi16((__m128i)x);  // GCC 12 would make it of two halves
+    return (i16s)_mm256_cvtepi8_epi16((__m128i)x);  // GCC 12 converts two halves without it
 #else
     return __builtin_convertvector(x, i16s);
 #endif
 }
 
-// Return sum[i] + a[2i] b[2i] + a[2i+1] b[2i+1], exactly unless it does not fit.
+// Return sum[i] + a[2i] b[2i] + a[2i+1] b[2i+1]; the caller avoids overflow.
 CPM_INLINE i32s madd_pairs(i32s sum, i16s a, i16s b) {
 #if defined(__AVX512VNNI__)
     return (i32s)_mm512_dpwssd_epi32((__m512i)sum, (__m512i)a, (__m512i)b);
@@ -61,9 +61,9 @@ CPM_INLINE i32s madd_pairs(i32s sum, i16s a, i16s b) {
 #endif
 }
 
-// Return numbers of at most 2^22 rounded to the nearest integer, ties to even.
+// Round to the nearest integer, ties to even; |x| is at most 2^22.
 CPM_INLINE i32s round_to_i32(f32s x) {
-    const f32s magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to a whole number
+    const f32s magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
     return (i32s)(x + magic) - (i32s)magic;
 }
 

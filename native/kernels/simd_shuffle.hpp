@@ -1,4 +1,4 @@
-// Exchanges between the lanes of vectors.
+// Shuffles: transposition and reduction of several vectors at once.
 #pragma once
 
 #include <utility>
@@ -11,7 +11,8 @@ template <int... J>
 using Indices = std::integer_sequence<int, J...>;
 using Lanes = std::make_integer_sequence<int, LANES>;
 
-// Lanes change places between a and b so that blocks of S lanes of the two stand in turn.
+// Swap every second block of S lanes of a with the block of b before it. Example, S = 1:
+// a0 a1 a2 a3 and b0 b1 b2 b3 become a0 b0 a2 b2 and a1 b1 a3 b3.
 template <int S, class V, int... J>
 CPM_INLINE void swap_blocks(V& a, V& b, Indices<J...>) {
     const V low = __builtin_shufflevector(a, b, (J & S ? LANES + J - S : J)...);
@@ -37,14 +38,15 @@ CPM_INLINE void transpose(V* x) {
             if (!(i & 8)) swap_blocks<8 * S>(x[i], x[i + 8], Lanes{});
 }
 
-// In every block of four lanes, sums of neighbours: two of a, then two of b.
+// In every block of four lanes: a0 + a1, a2 + a3, b0 + b1, b2 + b3.
 template <class V, int... J>
 CPM_INLINE V horizontal_add(V a, V b, Indices<J...>) {
     return __builtin_shufflevector(a, b, (J / 4 * 4 + (J & 2 ? LANES : 0) + (J & 1) * 2)...) +
            __builtin_shufflevector(a, b, (J / 4 * 4 + (J & 2 ? LANES : 0) + (J & 1) * 2 + 1)...);
 }
 
-// From a vector for every lane: block b of four lanes of vector l is summed into lane l of x[b].
+// Reduce LANES vectors: lane l of the new x[b] is the sum of block b, four lanes, of vector l. The
+// sum of the first LANES / 4 results is the sum of each vector.
 template <class V>
 CPM_INLINE void reduce_blocks(V* x) {
     CPM_UNROLL for (int i = 0; i < LANES / 4; ++i) {

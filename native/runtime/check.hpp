@@ -1,4 +1,4 @@
-// Errors about what a caller passed; Python sees them as ValueError.
+// Errors in arguments: std::invalid_argument, which is ValueError in Python.
 #pragma once
 
 #include <stdexcept>

@@ -1,4 +1,4 @@
-// The types in which weights, keys and values are stored.
+// The element types in which weights, keys and values are stored.
 #pragma once
 
 #include <cstdint>
@@ -14,14 +14,14 @@ inline const char* element_name(Element element) {
     return ELEMENT_NAMES[static_cast<int>(element)];
 }
 
-// Bytes of a number in f32, f16 or bf16.
+// Bytes of an element of f32, f16 or bf16.
 constexpr int64_t element_bytes(Element element) { return element == Element::f32 ? 4 : 2; }
 
 constexpr bool is_quantized(Element element) {
     return element == Element::q8 || element == Element::q4;
 }
 
-// Weights that share a scale lie side by side in an output's row.
+// The number of weights that share a scale: neighbors in the row of an output.
 constexpr int64_t GROUP_Q8 = 64, GROUP_Q4 = 32;
 
 constexpr int64_t group_size(Element element) {

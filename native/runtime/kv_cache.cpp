@@ -8,7 +8,8 @@ KVCache::KVCache(int64_t layers, int64_t heads, int64_t head_size, Element eleme
     : layers_(layers),
       heads_(heads),
       head_size_(head_size),
-      padded_head_size_((head_size + 15) / 16 * 16),  // whole vectors of every instruction set
+      padded_head_size_((head_size + 15) / 16 *
+                        16),  // a multiple of LANES of every instruction set
       element_(element) {}
 
 int64_t KVCache::slot_bytes() const {
@@ -20,7 +21,7 @@ void KVCache::reserve(int64_t slots) {
     const int64_t needed = (slots + KVCacheView::CHUNK_SLOTS - 1) / KVCacheView::CHUNK_SLOTS;
     std::vector<std::unique_ptr<void, Free>> added;
     for (auto n = static_cast<int64_t>(chunks_.size()); n < needed; ++n) {
-        // calloc: large chunks come as untouched zero pages and cost nothing before they are used.
+        // calloc: the system gives large chunks as zero pages, which take no memory until written.
         void* const chunk = std::calloc(static_cast<size_t>(KVCacheView::CHUNK_SLOTS),
                                         static_cast<size_t>(slot_bytes()));
         if (!chunk) throw std::bad_alloc();

@@ -1,4 +1,4 @@
-// Memory for keys and values: chunks that are added and never move.
+// The KV cache: memory in chunks, which are added and never moved.
 #pragma once
 
 #include <atomic>
@@ -21,10 +21,10 @@ public:
     int64_t slot_bytes() const;
     int64_t chunk_slots() const { return KVCacheView::CHUNK_SLOTS; }
 
-    // Make room for at least `slots`; throws std::bad_alloc and changes nothing if there is none.
+    // Allocate memory for at least `slots`. On std::bad_alloc the cache is unchanged.
     void reserve(int64_t slots);
 
-    // What a kernel needs; valid while `busy` is held.
+    // The view of one layer for a kernel; valid while `mutex` is held.
     KVCacheView layer(int64_t layer) const;
     std::mutex mutex;
 

@@ -14,7 +14,8 @@ public:
     // Path i is slots[offsets[i] .. offsets[i + 1]].
     Paths(std::span<const int64_t> offsets, std::span<const int32_t> slots);
 
-    // The paths that end in `nodes`, found from parent to parent; a root's parent is negative.
+    // The paths that end in `nodes`, found by following the parents; the parent of a root is
+    // negative.
     static Paths walk(std::span<const int32_t> parents, std::span<const int32_t> nodes);
 
     int64_t rows() const { return static_cast<int64_t>(offsets_.size()) - 1; }

@@ -33,7 +33,7 @@ int process_id() {
 #endif
 }
 
-// Python's part between two kernels takes less than this; an idle pool sleeps after it.
+// How long a worker spins before it sleeps: longer than Python takes between two kernels.
 constexpr std::chrono::microseconds SPIN_TIME{50};
 
 class Scratch {
@@ -53,15 +53,15 @@ private:
     int64_t floats_ = 0;
 };
 
-// Tasks that follow each other are a thread's own, since what one reads it may ask of memory while
-// it is at the task before; who has none left helps the others.
+// A thread's own tasks. They are consecutive, because a kernel prefetches what the next task reads.
+// A thread without tasks of its own takes tasks of the other threads.
 struct alignas(64) Range {
     std::atomic<int64_t> next{0};
     int64_t stop = 0;
 };
 
-// The gate counts the threads at work on the open job and numbers the jobs:
-// bit 0 open, bits 1 to 11 workers inside, the rest a running number.
+// job_state: bit 0, the job is open; bits 1 to 11, how many workers run its tasks; the other bits,
+// the number of the job.
 constexpr uint32_t OPEN = 1, ONE_WORKER = 2, WORKERS_INSIDE = 0xffe, ONE_JOB = 0x1000;
 
 }  // namespace
@@ -112,7 +112,7 @@ struct Pool::Workers {
         }
     }
 
-    // Return the gate once it is open for a job that this worker has not served.
+    // Wait for an open job other than the last one, and return the job state.
     uint32_t wait_for_job(uint32_t last_job) {
         const auto sleep_at = std::chrono::steady_clock::now() + SPIN_TIME;
         while (true) {
@@ -125,6 +125,7 @@ struct Pool::Workers {
         }
     }
 
+    // Count this worker in, unless the job has been closed or another one opened.
     bool join_job(uint32_t& now) {
         const uint32_t job = now & ~WORKERS_INSIDE;
         while ((now & ~WORKERS_INSIDE) == job)
@@ -172,14 +173,14 @@ Pool::~Pool() {
     if (workers->pid == process_id()) delete workers;
 }
 
-// A forked child has none of its parent's threads: it gets a crew of its own, and the memory of
-// the old one is left alone, since its locks may be held by threads that do not exist here.
+// A forked child has no threads of its parent, so it starts its own. The parent's object is neither
+// used nor freed: its locks can be held by threads that do not exist in the child.
 Pool::Workers& Pool::workers() {
     Workers* workers = workers_.load(std::memory_order_acquire);
     if (workers->pid == process_id()) return *workers;
     auto created = std::make_unique<Workers>(threads_);
     if (workers_.compare_exchange_strong(workers, created.get())) return *created.release();
-    return *workers;  // another thread of the child was faster
+    return *workers;  // created by another thread of the child
 }
 
 void Pool::run(int64_t tasks, Body body, void* context, int64_t scratch_floats) {

@@ -1,8 +1,8 @@
-// Threads that share the tasks of one job at a time.
+// A thread pool: runs the tasks of one job at a time.
 //
-// Knows tasks and scratch memory; does not know what is computed. Jobs of several callers take
-// turns. A worker that comes late finds the job closed and is not waited for, so that a busy
-// machine delays a job by the tasks it runs, not by the threads it has not woken yet.
+// Knows tasks and scratch memory; does not know what is computed. Jobs of several callers run one
+// after the other. A job ends when its tasks are done and does not wait for workers that have not
+// woken up: they find it closed.
 #pragma once
 
 #include <atomic>
@@ -23,7 +23,7 @@ public:
     int threads() const { return threads_; }
 
     // Call body(context, 0 .. tasks-1, scratch) once each, on any thread and in any order.
-    // Each thread's scratch has room for `scratch_floats`, aligned to 64 bytes.
+    // The scratch of each thread has `scratch_floats` floats, aligned to 64 bytes.
     void run(int64_t tasks, Body body, void* context, int64_t scratch_floats);
 
 private:

@@ -26,8 +26,8 @@ Registers cpuid(unsigned leaf) {
     return r;
 }
 
-// Does the system keep these registers when it switches threads? As Intel's manual has them,
-// volume 1, 13.3: OSXSAVE, then bits of XCR0.
+// Whether the system saves these registers when it switches threads: OSXSAVE, then bits of XCR0.
+// Source: Intel's manual, volume 1, 13.3.
 bool os_saves(unsigned bits) {
     constexpr unsigned OSXSAVE = 1u << 27;
     if (!(cpuid(1).c & OSXSAVE)) return false;
@@ -61,8 +61,8 @@ sigjmp_buf sigill_return;
 
 void on_sigill(int) { siglongjmp(sigill_return, 1); }
 
-// Whether a first tile faults although all that announces tiles is there: try one, as libraries try
-// instructions that a processor has no way to announce.
+// Execute tile instructions and return whether they work: on some virtual machines they fault
+// although CPUID reports them.
 bool amx_executes() {
     struct sigaction handler{}, previous;
     handler.sa_handler = on_sigill;
@@ -79,7 +79,7 @@ bool amx_executes() {
 
 }  // namespace
 
-// The system gives room for tiles to those who ask for it: Linux, Documentation/arch/x86/xstate.
+// Linux saves tiles only for a process that requests it: Documentation/arch/x86/xstate.
 bool has_amx() {
     constexpr unsigned TILE = 1u << 24, INT8 = 1u << 25;
     constexpr long REQUEST = 0x1023, TILE_DATA = 18;

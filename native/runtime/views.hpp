@@ -1,4 +1,4 @@
-// What kernels work on: plain pointers and sizes, checked before they come here.
+// The arguments of kernels: pointers and sizes, checked by the bindings.
 #pragma once
 
 #include <cstdint>
@@ -9,9 +9,9 @@ namespace cpm {
 
 // A weight matrix: values[rows][columns], which is [K, O], or [O, K] if transposed.
 //
-// Quantised matrices are transposed, their rows filled up with zeros to `padded`, a whole number of
-// groups. q8: int8, q * scale. q4: byte i of a group's 16 holds input i in its low half and input
-// i + 16 in its high half, (q - 8) * scale.
+// Quantized matrices are transposed. Their rows are padded with zeros to padded_inputs, a whole
+// number of groups. q8: int8, weight = q * scale. q4: byte i of the 16 of a group has input i in
+// its low half and input i + 16 in its high half; weight = (q - 8) * scale.
 struct Weights {
     const void* values;
     Element element;
@@ -19,10 +19,10 @@ struct Weights {
     int64_t inputs, outputs;
     const float* bias = nullptr;       // [O], or null
     const uint16_t* scales = nullptr;  // float16[O][groups], or null
-    int64_t padded_inputs = 0;         // numbers in a row of a quantised matrix
+    int64_t padded_inputs = 0;         // of a quantized matrix
 };
 
-// The slots that each of `rows` new tokens sees, from its root to itself.
+// The slots that each of `rows` new tokens attends to, from the root of its path to itself.
 struct PathsView {
     int64_t rows;
     const int64_t* offsets;  // [rows + 1]
@@ -30,9 +30,9 @@ struct PathsView {
     int64_t max_length;
 };
 
-// Keys and values of one layer: chunk c holds slots c * CHUNK_SLOTS and the following, as
-// [2][heads][CHUNK_SLOTS][padded] from `layer_offset` elements on. A head's numbers are padded
-// with zeros to a whole number of vectors, so that no kernel has a tail.
+// Keys and values of one layer. Chunk c has slots c * CHUNK_SLOTS to (c + 1) * CHUNK_SLOTS - 1, as
+// [keys, values][heads][CHUNK_SLOTS][padded_head_size] from element `layer_offset` on. Heads are
+// padded with zeros to whole vectors, so that kernels need no code for a partial one.
 struct KVCacheView {
     static constexpr int64_t CHUNK_SLOTS = 64;
     void* const* chunks;

@@ -1,4 +1,4 @@
-"""What does not fit raises ValueError before any kernel runs; nothing is written then."""
+"""An argument that does not fit raises ValueError before any kernel runs; nothing is written."""
 
 from __future__ import annotations
 

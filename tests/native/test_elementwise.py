@@ -1,4 +1,4 @@
-"""Layer norm, GELU and embedding against float64."""
+"""Layer norm, GELU and embedding, native/kernels/elementwise.cpp, against float64."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from cpm_lm import _native as native
 
 def exact_norm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
     wide = x.astype(np.float64)
-    centred = wide - wide.mean(axis=1, keepdims=True)
-    return centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + 1e-5) * weight + bias
+    centered = wide - wide.mean(axis=1, keepdims=True)
+    return centered / np.sqrt((centered**2).mean(axis=1, keepdims=True) + 1e-5) * weight + bias
 
 
 @pytest.mark.parametrize("width", [1, 5, 8, 80, 96, 1003, 2560])

@@ -1,4 +1,8 @@
-"""Products with weights in 8 and 4 bits: against whole numbers, and each row's result its own."""
+"""Products with weights in 8 and 4 bits against exact integers; a row does not depend on others.
+
+`rounded` and `expected` are the readable form of native/kernels/linear_quantized.cpp and
+linear_amx.cpp.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,7 @@ ROWS = (1, 2, 3, 4, 5, 8, 31, 257)
 
 @dataclass(frozen=True)
 class Packed:
-    """Weights as whole numbers [O, groups, group], and as the kernels take them."""
+    """Weights as integers [O, groups, group], and as the kernels take them."""
 
     numbers: np.ndarray
     values: np.ndarray
@@ -30,7 +34,7 @@ class Packed:
 
 
 def packed(numbers: np.ndarray, scales: np.ndarray, bias: np.ndarray, element: str) -> Packed:
-    """Pack whole numbers [O, K], filled up with zeros."""
+    """Pack integers [O, K], padded with zeros."""
     outputs, inputs = numbers.shape
     groups = -(-inputs // GROUP[element])
     filled = np.zeros((outputs, groups, GROUP[element]), np.int64)
@@ -52,20 +56,20 @@ def random_weights(inputs: int, outputs: int, element: str, seed: int = 0) -> Pa
 
 
 def rounded(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return rows in 16 bits as whole numbers, and what 1 stands for in each."""
-    unit = np.abs(x).max(axis=1, keepdims=True) / np.float32(32639)
+    """Return rows quantized to 16 bits, and the scale of each."""
+    scale = np.abs(x).max(axis=1, keepdims=True) / np.float32(32639)
     with np.errstate(divide="ignore"):
-        factor = np.where(unit > 0, np.float32(1) / unit, np.float32(0))
-    return np.rint(x * factor).astype(np.int64), unit
+        factor = np.where(scale > 0, np.float32(1) / scale, np.float32(0))
+    return np.rint(x * factor).astype(np.int64), scale
 
 
 def expected(x: np.ndarray, w: Packed) -> tuple[np.ndarray, np.ndarray]:
-    """Return the products from exact sums of groups, and a bound of float32's error in them."""
-    numbers, unit = rounded(x)
+    """Return the products from exact sums of groups, and a bound on the error of float32."""
+    numbers, row_scale = rounded(x)
     outputs, groups, size = w.numbers.shape
     filled = np.zeros((len(x), groups * size), np.int64)
     filled[:, : x.shape[1]] = numbers
-    # Sums of a group stay below 2^29, so products of doubles are exact.
+    # The sum of a group is below 2^29, so it is exact in float64.
     sums = np.zeros((len(x), outputs))
     extent = np.zeros_like(sums)
     for g in range(groups):
@@ -73,7 +77,9 @@ def expected(x: np.ndarray, w: Packed) -> tuple[np.ndarray, np.ndarray]:
         scale = w.scales[:, g].astype(np.float64)
         sums += part @ w.numbers[:, g].T.astype(np.float64) * scale
         extent += np.abs(part) @ np.abs(w.numbers[:, g]).T.astype(np.float64) * np.abs(scale)
-    return sums * unit + w.bias, (groups + 8) * 2.0**-24 * (extent * unit + np.abs(w.bias))
+    return sums * row_scale + w.bias, (groups + 8) * 2.0**-24 * (
+        extent * row_scale + np.abs(w.bias)
+    )
 
 
 def product(pool: native.Pool, x: np.ndarray, w: Packed) -> np.ndarray:
@@ -84,7 +90,7 @@ def product(pool: native.Pool, x: np.ndarray, w: Packed) -> np.ndarray:
 
 @pytest.mark.parametrize("element", FORMATS)
 @pytest.mark.parametrize(("inputs", "outputs"), SHAPES)
-def test_products_are_those_of_whole_numbers(pool, inputs, outputs, element):
+def test_products_are_those_of_integers(pool, inputs, outputs, element):
     w = random_weights(inputs, outputs, element)
     x = np.random.default_rng(1).standard_normal((257, inputs)).astype(np.float32)
     found = product(pool, x, w)
@@ -96,12 +102,12 @@ def test_products_are_those_of_whole_numbers(pool, inputs, outputs, element):
 
 @pytest.mark.parametrize("element", FORMATS)
 def test_sums_are_exact(pool, element):
-    """Scales of 1 and sums below 2^24: every instruction set gives the whole number itself."""
+    """Scales of 1 and sums below 2^24: every instruction set gives the exact integer."""
     rng = np.random.default_rng(2)
     numbers = rng.integers(LEAST[element], -LEAST[element], (37, 200))
     numbers[:, 7] = 0
     x = rng.integers(-500, 500, (19, 200)).astype(np.float32)
-    x[:, 7] = 32639  # so that 1 stands for 1
+    x[:, 7] = 32639  # so that the scale is 1
     scales = np.ones((37, -(-200 // GROUP[element])), np.float16)
     w = packed(numbers, scales, np.zeros(37, np.float32), element)
     wanted = x.astype(np.int64) @ numbers.T
@@ -128,9 +134,9 @@ def test_rows_of_every_size(pool, element):
     w = random_weights(100, 40, element)
     x = np.random.default_rng(3).standard_normal((6, 100)).astype(np.float32)
     x[1] = 0
-    x[2, 50] = 1e30  # what is beside it is lost, it is not
+    x[2, 50] = 1e30  # the other values are rounded to 0, this one is not
     x[3] *= 1e-25
-    x[4] = 1e-40  # too small for its inverse
+    x[4] = 1e-40  # 1 / scale would be infinite
     wanted, bound = expected(np.where(np.abs(x) < 1e-38, 0, x), w)
     found = product(pool, x, w)
     assert (np.abs(found - wanted) <= bound + 1e-38).all()
@@ -169,7 +175,7 @@ def test_a_row_does_not_depend_on_rows_place_or_threads(isa, inputs, outputs, el
 @pytest.mark.parametrize("element", FORMATS)
 @pytest.mark.parametrize(("inputs", "outputs"), [(80, 10), (300, 333), (2560, 48)])
 def test_processors_with_fma_give_the_same_bits(inputs, outputs, element):
-    """Sums of groups are exact, and the order of the rest is the same whatever computes them."""
+    """Sums of groups are exact, and the order of all other operations is the same."""
     fused = [isa for isa in native.instruction_sets() if isa != "portable"]
     if len(fused) < 2:
         pytest.skip("one set of instructions with FMA here: nothing to compare")
@@ -194,7 +200,7 @@ def test_added_to_what_is_there_and_memory_anywhere(pool, element):
 
 
 @pytest.mark.parametrize("element", FORMATS)
-def test_every_scale_is_widened_exactly(pool, element):
+def test_every_scale_is_converted_exactly(pool, element):
     bits = np.arange(65536, dtype=np.uint16)
     bits[~np.isfinite(bits.view(np.float16))] = 0
     scales = bits.view(np.float16).reshape(-1, 1)
