@@ -48,9 +48,9 @@ struct AmxStrip {
 
 // Prefetch the lines of the next block that belong to group g.
 CPM_INLINE void prefetch_next(const AmxStrip& s, int64_t g) {
-    const int64_t lines = TILE_SIZE >> s.line_shift, turn = g & ((1 << s.line_shift) - 1);
+    const int64_t lines = TILE_SIZE >> s.line_shift, share = g & ((1 << s.line_shift) - 1);
     const int64_t column = (g >> s.line_shift) * (s.line_stride == 64 ? TILE_BYTES : 64);
-    const uint8_t* const at = s.next + turn * lines * s.line_stride + column;
+    const uint8_t* const at = s.next + share * lines * s.line_stride + column;
     for (int64_t i = 0; i < lines; ++i) __builtin_prefetch(at + i * s.line_stride, 0, 2);
 }
 

@@ -85,8 +85,8 @@ CPM_INLINE void store_f16(uint16_t* at, f32s x) {
     u32s half = magnitude < 0x38800000u ? tiny : normal;
     half = magnitude >= 0x47800000u ? (u32s{} + 0x7c00u) : half;
     half = magnitude > 0x7f800000u ? (u32s{} + 0x7e00u) : half;
-    const u16s narrow = __builtin_convertvector(half | sign, u16s);
-    std::memcpy(at, &narrow, sizeof narrow);
+    const u16s half_bits = __builtin_convertvector(half | sign, u16s);
+    std::memcpy(at, &half_bits, sizeof half_bits);
 #endif
 }
 
