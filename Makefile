@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+NATIVE := $(wildcard native/*/*.cpp native/*/*.hpp)
 
-.PHONY: help install demo test sanitize fuzz check docs bench bench-decode bench-vote bench-formats clean
+.PHONY: help install demo test sanitize fuzz check format docs bench bench-decode bench-vote bench-formats clean
 
 help:
 	@echo "make install  装入 .venv / install into .venv"
@@ -12,6 +13,7 @@ help:
 	@echo "make sanitize 内核在各种检查器下的测试 / the kernels' tests under sanitizers"
 	@echo "make fuzz     十分钟里不断读损坏的文件 / read damaged files for ten minutes"
 	@echo "make check    格式、类型、导入方向 / format, types, direction of imports"
+	@echo "make format   按约定的格式改写源文件 / rewrite the sources in the agreed format"
 	@echo "make docs     文档中的图和例子 / pictures and examples of the documentation"
 	@echo "make bench    与其他实现比速度 / speed beside other implementations"
 	@echo "make bench-decode  原生引擎与同类库比速度 / the native engine beside its peers"
@@ -26,7 +28,7 @@ install: .venv/base
 	$(PIP) install "pip>=25.1"
 	touch $@
 
-.venv/base: .venv/python pyproject.toml CMakeLists.txt $(wildcard native/*)
+.venv/base: .venv/python pyproject.toml CMakeLists.txt $(NATIVE)
 	$(PIP) install --editable .
 	touch $@
 
@@ -63,7 +65,7 @@ sanitize: build/sanitize-address build/sanitize-thread
 
 build/sanitize-address: SANITIZERS = address,undefined
 build/sanitize-thread: SANITIZERS = thread
-build/sanitize-%: .venv/sanitize CMakeLists.txt $(wildcard native/*)
+build/sanitize-%: .venv/sanitize CMakeLists.txt $(NATIVE)
 	mkdir -p build
 	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -S . -B $@ -G Ninja -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python \
 		-DCMAKE_BUILD_TYPE=Release -DCPM_STRICT=ON -DCPM_SANITIZE=$(SANITIZERS) >$@.log
@@ -83,6 +85,11 @@ check: .venv/check
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/clang-format --dry-run --Werror $(NATIVE)
+
+format: .venv/check
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(NATIVE)
 
 docs: .venv/test
 	$(BIN)/python docs/figures.py

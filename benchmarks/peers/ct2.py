@@ -29,7 +29,7 @@ def write(path: Path, store: Store, form: str) -> None:
     )
 
     def tensor(name: str) -> np.ndarray:
-        return np.array(store.float32(name))  # a copy: quantisation works in place
+        return np.array(store.float32(name))  # a copy: quantization works in place
 
     def norm(target: object, name: str) -> None:
         target.gamma, target.beta = tensor(f"{name}.weight"), tensor(f"{name}.bias")

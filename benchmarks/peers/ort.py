@@ -50,7 +50,7 @@ class Graph:
     def product(self, x: str, name: str, weight: np.ndarray, bits: int) -> str:
         """Multiply by a matrix, [out, in]."""
         outputs, inputs = weight.shape
-        packed, scales = quantised(weight, bits)
+        packed, scales = quantized(weight, bits)
         names = [self.constant(f"{name}.q", packed), self.constant(f"{name}.scales", scales)]
         return self.node(
             "MatMulNBits",
@@ -119,7 +119,7 @@ class Graph:
         onnx.save(model, path / "model.onnx", save_as_external_data=True, location="weights")
 
 
-def quantised(weight: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
+def quantized(weight: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
     """Round to nearest by blocks of inputs; the zero lies at half the range.
 
     Returns:

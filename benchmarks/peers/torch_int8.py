@@ -1,6 +1,6 @@
 """PyTorch's 8-bit weights under Hugging Face's GPT-2: one scale for each output, activations float.
 
-The product is PyTorch's own `_weight_int8pack_mm`, which its quantised models compile to.
+The product is PyTorch's own `_weight_int8pack_mm`, which its quantized models compile to.
 """
 
 from __future__ import annotations

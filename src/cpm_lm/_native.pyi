@@ -1,9 +1,10 @@
 """The CPU kernels, compiled from `native/`: arrays in, arrays out.
 
 Knows numpy arrays, threads and instruction sets; does not know models, layers or tokens' meaning.
-Every array is C-contiguous and of exactly the type named. Whatever does not fit raises ValueError
-before anything is computed. The GIL is released while a kernel runs. A row's results do not
-change by one bit with the other rows of the call, its place among them, or the number of threads.
+Every array is C-contiguous and of exactly the type named. An argument that does not fit raises
+ValueError before any kernel runs. The GIL is released while a kernel runs. The result of a row is
+the same, to the bit, for any other rows of the call, any position among them and any number of
+threads.
 
 K inputs, O outputs and R rows of a linear map; D width, V vocabulary, T new tokens, N heads, H head
 size, S slots.
@@ -15,23 +16,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 Element = Literal["f32", "f16", "bf16"]
-"""How numbers lie in memory: float32, float16, or bfloat16 as the bits in uint16."""
+"""How elements are stored: float32, float16, or bfloat16 as its bits in uint16."""
 
-Quantised = Literal["q8", "q4"]
-"""Integers with a scale for each group: of 64 in 8 bits, of 32 in 4 bits."""
+Quantized = Literal["q8", "q4"]
+"""Integers with one scale a group: groups of 64 in 8 bits, of 32 in 4 bits."""
 
 def instruction_sets() -> list[str]:
-    """Return what this processor can run, best first, of "amx", "avx512", "avx2", "portable"."""
+    """Return those this processor can run of "amx", "avx512", "avx2", "portable", best first."""
 
 def instruction_set() -> str:
-    """Return what a pool uses unless told: the best there is, or what CPM_ISA names."""
+    """Return the default of a pool: what CPM_ISA names, or else the best."""
 
 @final
 class Pool:
     """Threads that compute, and the instruction set they use.
 
-    Calls from several Python threads take turns. After a fork the child starts threads of its own.
-    The calling thread is one of them, so `Pool(1)` starts none.
+    Calls from several Python threads run one after the other. After a fork the child starts its own
+    threads. The calling thread is one of the threads, so `Pool(1)` starts none.
 
     Args:
         threads: 1 to 1024.
@@ -49,10 +50,11 @@ class Matrix:
     """A view of a weight matrix, and its bias if it has one; nothing is copied.
 
     Args:
-        values: [rows, columns]: float32 (f32), float16 (f16), uint16 (bf16). May be a mapped file.
+        values: [rows, columns]: float32 (f32), float16 (f16), uint16 (bf16). May be
+            memory-mapped.
         element: the type of `values`.
-        transposed: False for [K, O], as Hugging Face's Conv1D has it; True for [O, K], as an
-            embedding that serves as output matrix.
+        transposed: False for [K, O], as in Hugging Face's Conv1D; True for [O, K], as in an
+            embedding that is also the output matrix.
         bias: float32[O], or None.
     """
 
@@ -65,23 +67,23 @@ class Matrix:
         bias: NDArray[np.float32] | None = None,
     ) -> None: ...
     @staticmethod
-    def quantised(
+    def quantized(
         values: NDArray[np.int8] | NDArray[np.uint8],
         scales: NDArray[np.float16],
-        element: Quantised,
+        element: Quantized,
         inputs: int,
         *,
         bias: NDArray[np.float32] | None = None,
     ) -> Matrix:
-        """Return a view of a matrix [O, K] in 8 or 4 bits, its rows filled up to whole groups.
+        """Return a view of a matrix [O, K] in 8 or 4 bits, with rows padded to whole groups.
 
-        Rows of x are rounded to 16 bits each by a scale of their own before they are multiplied;
-        one that holds NaN or infinity gives NaN.
+        A product quantizes each row of x to 16 bits, with one scale a row. A row that has NaN or
+        infinity gives NaN.
 
         Args:
-            values: q8: int8[O, 64 G], weight = value * scale. q4: uint8[O, 16 G]; byte i of a
-                group's 16 holds its element i in the low half and i + 16 in the high half, weight =
-                (half - 8) * scale. What fills a row up must stand for 0.
+            values: q8: int8[O, 64 G], weight = value * scale. q4: uint8[O, 16 G]; byte i of the
+                16 of a group has element i in its low half and i + 16 in its high half, weight =
+                (half - 8) * scale. The padding must stand for 0.
             scales: float16[O, G], finite.
             element: q8 or q4.
             inputs: K, of which G = K / 64 or K / 32, rounded up.
@@ -90,7 +92,7 @@ class Matrix:
 
     @property
     def nbytes(self) -> int:
-        """The memory of the values and scales, all of which a product reads."""
+        """Bytes of the values and scales: what a product reads."""
 
     @property
     def inputs(self) -> int: ...
@@ -101,24 +103,24 @@ class Matrix:
 
 @final
 class Paths:
-    """Which slots each new row sees, in order from its root to itself.
+    """The slots that each new row attends to, from the root of its path to itself.
 
     Args:
         offsets: int64[T+1], from 0 to len(slots), strictly increasing.
-        slots: int32, not negative. Row i sees slots[offsets[i]:offsets[i+1]]; the last of them is
-            its own, where its key and value will be stored, and no two rows have the same own slot.
+        slots: int32, not negative. Row i attends to slots[offsets[i]:offsets[i+1]]. The last of
+            them is its own, where its key and value are stored; it differs for every row.
     """
 
     def __init__(self, offsets: NDArray[np.int64], slots: NDArray[np.int32]) -> None: ...
     @staticmethod
     def walk(parents: NDArray[np.int32], nodes: NDArray[np.int32]) -> Paths:
-        """Return the paths that end in `nodes`; parents[s] is slot s's, negative for a root."""
+        """Return the paths that end in `nodes`; parents[s] < 0 marks slot s as a root."""
 
     def __len__(self) -> int: ...
 
 @final
 class KeyValueCache:
-    """Keys and values of all layers in numbered slots, in chunks that never move.
+    """The KV cache: keys and values of all layers by slot, in chunks that never move.
 
     Args:
         layers, heads, head_size: the model's shape.
@@ -128,18 +130,18 @@ class KeyValueCache:
     def __init__(self, layers: int, heads: int, head_size: int, element: Element) -> None: ...
     @property
     def slots(self) -> int:
-        """The number of slots there is memory for."""
+        """The number of slots that have memory."""
 
     @property
     def slot_bytes(self) -> int:
-        """The memory of one slot."""
+        """Bytes of one slot."""
 
     @property
     def chunk_slots(self) -> int:
-        """Memory grows by this many slots at a time."""
+        """The number of slots of a chunk, by which memory grows."""
 
     def reserve(self, slots: int) -> None:
-        """Make room for at least `slots` slots, keeping what is stored.
+        """Allocate memory for at least `slots` slots; what is stored stays.
 
         Raises:
             MemoryError: the system has no more memory; the cache is unchanged.
@@ -152,14 +154,14 @@ def linear(
     out: NDArray[np.float32],
     add: bool = False,
 ) -> None:
-    """Write x W + bias to `out`, or add it to what is there.
+    """Write x W + bias to `out`, or add it to `out`.
 
     Args:
-        pool: who computes.
+        pool: the threads that compute.
         x: float32[R, K]; must not overlap `out`.
         matrix: the weights.
         out: float32[R, O].
-        add: add to `out` instead of overwriting it, as residual connections do.
+        add: add to `out`, as a residual connection does, instead of overwriting it.
     """
 
 def layer_norm(
@@ -184,15 +186,15 @@ def attention(
     scale: float,
     out: NDArray[np.float32],
 ) -> None:
-    """Store the new keys and values of one layer, then let each row attend along its path.
+    """Append the new keys and values of one layer, then attend from each row to its path.
 
     Args:
-        pool: who computes.
-        qkv: float32[T, 3 N H]: queries, keys and values side by side, each [N, H].
+        pool: the threads that compute.
+        qkv: float32[T, 3 N H]: queries, keys and values, each [N, H].
         cache: of N heads of size H.
-        layer: whose keys and values these are.
+        layer: the layer of these keys and values.
         paths: T paths; all slots below `cache.slots`.
-        scale: what scores are multiplied by before the softmax.
+        scale: factor of the scores before the softmax.
         out: float32[T, N H].
     """
 
@@ -207,7 +209,7 @@ def embedding(
     """Write wte[tokens] + wpe[positions] to `out`.
 
     Args:
-        pool: who computes.
+        pool: the threads that compute.
         tokens: int32[T], rows of wte's array.
         positions: int32[T], rows of wpe's array.
         wte: the array [V, D], given as `transposed`, or in q8.
@@ -216,7 +218,7 @@ def embedding(
     """
 
 def read_bandwidth(pool: Pool, size: int, rounds: int) -> float:
-    """Return bytes per second: the best of `rounds` readings of `size` bytes by all threads."""
+    """Return bytes per second: all threads read `size` bytes, the best of `rounds`."""
 
 def fma_peak(pool: Pool, rounds: int) -> float:
     """Return float32 operations per second (two per FMA and lane), the best of `rounds`."""

@@ -1,6 +1,6 @@
-"""Kernels under test: every instruction set of this machine, and pools that share them.
+"""The kernels under test, in every instruction set that this machine can run.
 
-CPM_NATIVE names another build of the module, as `make sanitize` makes them.
+CPM_NATIVE is the path of another build of the module; `make sanitize` sets it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Random matrices in every element type, with the float64 numbers that they stand for."""
+"""Random matrices in every element type, with their exact values in float64."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ELEMENTS = ("f32", "f16", "bf16")
 
 
 def stored(values: np.ndarray, element: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return `values` as the kernels take them, and the exact numbers that are then stored."""
+    """Return `values` as they are stored, and the exact values of what is stored."""
     if element == "f32":
         kept = values.astype(np.float32)
         return kept, kept.astype(np.float64)
@@ -24,7 +24,7 @@ def stored(values: np.ndarray, element: str) -> tuple[np.ndarray, np.ndarray]:
 def matrix(
     rng: np.random.Generator, inputs: int, outputs: int, element: str, transposed: bool
 ) -> tuple[native.Matrix, np.ndarray, np.ndarray]:
-    """Return a random matrix with a bias, its exact numbers as [K, O], and the bias."""
+    """Return a random matrix with a bias, its exact values as [K, O], and the bias."""
     shape = (outputs, inputs) if transposed else (inputs, outputs)
     kept, exact = stored(rng.standard_normal(shape), element)
     bias = rng.standard_normal(outputs).astype(np.float32)

@@ -1,4 +1,4 @@
-"""What does not fit raises ValueError before any kernel runs; nothing is written then."""
+"""An argument that does not fit raises ValueError before any kernel runs; nothing is written."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def test_an_unknown_instruction_set():
         ([-1, 0, 1], [3], "a path leads to slot 3; there are 3"),
         ([-1, 9, 1], [2], "a path leads to slot 9; there are 3"),
         ([-1, 0, 1], [-1], "a path leads to slot -1"),
-        ([2, 0, 1], [1], "the parents lead in a circle"),
+        ([2, 0, 1], [1], "the parents form a cycle"),
         ([-1, 0, 1], [2, 2], "two paths end in slot 2"),
     ],
 )

@@ -1,4 +1,7 @@
-"""Tree attention over random forests against float64, and the same law of independence."""
+"""Tree attention over random forests against float64; a row does not depend on other rows.
+
+`exact` is the readable form of native/kernels/attention.cpp.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Linear maps against float64, and the law that a row's result is its own."""
+"""Linear maps against float64; a row does not depend on other rows.
+
+The kernels are native/kernels/linear_gemv.cpp, linear_gemm.cpp and linear_transposed.cpp.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +81,7 @@ def test_memory_may_begin_anywhere(pool, element, transposed):
 
 @pytest.mark.parametrize("element", ["f16", "bf16"])
 @pytest.mark.parametrize("transposed", [False, True])
-def test_every_16_bit_number_is_widened_exactly(pool, element, transposed):
+def test_every_16_bit_number_is_converted_exactly(pool, element, transposed):
     bits = np.arange(65536, dtype=np.uint16)
     if element == "f16":
         exact = bits.view(np.float16).astype(np.float32)
@@ -107,6 +110,9 @@ def test_no_rows_are_no_work(pool):
 
 def test_a_matrix_tells_its_shape():
     values = np.zeros((3, 4), np.uint16)
-    straight, turned = native.Matrix(values, "bf16"), native.Matrix(values, "bf16", transposed=True)
-    assert (straight.inputs, straight.outputs, straight.element) == (3, 4, "bf16")
-    assert (turned.inputs, turned.outputs) == (4, 3)
+    plain, transposed = (
+        native.Matrix(values, "bf16"),
+        native.Matrix(values, "bf16", transposed=True),
+    )
+    assert (plain.inputs, plain.outputs, plain.element) == (3, 4, "bf16")
+    assert (transposed.inputs, transposed.outputs) == (4, 3)

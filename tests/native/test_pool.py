@@ -1,4 +1,4 @@
-"""Threads: many callers at once, forks, idle pools, and the choice of the instruction set."""
+"""The thread pool: several callers, forks, idle pools, and the choice of the instruction set."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WEIGHTS = native.Matrix(
 
 
 def work(pool: native.Pool, seed: int) -> np.ndarray:
-    """A short session's worth of kernels; the result depends on `seed` alone."""
+    """Run the kernels of a short session; the result depends on `seed` alone."""
     rng = np.random.default_rng(seed)
     rows = 1 + seed % 12
     cache = native.KeyValueCache(1, 10, 10, "f16")

@@ -69,7 +69,7 @@ class Weights:
             if isinstance(values, PackedMatrix):
                 bits: Any = f"q{values.bits}"
                 inputs = values.shape[1]
-                return kernels.Matrix.quantised(
+                return kernels.Matrix.quantized(
                     values.codes, values.scales, bits, inputs, bias=bias
                 )
             if not values.flags.aligned:
