@@ -1,6 +1,7 @@
 """Checkpoints of Megatron-LM: the shards of a directory, checked against each other and joined.
 
-Knows both layouts on disk (DeepSpeed's and Megatron's own); `megatron_sharding` knows how they are joined.
+Knows both layouts on disk (DeepSpeed's and Megatron's own); `megatron_sharding` knows how shards
+are joined.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Checkpoints as Megatron-LM writes them: a file for each rank, in either of the two layouts.
 
-Knows directories and what goes into each file; `megatron_sharding` knows the cuts, `torch_writer` the
-container. What `megatron` reads.
+Knows directories and what goes into each file; `megatron_sharding` knows the cuts,
+`torch_writer` the container. What `megatron` reads.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The variables of a TensorFlow SavedModel: the first TensorFlow port's, or our own export's.
 
-Knows how they make a model; `tensor_bundle` knows the files, `tensorflow_names` the names. Both programs
-keep matrices as [in, out]. The first port computed the erf form of GELU, but its weights are
-CPM's, so they are read as a model with the tanh form.
+Knows how they make a model; `tensor_bundle` knows the files, `tensorflow_names` the names. Both
+programs keep matrices as [in, out]. The first port computed the erf form of GELU, but its weights
+are CPM's, so they are read as a model with the tanh form.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Weights in 8 and 4 bits as they lie in a store: names, shapes, bytes, and the way back.
 
-Knows the format; how scales and codes are chosen `round_to_nearest` and `gptq` know. A matrix is row-major
-[out, in] here, which is how the kernels read it, and a number is its code times its group's scale.
+Knows the format; how scales and codes are chosen `round_to_nearest` and `gptq` know. A
+matrix is row-major [out, in] here, as the kernels read it; a number is its code times its group's
+scale.
 """
 
 from __future__ import annotations
