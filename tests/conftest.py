@@ -14,7 +14,8 @@ from jaxtyping import install_import_hook
 install_import_hook("cpm_lm", "beartype.beartype")
 
 # A busy machine is slow now and then; that is no failure.
-hypothesis.settings.register_profile("patient", deadline=None)
+EXAMPLES = int(os.environ.get("CPM_EXAMPLES", "1"))
+hypothesis.settings.register_profile("patient", deadline=None, max_examples=100 * EXAMPLES)
 hypothesis.settings.load_profile("patient")
 
 # Keras has one backend per process; it is named before any test imports Keras.
@@ -31,8 +32,12 @@ SHARED = Path(os.environ.get("CPM_TEST_DATA", ROOT / "../shared/data"))
 LEFT_OUT: list[str] = []
 
 
+@pytest.hookimpl(tryfirst=True)  # before markers are selected by
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what cannot run here; in CI nothing is left out, so that it fails instead."""
+    for item in items:
+        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            item.add_marker("law")
     if os.environ.get("CI"):
         return
     keep = []
