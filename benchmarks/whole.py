@@ -6,8 +6,9 @@ Two float16 ranks of random numbers (5.2 GB at 32 layers) are converted to q8 an
 is opened with its files in the page cache and asked for a first token, for tokens one by one, and
 for samples of one prompt; `torch.load` of both ranks stands beside that where torch is installed.
 Every step is a process of its own, watched as in `formats.py`. The stores have no tokenizer, so
-all is token ids. `--write` puts the table into docs/performance.md. When it is stopped early, the
-table has what was done. Everything else is deleted. Linux only; about 11 GB of disk.
+all is token ids. `--write` puts the table into docs/performance.md and its twin. When it is
+stopped early, the table has what was done. Everything else is deleted. Linux only; about 11 GB of
+disk.
 """
 
 from __future__ import annotations
@@ -26,12 +27,39 @@ from typing import Any
 
 from benchmarks.formats import VERB, Step, random_tensors, run, shape, size_of
 from benchmarks.machine import available_memory, describe
-from benchmarks.measuring import write_between
+from benchmarks.pages import translated, write_pages
 from cpm_lm.checkpoints.layouts.megatron_writer import write_megatron
 from cpm_lm.config import GPTConfig
 
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 MARK = "python -m benchmarks.whole"
+PHRASES = {
+    r"^(\d+) layers, ([\d,]+) parameters\. ": r"\1 层，\2 个参数。",
+    r", (\d+) cores, load ([\d.]+), ([\d-]+), commit (\S+) at the start\.$": (
+        r"，\1 核，开始时负载 \2，\3，提交 \4。"
+    ),
+    r"^\| step \| s \| peak RssAnon, MB \| read, MB \| written, MB \| made, MB \| found \|$": (
+        "| 步骤 | 秒 | RssAnon 峰值，MB | 读，MB | 写，MB | 产物，MB | 结果 |"
+    ),
+    r"two ranks to (\w+)": r"两份分片转换为 \1",
+    r"(\w+): open, first token of (\d+)": r"\1：打开，\2 个词元后的首个词元",
+    r"torch\.load of both ranks": "torch.load 装载两份分片",
+    r"(\w+): one row after another": r"\1：逐个词元生成",
+    r"(\w+): (\d+) samples of (\d+) after (\d+)": r"\1：\2 个样本，各 \3 个词元，提示 \4 个",
+    r"opened in ([\d.]+) s, first token ([\d.]+) s later": r"\1 秒打开，再过 \2 秒得到首个词元",
+    r"; memory ([\d.]+%) of the file": r"；内存为文件的 \1",
+    r" ?\(target met\)": "（达标）",
+    r" ?\(target missed\)": "（未达标）",
+    r"loaded in ([\d.]+) s, after ([\d.]+) s of import; torch": r"\1 秒装载，之前导入 \2 秒；torch",
+    r"([\d.]+) tokens/s, the median of (\d+), (\d+) threads": (
+        r"\1 词元/秒，\2 次的中位数，\3 个线程"
+    ),
+    r"([\d,]+) rows \(unmerged: ([\d,]+)\) in ([\d.]+) s, ([\d.]+) rows/s": (
+        r"\1 行（不合并：\2），\3 秒，\4 行/秒"
+    ),
+    r"^Not all steps were run: (.*)\.$": r"没有运行全部步骤：\1。",
+}
+"""The report's words in Chinese; see `pages.translated`."""
 FORMATS = ("q8", "q4")
 MOST_MEMORY = 1e9
 """Bytes of its own that a conversion should stay under."""
@@ -222,7 +250,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--samples", type=int, default=300)
     parser.add_argument("--tokens", type=int, default=16, help="timed one-row steps")
     parser.add_argument("--directory", type=Path, help="where the files are made for a while")
-    parser.add_argument("--write", action="store_true", help="put the table into the page")
+    parser.add_argument("--write", action="store_true", help="put the table into the pages")
     args = parser.parse_args()
     if args.write and args.layers != 32:
         parser.error("--write is for all 32 layers")
@@ -249,7 +277,7 @@ def main() -> None:
     text = "\n".join([head, "", *table(rows), *(["", left] if left else [])])
     print(text)
     if args.write:
-        write_between(PAGE, MARK, text)
+        write_pages(PAGE, MARK, chinese=translated(text, PHRASES), english=text)
     if left:
         raise SystemExit(1)
 
