@@ -37,4 +37,4 @@ def test_code_runs(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_there_are_pages() -> None:
-    assert [page.name for page in PAGES] == ["conversion.md"]
+    assert "conversion.md" in [page.name for page in PAGES]
