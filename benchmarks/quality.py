@@ -42,7 +42,7 @@ PHRASES = {
         r"文字 \1 个词元，其中 \2 个的首选领先 \3 以上；随机编号 \4 个。引擎 \5，提交 \6。"
     ),
     r"^\| weights \| bits a weight \| relative error \| KL \| worst KL \| same first choice \| "
-    r"where it leads \| perplexity, ratio \| KL, random ids \|$": (
+    r"same first choice where it leads \| perplexity, ratio \| KL, random ids \|$": (
         "| 权重 | 每个权重的位数 | 相对误差 | KL | 最大 KL | 首选一致率 | 领先处的首选一致率 "
         "| 困惑度之比 | 随机编号的 KL |"
     ),
@@ -187,7 +187,7 @@ def report(lines: list[Line], args: argparse.Namespace) -> str:
             f"Engine {args.engine}, commit {commit}.",
             "",
             "| weights | bits a weight | relative error | KL | worst KL | same first choice | "
-            "where it leads | perplexity, ratio | KL, random ids |",
+            "same first choice where it leads | perplexity, ratio | KL, random ids |",
             "|---|---|---|---|---|---|---|---|---|",
             *map(row, lines),
         ]

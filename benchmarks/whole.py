@@ -38,13 +38,13 @@ PHRASES = {
     r", (\d+) cores, load ([\d.]+), ([\d-]+), commit (\S+) at the start\.$": (
         r"，\1 核，开始时负载 \2，\3，提交 \4。"
     ),
-    r"^\| step \| s \| peak RssAnon, MB \| read, MB \| written, MB \| made, MB \| found \|$": (
+    r"^\| step \| s \| peak RssAnon, MB \| read, MB \| written, MB \| made, MB \| result \|$": (
         "| 步骤 | 秒 | RssAnon 峰值，MB | 读，MB | 写，MB | 产物，MB | 结果 |"
     ),
-    r"two ranks to (\w+)": r"两份分片转换为 \1",
-    r"(\w+): open, first token of (\d+)": r"\1：打开，\2 个词元后的首个词元",
-    r"torch\.load of both ranks": "torch.load 装载两份分片",
-    r"(\w+): one row after another": r"\1：逐个词元生成",
+    r"two shards to (\w+)": r"两份分片转换为 \1",
+    r"(\w+): open, first token after (\d+)": r"\1：打开，\2 个词元后的首个词元",
+    r"torch\.load of both shards": "torch.load 装载两份分片",
+    r"(\w+): token by token": r"\1：逐个词元生成",
     r"(\w+): (\d+) samples of (\d+) after (\d+)": r"\1：\2 个样本，各 \3 个词元，提示 \4 个",
     r"opened in ([\d.]+) s, first token ([\d.]+) s later": r"\1 秒打开，再过 \2 秒得到首个词元",
     r"; memory ([\d.]+%) of the file": r"；内存为文件的 \1",
@@ -178,13 +178,13 @@ def made(folder: Path, config: GPTConfig) -> Path:
 
 def converted(shards: Path, store: Path, weights: str) -> Row:
     words = ("convert", shards, store, "--weights", weights, "--heads", "32")
-    step = run(f"two ranks to {weights}", VERB, *words, reads=shards, makes=store)
+    step = run(f"two shards to {weights}", VERB, *words, reads=shards, makes=store)
     megabytes = f"{step.anonymous / 1e6:.0f} MB"
     return Row(step, judged(megabytes, step.anonymous < MOST_MEMORY))
 
 
 def opened(store: Path) -> Row:
-    step, said = told(f"{store.name}: open, first token of 8", FIRST, store, store)
+    step, said = told(f"{store.name}: open, first token after 8", FIRST, store, store)
     share = step.anonymous / size_of(store)
     seconds = f"opened in {said['opened']:.2f} s, first token {said['first']:.2f} s later"
     if store.name == "q8":
@@ -193,7 +193,7 @@ def opened(store: Path) -> Row:
 
 
 def decoded(store: Path, tokens: int) -> Row:
-    step, said = told(f"{store.name}: one row after another", DECODE, store, store, str(tokens + 2))
+    step, said = told(f"{store.name}: token by token", DECODE, store, store, str(tokens + 2))
     rate = f"{1 / said['median']:.2f} tokens/s, the median of {said['tokens']}"
     return Row(step, f"{rate}, {said['threads']} threads")
 
@@ -206,7 +206,7 @@ def drawn(store: Path, n: int) -> Row:
 
 def torch_loaded(shards: Path) -> Row:
     halves = sorted(shards.rglob("*.pt"))
-    step, said = told("torch.load of both ranks", TORCH, shards, *halves)
+    step, said = told("torch.load of both shards", TORCH, shards, *halves)
     words = f"loaded in {said['loaded']:.1f} s, after {said['imported']:.1f} s of import"
     return Row(step, f"{words}; torch {said['version']}")
 
@@ -232,7 +232,7 @@ def measured(folder: Path, config: GPTConfig, args: argparse.Namespace) -> Itera
 
 
 def table(rows: list[Row]) -> list[str]:
-    lines = ["| step | s | peak RssAnon, MB | read, MB | written, MB | made, MB | found |"]
+    lines = ["| step | s | peak RssAnon, MB | read, MB | written, MB | made, MB | result |"]
     lines += ["|---|---|---|---|---|---|---|"]
     for row in rows:
         step = row.step
