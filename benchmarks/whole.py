@@ -6,8 +6,9 @@ Two float16 ranks of random numbers (5.2 GB at 32 layers) are converted to q8 an
 is opened with its files in the page cache and asked for a first token, for tokens one by one, and
 for samples of one prompt; `torch.load` of both ranks stands beside that where torch is installed.
 Every step is a process of its own, watched as in `formats.py`. The stores have no tokenizer, so
-all is token ids. `--write` puts the table into docs/performance.md. When it is stopped early, the
-table has what was done. Everything else is deleted. Linux only; about 11 GB of disk.
+all is token ids. `--write` puts the table into docs/performance.md and its twin. When it is
+stopped early, the table has what was done. Everything else is deleted. Linux only; about 11 GB of
+disk.
 """
 
 from __future__ import annotations
@@ -26,12 +27,39 @@ from typing import Any
 
 from benchmarks.formats import VERB, Step, random_tensors, run, shape, size_of
 from benchmarks.machine import available_memory, describe
-from benchmarks.measuring import write_between
+from benchmarks.pages import translated, write_pages
 from cpm_lm.checkpoints.layouts.megatron_writer import write_megatron
 from cpm_lm.config import GPTConfig
 
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 MARK = "python -m benchmarks.whole"
+PHRASES = {
+    r"^(\d+) layers, ([\d,]+) parameters\. ": r"\1 层，\2 个参数。",
+    r", (\d+) cores, load ([\d.]+), ([\d-]+), commit (\S+) at the start\.$": (
+        r"，\1 核，开始时负载 \2，\3，提交 \4。"
+    ),
+    r"^\| step \| s \| peak RssAnon, MB \| read, MB \| written, MB \| made, MB \| result \|$": (
+        "| 步骤 | 秒 | RssAnon 峰值，MB | 读，MB | 写，MB | 产物，MB | 结果 |"
+    ),
+    r"two shards to (\w+)": r"两份分片转换为 \1",
+    r"(\w+): open, first token after (\d+)": r"\1：打开，\2 个词元后的首个词元",
+    r"torch\.load of both shards": "torch.load 装载两份分片",
+    r"(\w+): token by token": r"\1：逐个词元生成",
+    r"(\w+): (\d+) samples of (\d+) after (\d+)": r"\1：\2 个样本，各 \3 个词元，提示 \4 个",
+    r"opened in ([\d.]+) s, first token ([\d.]+) s later": r"\1 秒打开，再过 \2 秒得到首个词元",
+    r"; memory ([\d.]+%) of the file": r"；内存为文件的 \1",
+    r" ?\(target met\)": "（达标）",
+    r" ?\(target missed\)": "（未达标）",
+    r"loaded in ([\d.]+) s, after ([\d.]+) s of import; torch": r"\1 秒装载，之前导入 \2 秒；torch",
+    r"([\d.]+) tokens/s, the median of (\d+), (\d+) threads": (
+        r"\1 词元/秒，\2 次的中位数，\3 个线程"
+    ),
+    r"([\d,]+) rows \(unmerged: ([\d,]+)\) in ([\d.]+) s, ([\d.]+) rows/s": (
+        r"\1 行（不合并：\2），\3 秒，\4 行/秒"
+    ),
+    r"^Not all steps were run: (.*)\.$": r"没有运行全部步骤：\1。",
+}
+"""The report's words in Chinese; see `pages.translated`."""
 FORMATS = ("q8", "q4")
 MOST_MEMORY = 1e9
 """Bytes of its own that a conversion should stay under."""
@@ -89,7 +117,7 @@ limits = Limits(max_tokens=tokens, n_positions=engine.config.n_positions, end_id
                 capacity=capacity)
 session = engine.session(capacity)
 begin = time.perf_counter()
-drawn = run(session, sample(prompt(length), n, rules=Rules(), draws=Independent(1), limits=limits))
+drawn = run(session, sample(prompt(length), n, rules=Rules(), source=Independent(1), limits=limits))
 seconds = time.perf_counter() - begin
 assert len(drawn.continuations) == n
 tell(rows=drawn.rows, unmerged=drawn.rows_unmerged, seconds=seconds)
@@ -150,13 +178,13 @@ def made(folder: Path, config: GPTConfig) -> Path:
 
 def converted(shards: Path, store: Path, weights: str) -> Row:
     words = ("convert", shards, store, "--weights", weights, "--heads", "32")
-    step = run(f"two ranks to {weights}", VERB, *words, reads=shards, makes=store)
+    step = run(f"two shards to {weights}", VERB, *words, reads=shards, makes=store)
     megabytes = f"{step.anonymous / 1e6:.0f} MB"
     return Row(step, judged(megabytes, step.anonymous < MOST_MEMORY))
 
 
 def opened(store: Path) -> Row:
-    step, said = told(f"{store.name}: open, first token of 8", FIRST, store, store)
+    step, said = told(f"{store.name}: open, first token after 8", FIRST, store, store)
     share = step.anonymous / size_of(store)
     seconds = f"opened in {said['opened']:.2f} s, first token {said['first']:.2f} s later"
     if store.name == "q8":
@@ -165,7 +193,7 @@ def opened(store: Path) -> Row:
 
 
 def decoded(store: Path, tokens: int) -> Row:
-    step, said = told(f"{store.name}: one row after another", DECODE, store, store, str(tokens + 2))
+    step, said = told(f"{store.name}: token by token", DECODE, store, store, str(tokens + 2))
     rate = f"{1 / said['median']:.2f} tokens/s, the median of {said['tokens']}"
     return Row(step, f"{rate}, {said['threads']} threads")
 
@@ -178,7 +206,7 @@ def drawn(store: Path, n: int) -> Row:
 
 def torch_loaded(shards: Path) -> Row:
     halves = sorted(shards.rglob("*.pt"))
-    step, said = told("torch.load of both ranks", TORCH, shards, *halves)
+    step, said = told("torch.load of both shards", TORCH, shards, *halves)
     words = f"loaded in {said['loaded']:.1f} s, after {said['imported']:.1f} s of import"
     return Row(step, f"{words}; torch {said['version']}")
 
@@ -204,7 +232,7 @@ def measured(folder: Path, config: GPTConfig, args: argparse.Namespace) -> Itera
 
 
 def table(rows: list[Row]) -> list[str]:
-    lines = ["| step | s | peak RssAnon, MB | read, MB | written, MB | made, MB | found |"]
+    lines = ["| step | s | peak RssAnon, MB | read, MB | written, MB | made, MB | result |"]
     lines += ["|---|---|---|---|---|---|---|"]
     for row in rows:
         step = row.step
@@ -222,7 +250,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--samples", type=int, default=300)
     parser.add_argument("--tokens", type=int, default=16, help="timed one-row steps")
     parser.add_argument("--directory", type=Path, help="where the files are made for a while")
-    parser.add_argument("--write", action="store_true", help="put the table into the page")
+    parser.add_argument("--write", action="store_true", help="put the table into the pages")
     args = parser.parse_args()
     if args.write and args.layers != 32:
         parser.error("--write is for all 32 layers")
@@ -249,7 +277,7 @@ def main() -> None:
     text = "\n".join([head, "", *table(rows), *(["", left] if left else [])])
     print(text)
     if args.write:
-        write_between(PAGE, MARK, text)
+        write_pages(PAGE, MARK, chinese=translated(text, PHRASES), english=text)
     if left:
         raise SystemExit(1)
 

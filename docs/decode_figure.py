@@ -1,4 +1,4 @@
-"""Draws docs/figures/decode.svg from the table of eight layers in docs/performance.md.
+"""Draws docs/figures/decode.svg from the table of eight layers in docs/performance.en.md.
 
     python docs/decode_figure.py        # draws nothing where the page has no figures
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from figures import FONT, figure
 
-PAGE = Path(__file__).with_name("performance.md")
+PAGE = Path(__file__).with_name("performance.en.md")
 MARK = "written by `python -m benchmarks.decode --layers 8`"
 SHAPE = re.compile(r"^\d+ x (\d+), (\d+) M parameters", re.MULTILINE)
 BANDWIDTH = re.compile(r"^- ([\d.]+) \(([\d.]+)–([\d.]+)\) GB/s read$", re.MULTILINE)

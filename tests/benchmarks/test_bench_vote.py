@@ -8,6 +8,7 @@ import pytest
 
 import cpm_lm
 from benchmarks import vote
+from benchmarks.pages import block, twin
 from benchmarks.peers.drawing import HuggingFace
 from cpm_lm.model import DEMO
 
@@ -63,7 +64,7 @@ def test_texts_that_are_all_rare_tell_nothing():
 
 def test_a_library_that_was_not_run_leaves_its_cells_empty():
     whole = {"Hugging Face": 3.0, "CTranslate2": 2.0}
-    head, _, *rows = vote.table([found(**whole), found(CTranslate2=2.0)])
+    head, _, *rows = vote.table([found(**whole), found(CTranslate2=2.0)], "english")
     assert len({line.count("|") for line in (head, *rows)}) == 1
     names = [cell.strip() for cell in head.split("|")]
     both, one = ([cell.strip() for cell in row.split("|")] for row in rows)
@@ -101,7 +102,7 @@ def test_hugging_face_draws_texts_without_their_ends():
     assert peer.ended([kept, peer.ends[0], kept]) == (kept,)
 
 
-def test_the_page_has_the_marks_that_the_benchmark_writes_between():
-    page = vote.PAGE.read_text("utf-8")
-    for word in ("begin", "end"):
-        assert f"<!-- {word}: written by `make bench-vote` -->" in page
+def test_both_pages_have_the_table_that_the_benchmark_writes():
+    for page, language in ((vote.PAGE, "chinese"), (twin(vote.PAGE), "english")):
+        # Only the heads: no figures are measured here.
+        assert "\n".join(vote.table([], language)) in block(page, "make bench-vote")

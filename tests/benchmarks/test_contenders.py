@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks.decode import CONTENDERS, PAGE, arguments, reference
+from benchmarks.decode import CONTENDERS, reference
 from benchmarks.measuring import difference
 from benchmarks.peers import worker
 from benchmarks.peers.files import Files
@@ -80,13 +80,6 @@ def test_every_contender_has_a_module_and_every_one_of_ours_its_bits():
         ours = [n.split(":")[1] for n in group.split() if n.startswith("ours:")]
         assert ours
         assert all(BITS[form] == bits for form in ours)
-
-
-def test_the_page_has_the_marks_that_the_benchmark_writes_between():
-    page = PAGE.read_text("utf-8")
-    for layers in (arguments([]).layers, 32):
-        for word in ("begin", "end"):
-            assert f"<!-- {word}: written by `python -m benchmarks.decode --layers {layers}" in page
 
 
 def test_what_cannot_be_done_is_not_feasible(files):

@@ -116,14 +116,3 @@ def test_a_table_has_the_same_number_of_cells_in_every_row():
     lines = measuring.table(turns, {"a": about(8), "b": about(4)}, TINY, "llama", ("rows 32",), {})
     assert len({line.count("|") for line in lines}) == 1
     assert lines[2].split("|")[-2].strip() == "64"  # rows a second
-
-
-def test_writing_replaces_only_what_stands_between_the_marks(tmp_path):
-    page = tmp_path / "page.md"
-    page.write_text("a\n<!-- begin: written by `x` -->\nold\n<!-- end: written by `x` -->\nz\n")
-    measuring.write_between(page, "x", "new")
-    assert page.read_text().splitlines()[2] == "new"
-    assert page.read_text().startswith("a\n")
-    assert page.read_text().endswith("-->\nz\n")
-    with pytest.raises(ValueError, match="no lines"):
-        measuring.write_between(page, "y", "new")
