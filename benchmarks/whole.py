@@ -89,7 +89,7 @@ limits = Limits(max_tokens=tokens, n_positions=engine.config.n_positions, end_id
                 capacity=capacity)
 session = engine.session(capacity)
 begin = time.perf_counter()
-drawn = run(session, sample(prompt(length), n, rules=Rules(), draws=Independent(1), limits=limits))
+drawn = run(session, sample(prompt(length), n, rules=Rules(), source=Independent(1), limits=limits))
 seconds = time.perf_counter() - begin
 assert len(drawn.continuations) == n
 tell(rows=drawn.rows, unmerged=drawn.rows_unmerged, seconds=seconds)
