@@ -227,7 +227,8 @@ class KerasHub:
             parts = (attention._query_dense, attention._key_dense, attention._value_dense)
             for j, dense in enumerate(parts):
                 dense.kernel.assign(joined[:, j])
-        self.tf, self.kept = tf, {}
+        self.tf = tf
+        self.kept: dict[int, Any] = {}
         self.model = GPT2CausalLM(backbone)
         self.call = tf.function(self.model.call_with_cache, jit_compile=True)
         self.versions = f"keras-hub {version('keras-hub')}, keras {keras.__version__}"

@@ -52,7 +52,7 @@ FRACTION = re.compile(r"-?\d+\.\d{6,}(e-\d+)?")
 Recorded = dict[str, str]
 
 
-def commands(work: Path) -> Iterator[tuple[str, ...]]:
+def commands(work: Path) -> Iterator[tuple[str | Path, ...]]:
     """The command lines, in an order in which later ones find what earlier ones made."""
     shards, wide = DATA / "tiny-mp2", DATA / "tiny-mp2-fp16"
     text = work / "text.txt"
@@ -97,7 +97,7 @@ def engines() -> list[str]:
     return [*EXACT, *(name for name in ("tensorflow", "jax") if find_spec(name))]
 
 
-def run(words: tuple[Any, ...], work: Path) -> str:
+def run(words: tuple[str | Path, ...], work: Path) -> str:
     """Return exit code and output of one command."""
     done = subprocess.run(
         [sys.executable, "-m", "cpm_lm", *map(str, words)], capture_output=True, check=False
@@ -124,7 +124,7 @@ def stable(name: str, text: str | None) -> str | None:
     return text
 
 
-def logits(work: Path, engine: str) -> dict[str, np.ndarray]:
+def logits(work: Path, engine: str) -> dict[str, Any]:
     """Return an engine's logits for each model, as a chain and as a tree that is pruned."""
     found = {}
     models = {"demo": DEMO, "demo-q4": work / "demo-q4"}
@@ -151,7 +151,7 @@ def logits(work: Path, engine: str) -> dict[str, np.ndarray]:
 def record(target: Path) -> None:
     """Run everything and write what came of it."""
     found: Recorded = {}
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as directory:
         work = Path(directory).resolve()
         for words in commands(work):

@@ -100,7 +100,7 @@ class Unmerged:
         return texts, sum(result.rows for result in results)
 
 
-def ends(model: Model) -> set[int]:
+def ends(model: Model) -> frozenset[int]:
     """The pieces that end a text: the end token, and whatever ends a line."""
     tokenizer = model.tokenizer
     return tokenizer.end_ids | {
@@ -108,10 +108,11 @@ def ends(model: Model) -> set[int]:
     }
 
 
-def timed(call: Callable[[], Any]) -> tuple[float, Any]:
+def timed(call: Callable[..., Any], *args: Any, **options: Any) -> tuple[float, Any]:
+    """Return the seconds that a call takes, and what it returns."""
     time.sleep(PAUSE)
     start = time.perf_counter()
-    result = call()
+    result = call(*args, **options)
     return time.perf_counter() - start, result
 
 
@@ -189,19 +190,19 @@ def measure(args: argparse.Namespace, group: Group, name: str) -> dict[str, Any]
     runs = [Unmerged(model, args.tokens, capacity) for capacity in CAPACITIES]
     # The first turn is not counted: everything is cold.
     vote = model.vote(prompt, n=args.n, max_tokens=args.tokens)
-    unmerged = min(runs, key=lambda run: timed(lambda: run(prompt, args.n, 0))[0])
+    unmerged = min(runs, key=lambda run: timed(run, prompt, args.n, 0)[0])
     for peer in peers.values():
         peer(prompt, args.n, 0)
     taken: dict[str, list[float]] = {who: [] for who in ("ours", "unmerged", *peers)}
     tallies = {who: Counter[str]() for who in ("ours", *peers)}
     for seed in range(args.rounds):
         options = {"n": args.n, "seed": seed, "max_tokens": args.tokens}
-        a, vote = timed(lambda options=options: model.vote(prompt, **options))
-        b, (texts, rows) = timed(lambda seed=seed: unmerged(prompt, args.n, seed))
+        a, vote = timed(model.vote, prompt, **options)
+        b, (texts, rows) = timed(unmerged, prompt, args.n, seed)
         taken["ours"].append(a)
         taken["unmerged"].append(b)
         for who, peer in peers.items():
-            c, drawn = timed(lambda peer=peer, seed=seed: peer(prompt, args.n, seed))
+            c, drawn = timed(peer, prompt, args.n, seed)
             taken[who].append(c)
             tallies[who] += answers(model, drawn)
         merged = model.sample(prompt, stop="\n", temperature=1.0, top_p=1.0, **options)

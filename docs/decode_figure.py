@@ -125,7 +125,8 @@ def memory(run, height):
 
 def labels(heights):
     """Return the heights of labels, from the highest down, none nearer to another than GAP."""
-    placed, room = [], BOTTOM - 6
+    placed: list[float] = []
+    room: float = BOTTOM - 6
     for y in heights:
         placed.append(max(y, placed[-1] + GAP) if placed else y)
     for i in reversed(range(len(placed))):

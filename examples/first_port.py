@@ -10,6 +10,8 @@ keys and values of what has been read, where this reads the whole text again for
 import functools
 import itertools
 import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +33,7 @@ def sample(tokenizer, gpt, text, number=1, length=20, top_p=0.9, temperature=0.9
 
 
 @functools.cache
-def opened(directory=cpm_lm.DEMO):
+def opened(directory: Path | str = cpm_lm.DEMO) -> tuple[cpm_lm.Tokenizer, Any]:
     """Return a tokenizer and its model, which the notebook had as globals."""
     return cpm_lm.Tokenizer.load(directory), cpm_lm.keras_model(directory)
 

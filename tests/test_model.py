@@ -161,9 +161,11 @@ def test_a_prompt_may_be_token_ids_and_gets_the_prefix_otherwise(model: Model) -
     assert model.prompt_ids([1, 2]) == [1, 2]
 
 
-def test_a_prompt_that_may_tear_a_word_is_noted(model: Model) -> None:
+def test_a_prompt_that_may_split_a_word_is_noted(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert "whole word" in model.sample("abc")[0].note
-    model.tokenizer.splits_word = lambda _: False  # type: ignore[method-assign]
+    monkeypatch.setattr(model.tokenizer, "splits_word", lambda _: False)
     assert model.sample("abc")[0].note == ""
 
 

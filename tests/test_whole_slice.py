@@ -30,7 +30,13 @@ def cpm(*words: Any) -> Any:
 @pytest.mark.keras
 def test_convert_inspect_sample(shared_data: Path, tmp_path: Path) -> None:
     # CPM-distill's shape with the real vocabulary; random weights of some variety.
-    shape = {"vocab": 30000, "positions": 1024, "width": 768, "layers": 12, "scale": 0.3}
+    shape: dict[str, Any] = {
+        "vocab": 30000,
+        "positions": 1024,
+        "width": 768,
+        "layers": 12,
+        "scale": 0.3,
+    }
     source = write_shards(tmp_path / "CPM", **shape)
     vocabulary = shared_data / "vocab" / "cpm-1-generate"
     found = cpm("inspect", source)

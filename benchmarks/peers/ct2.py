@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import ctranslate2
 import numpy as np
@@ -31,10 +32,10 @@ def write(path: Path, store: Store, form: str) -> None:
     def tensor(name: str) -> np.ndarray:
         return np.array(store.float32(name))  # a copy: quantization works in place
 
-    def norm(target: object, name: str) -> None:
+    def norm(target: Any, name: str) -> None:
         target.gamma, target.beta = tensor(f"{name}.weight"), tensor(f"{name}.bias")
 
-    def linear(target: object, name: str) -> None:
+    def linear(target: Any, name: str) -> None:
         target.weight = np.ascontiguousarray(tensor(f"{name}.weight").T)
         target.bias = tensor(f"{name}.bias")
 

@@ -6,8 +6,10 @@ up outside, as LiteRT's own language models do. Only the graph in use is open.
 
 from __future__ import annotations
 
+import functools
 import time
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
@@ -27,13 +29,14 @@ class LiteRT(Stepping):
         self.paths = {
             kind: files.make(
                 f"litert-{form}-{kind}.tflite",
-                lambda path, kind=kind: write(path, files.f32, kind == "step"),
+                functools.partial(write, store=files.f32, step=kind == "step"),
             )
             for kind in ("step", "prompt")
         }
         self.words, self.places = (files.f32.float32(f"{name}.weight") for name in ("wte", "wpe"))
         self.threads, self.vocab_size = threads, files.config.vocab_size
         self.opened: tuple[str, int] | None = None
+        self.graph: Any = None
         self.about = About(
             version=f"ai-edge-litert {version('ai-edge-litert')}, {form}",
             build=f"wheel, XNNPACK, {threads} threads",
@@ -46,7 +49,7 @@ class LiteRT(Stepping):
         if self.opened == (kind, rows):
             return
         if self.opened is None or self.opened[0] != kind:
-            self.opened = self.graph = None
+            self.opened = self.graph = None  # closed first: two would not fit
             self.graph = Interpreter(str(self.paths[kind]), num_threads=self.threads)
         self.inputs = [each["index"] for each in self.graph.get_input_details()]
         for each, index in zip(self.graph.get_input_details(), self.inputs, strict=True):

@@ -55,17 +55,30 @@ class File:
         return number
 
     def node(
-        self, kind: str, inputs: list[int], *shapes: Sequence[int], **options: object
+        self,
+        kind: str,
+        inputs: list[int],
+        *shapes: Sequence[int],
+        of: str | None = None,
+        **options: object,
     ) -> list[int]:
-        """Add an operator, return the numbers of its outputs."""
+        """Add an operator and return the numbers of its outputs.
+
+        Args:
+            kind: its name in the schema.
+            inputs: numbers of tensors.
+            shapes: of its outputs.
+            of: the schema's name of its options, if it has any.
+            options: their values.
+        """
         operator = schema.OperatorT()
         if kind not in self.codes:
             self.codes.append(kind)
         operator.opcodeIndex, operator.inputs = self.codes.index(kind), inputs
         operator.outputs = [self.tensor(f"{kind}_{len(self.graph.tensors)}", s) for s in shapes]
-        if name := options.pop("of", None):
-            operator.builtinOptionsType = getattr(schema.BuiltinOptions, name)
-            operator.builtinOptions = getattr(schema, f"{name}T")()
+        if of:
+            operator.builtinOptionsType = getattr(schema.BuiltinOptions, of)
+            operator.builtinOptions = getattr(schema, f"{of}T")()
             for key, value in options.items():
                 setattr(operator.builtinOptions, key, value)
         self.graph.operators.append(operator)
@@ -134,8 +147,14 @@ class Network:
         scales = np.maximum(np.abs(weight).max(1) / 127, 1e-12).astype(np.float32)
         packed = np.rint(weight / scales[:, None]).astype(np.int8)
         inputs = [x, self.file.constant(packed, scales), bias]
-        options = {"of": "FullyConnectedOptions", "asymmetricQuantizeInputs": True}
-        return self.file.node("FULLY_CONNECTED", inputs, [-1, len(weight)], **options)[0]
+        [product] = self.file.node(
+            "FULLY_CONNECTED",
+            inputs,
+            [-1, len(weight)],
+            of="FullyConnectedOptions",
+            asymmetricQuantizeInputs=True,
+        )
+        return product
 
     def linear(self, x: int, name: str) -> int:
         bias = self.file.constant(self.store.float32(f"{name}.bias"))
@@ -170,8 +189,10 @@ class Network:
         """Return the last row alone."""
         bounds = [np.array(bound, np.int32) for bound in ([-1, 0], [0, self.c.n_embd], [1, 1])]
         inputs = [x, *map(self.file.constant, bounds)]
-        options = {"of": "StridedSliceOptions", "endMask": 1}
-        return self.file.node("STRIDED_SLICE", inputs, [1, self.c.n_embd], **options)[0]
+        [row] = self.file.node(
+            "STRIDED_SLICE", inputs, [1, self.c.n_embd], of="StridedSliceOptions", endMask=1
+        )
+        return row
 
     def reshape(self, x: int, shape: list[int]) -> int:
         wanted = self.file.constant(np.array(shape, np.int32))
@@ -198,12 +219,12 @@ class Network:
         scale = file.constant(np.array([c.head_size**-0.5], np.float32))
         q = self.pair("MUL", q, scale, [R, c.n_head, T, c.head_size])
         keys, values = (self.grown(x, f"{k}_{layer}") for k, x in zip("kv", new, strict=True))
-        shape, options = [R, c.n_head, T, S], {"of": "BatchMatMulOptions"}
-        scores = file.node("BATCH_MATMUL", [q, keys], shape, adjY=True, **options)[0]
+        shape, of = [R, c.n_head, T, S], "BatchMatMulOptions"
+        scores = file.node("BATCH_MATMUL", [q, keys], shape, of=of, adjY=True)[0]
         scores = self.pair("ADD", scores, self.mask, shape)
         weights = file.node("SOFTMAX", [scores], shape, of="SoftmaxOptions", beta=1.0)[0]
         shape = [R, c.n_head, T, c.head_size]
-        mixed = file.node("BATCH_MATMUL", [weights, values], shape, **options)[0]
+        mixed = file.node("BATCH_MATMUL", [weights, values], shape, of=of)[0]
         if not self.step:
             mixed = self.turned(mixed, [1, -1, c.n_head, c.head_size])
         return self.linear(self.reshape(mixed, [-1, c.n_embd]), f"{name}.c_proj"), new

@@ -145,6 +145,7 @@ class OnnxRuntime(Stepping):
             path / "model.onnx", options, providers=["CPUExecutionProvider"]
         )
         c = self.config = files.config
+        self.past: list[np.ndarray] = []
         self.vocab_size = c.vocab_size
         unread = 4 * (c.n_positions + c.vocab_size) * c.n_embd  # the embeddings, in float32
         self.about = About(

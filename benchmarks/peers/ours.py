@@ -14,7 +14,7 @@ from benchmarks.peers.interface import Stepping
 from cpm_lm.engines.forest import chain
 from cpm_lm.engines.select import open_engine
 
-__all__ = ["open_contender"]
+__all__ = ["BITS", "Ours", "open_contender"]
 
 BITS = {"f32": 32, "f16": 16, "bf16": 16, "q8": 8, "q4": 4}
 
@@ -36,10 +36,11 @@ class Ours(Stepping):
             bits=BITS[form],
         )
         self.session = self.engine.session(1024)
+        self.root: np.ndarray | None = None
         self.nodes: np.ndarray | None = None
 
     def begin(self, ids: np.ndarray, rows: int) -> np.ndarray:
-        if self.nodes is not None:
+        if self.root is not None:
             self.session.release(self.root)
         nodes, logits = self.session.extend(ids, chain(len(ids)))
         self.root, self.nodes = nodes[:1], np.repeat(nodes[-1:], rows)

@@ -42,7 +42,8 @@ class Worker:
 
     def check(self) -> str:
         """Write the logits of every way that is timed, return the file's path."""
-        np.savez(self.kept, **self.contender.check())
+        logits: dict[str, Any] = self.contender.check()
+        np.savez(self.kept, **logits)
         return str(self.kept)
 
     def feasible(self, operation: str) -> bool:

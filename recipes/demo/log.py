@@ -23,7 +23,7 @@ CHECKED_LENGTH, CHECKED_BATCH = 256, 8
 """... in windows of this many tokens, so many at a time."""
 
 
-class Log(keras.callbacks.Callback):  # type: ignore[misc]
+class Log(keras.callbacks.Callback):
     """Writes a line of `log.jsonl` and the weights, `trained/`, every so many tokens.
 
     Losses are in nats a token. `tokens_in_step` must be set before a stage.

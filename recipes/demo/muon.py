@@ -14,7 +14,7 @@ from keras import ops
 __all__ = ["Muon", "matrices"]
 
 
-class Muon(keras.optimizers.Muon):  # type: ignore[misc]
+class Muon(keras.optimizers.Muon):
     """Keras's Muon, which also takes attention's weights apart by heads for the matrices they are.
 
     Keras gives Muon's step to variables of two axes only; here they have three or four.

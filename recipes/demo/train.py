@@ -60,7 +60,7 @@ def _optimizer(steps: int, settings: Settings) -> Any:
     return optimizer
 
 
-class _WarmUp(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
+class _WarmUp(keras.optimizers.schedules.LearningRateSchedule):
     """Linear from 0 over the first steps, then another schedule from its beginning."""
 
     def __init__(self, after: Any, steps: int) -> None:

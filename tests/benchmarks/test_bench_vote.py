@@ -2,6 +2,7 @@
 
 from collections import Counter
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,24 +10,28 @@ import pytest
 import cpm_lm
 from benchmarks import vote
 from benchmarks.pages import block, twin
-from benchmarks.peers.drawing import HuggingFace
+from benchmarks.peers.drawing import Drawer, HuggingFace
+from cpm_lm.checkpoints.layouts.store import Store
 from cpm_lm.model import DEMO
 
 
-class Nobody:
-    """A library that remembers what it was opened with."""
+class FakeDrawer(Drawer):
+    """A library that records what it was opened with."""
 
     def __init__(self, directory, ends, tokens, threads, path=None, form="float32"):
-        self.directory, self.about = directory, f"nobody, {form}"
+        self.directory, self.about = directory, f"fake, {form}"
+
+    def __call__(self, prompt, n, seed):
+        raise NotImplementedError
 
 
 @pytest.fixture
 def without_libraries(monkeypatch):
-    monkeypatch.setattr(vote, "HuggingFace", Nobody)
-    monkeypatch.setattr(vote, "CTranslate2", Nobody)
+    monkeypatch.setattr(vote, "HuggingFace", FakeDrawer)
+    monkeypatch.setattr(vote, "CTranslate2", FakeDrawer)
 
 
-def found(**seconds: float) -> dict:
+def found(**seconds: float) -> dict[str, Any]:
     times = {"ours": 0.5, "unmerged": 1.0, **seconds}
     peers = [who for who in times if who not in ("ours", "unmerged")]
     return {
@@ -81,11 +86,13 @@ def test_floats_stand_beside_both_libraries_and_q8_beside_int8(without_libraries
     assert (packed.weights, list(packed.peers)) == ("q8", ["CTranslate2"])
     assert "int8" in packed.about
     # Each rounds the same numbers by itself: none reads what another has rounded.
-    assert packed.peers["CTranslate2"].directory == DEMO
+    peer = packed.peers["CTranslate2"]
+    assert isinstance(peer, FakeDrawer)
+    assert peer.directory == DEMO
 
 
 def test_a_store_that_no_library_can_read_is_refused(without_libraries, monkeypatch, tmp_path):
-    monkeypatch.setattr(vote.Store, "open", lambda _: SimpleNamespace(weights="q4"))
+    monkeypatch.setattr(Store, "open", lambda _: SimpleNamespace(weights="q4"))
     with pytest.raises(SystemExit, match="q4"):
         vote.groups(vote.arguments([]), tmp_path)
 

@@ -9,7 +9,7 @@ from benchmarks.decode import CONTENDERS, reference
 from benchmarks.measuring import difference
 from benchmarks.peers import worker
 from benchmarks.peers.files import Files
-from benchmarks.peers.ours import BITS, open_contender
+from benchmarks.peers.ours import BITS, Ours, open_contender
 from cpm_lm.config import GPTConfig
 
 SHAPE = GPTConfig(vocab_size=300, n_positions=1024, n_embd=32, n_layer=2, n_head=2)
@@ -83,11 +83,12 @@ def test_every_contender_has_a_module_and_every_one_of_ours_its_bits():
 
 
 def test_what_cannot_be_done_is_not_feasible(files):
-    class Lacking:
+    class WithoutBatches(Ours):
         def rows(self, count, steps):
             raise NotImplementedError
 
-    asked = worker.Worker(Lacking(), files.directory, "x:y")
+    asked = worker.Worker(WithoutBatches(files, "f32", 1), files.directory, "x:y")
+    assert asked.feasible("prefill")
     assert not asked.feasible("rows 32")
 
 

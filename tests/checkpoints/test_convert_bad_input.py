@@ -246,7 +246,13 @@ def test_a_wrong_parameter_count() -> None:
 
 def test_a_configuration_that_does_not_fit(tmp_path: Path) -> None:
     folder = write_shards(tmp_path / "in")
-    sizes = {"vocab_size": 32, "n_positions": 8, "n_embd": 16, "n_layer": 2, "n_head": 4}
+    sizes: dict[str, Any] = {
+        "vocab_size": 32,
+        "n_positions": 8,
+        "n_embd": 16,
+        "n_layer": 2,
+        "n_head": 4,
+    }
     path = tmp_path / "config.json"
     for name in ("vocab_size", "n_positions", "n_layer"):
         path.write_text(json.dumps(sizes | {name: 7}))

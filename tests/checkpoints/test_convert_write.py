@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,6 @@ import numpy as np
 import pytest
 import torch
 
-from cpm_lm.checkpoints import convert as module
 from cpm_lm.checkpoints.containers import safetensors_file
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.checkpoints.layouts.store import Store
@@ -150,7 +150,7 @@ def test_a_disk_without_room_is_refused_at_once(
     class Usage:
         free = 1000
 
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda _: Usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage)
     with pytest.raises(CheckpointError, match=r"1,000 bytes free.*needs"):
         convert(source, tmp_path / "store", heads=4)
     assert left(tmp_path) == set()
@@ -285,6 +285,7 @@ def test_memory_stays_below_one_layer_of_a_big_model(
     big = write_shards(tmp_path / "big", width=768, layers=5, vocab=6000, positions=256)
     model = 4 * (12 * 768 * 768 * 5 + 6256 * 768)
     assert sum(file.stat().st_size for file in big.rglob("*.pt")) > model
-    command = [sys.executable, "-c", MEMORY, source, tmp_path / weights, big, weights]
+    paths = map(str, (source, tmp_path / weights, big))
+    command = [sys.executable, "-c", MEMORY, *paths, weights]
     found = subprocess.run(command, capture_output=True, text=True, check=True)
     assert 0 < int(found.stdout) < 48_000_000 < model / 3

@@ -93,7 +93,7 @@ def test_a_damaged_manifest_is_an_error(store: Path, manifest: Any) -> None:
 
 
 def test_bytes_are_counted_while_they_are_read(store: Path) -> None:
-    read = []
+    read: list[int] = []
     found = recorded(store)
     assert found is not None
     for file in found.files:

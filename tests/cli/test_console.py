@@ -103,8 +103,8 @@ def test_names_of_files_are_utf8_in_any_locale(tmp_path: Path) -> None:
     # The locale leaves bytes undecoded then, which came out as `?????`.
     env = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
     for name, shown in (("目录".encode(), "目录"), (b"\xff", "\ufffd")):
-        words = [*CPM, "inspect", os.fsencode(tmp_path) + b"/" + name]
-        printed = subprocess.run(words, capture_output=True, env=env)
+        path = os.fsencode(tmp_path) + b"/" + name
+        printed = subprocess.run([*CPM, b"inspect", path], capture_output=True, env=env)
         assert f"{shown} does not exist" in printed.stderr.decode("utf-8")
 
 

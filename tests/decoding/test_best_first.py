@@ -32,7 +32,7 @@ def truth(
     """Every text, by brute force."""
     answers: dict[str, float] = {}
     cut_off = 0.0
-    open_ = [((), 1.0)]
+    open_: list[tuple[tuple[int, ...], float]] = [((), 1.0)]
     while open_:
         path, mass = open_.pop()
         row = probabilities(np.array([following((*PROMPT, *path))], np.float32), rules)[0]

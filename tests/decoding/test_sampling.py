@@ -301,7 +301,8 @@ def test_stratified_shares_are_unbiased_and_never_noisier(n: int, following: Any
             ("stratified", Stratified(seed, n)),
         ):
             drawn = draw(engine, n, prompt=[1], rules=rules, source=draws, max_tokens=2, end_ids=())
-            shares[name].append(np.mean([c.tokens[1] % 2 == 0 for c in drawn.continuations]))
+            even = [c.tokens[1] % 2 == 0 for c in drawn.continuations]
+            shares[name].append(float(np.mean(even)))
     for values in shares.values():
         assert abs(np.mean(values) - exact) < 4 * np.std(values) / 120**0.5 + 1e-12
     # The ratio of two variances from 120 values each is below 1.5 in 99 of 100 cases.

@@ -98,7 +98,9 @@ def test_a_long_prompt_does_not_hold_up_the_others() -> None:
 def test_equal_requests_share_the_steps_equally() -> None:
     session = FakeSession(FakeEngine(hashed(6), 6, n_positions=512), 1024)
     with Scheduler(session, max_tokens=5) as scheduler:
-        jobs = [scheduler.add(once(request([1] * 50, chain(50))), nodes=50) for _ in range(3)]
+        jobs = [
+            scheduler.add(once(request([1] * 50, chain(50).tolist())), nodes=50) for _ in range(3)
+        ]
         ended = []
         for step in range(30):
             ended += [step for _ in scheduler.step()]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,11 +14,11 @@ from cpm_lm.errors import EngineError, RequestError
 from tests.support.fakes import log
 
 FOUR = np.array([log(0.1, 0.4, 0.2, 0.3)], np.float32)
-OFF = {"temperature": 1.0, "top_p": 1.0}
+OFF: dict[str, Any] = {"temperature": 1.0, "top_p": 1.0}
 
 
-def masses(logits: np.ndarray = FOUR, **options: object) -> list[float]:
-    return probabilities(logits, Rules(**{**OFF, **options}))[0].tolist()  # type: ignore[arg-type]
+def masses(logits: np.ndarray = FOUR, **options: Any) -> list[float]:
+    return probabilities(logits, Rules(**{**OFF, **options}))[0].tolist()
 
 
 @pytest.mark.parametrize(
@@ -43,7 +45,7 @@ def masses(logits: np.ndarray = FOUR, **options: object) -> list[float]:
         ({"temperature": 0.5, "filter_order": "cpm"}, [1 / 30, 16 / 30, 4 / 30, 9 / 30]),
     ],
 )
-def test_written_out(options: dict[str, object], expected: list[float]) -> None:
+def test_written_out(options: dict[str, Any], expected: list[float]) -> None:
     np.testing.assert_allclose(masses(**options), expected, atol=1e-7)
 
 

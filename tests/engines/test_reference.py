@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ def expected(request):
 
 
 @pytest.fixture(scope="module")
-def engine(expected, tmp_path_factory) -> ReferenceEngine:
+def engine(expected: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> ReferenceEngine:
     store = tmp_path_factory.mktemp("reference") / "store"
     heads = json.loads(str(expected["config"]))["num_attention_heads"]
     convert(DATA / expected["name"], store, heads=heads)

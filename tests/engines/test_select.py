@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.engines import select
 from cpm_lm.engines.machine import cores
+from cpm_lm.engines.native.engine import NativeEngine
 from cpm_lm.engines.select import open_engine
 from cpm_lm.errors import CheckpointError, EngineError
 from cpm_lm.gpt import backend
@@ -67,7 +69,7 @@ def test_the_driver_is_asked_for_a_gpu(monkeypatch, answers, devices, usable):
             count._obj.value = devices
             return 0
 
-    monkeypatch.setattr(select.ctypes, "CDLL", lambda name: Driver())
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: Driver())
     assert select.has_gpu() is usable
 
 
@@ -75,7 +77,7 @@ def test_no_driver_no_gpu(monkeypatch):
     def missing(name):
         raise OSError(name)
 
-    monkeypatch.setattr(select.ctypes, "CDLL", missing)
+    monkeypatch.setattr(ctypes, "CDLL", missing)
     assert not select.has_gpu()
 
 
@@ -95,11 +97,16 @@ def test_threads_must_be_some_and_not_too_many(store, engine, threads):
 
 
 def test_threads_from_the_environment(store, monkeypatch):
+    def threads(asked: int | None = None) -> int:
+        engine = open_engine(store, engine="native", threads=asked)
+        assert isinstance(engine, NativeEngine)
+        return engine.threads
+
     monkeypatch.setenv("CPM_THREADS", "3")
-    assert open_engine(store, engine="native").threads == 3
-    assert open_engine(store, engine="native", threads=2).threads == 2
+    assert threads() == 3
+    assert threads(2) == 2
     monkeypatch.setenv("CPM_THREADS", "")
-    assert open_engine(store, engine="native").threads == cores()
+    assert threads() == cores()
 
 
 @pytest.mark.parametrize("value", ["0", "two", "-1", "1.5", "1025", "²"])

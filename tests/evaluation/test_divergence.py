@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -83,9 +84,9 @@ def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(train(folder, vocab_size=190, hard_vocab_limit=True))
 
 
-def shards(folder: Path, vocabulary: Path, **how: int) -> Path:
+def shards(folder: Path, vocabulary: Path, **sizes: Any) -> Path:
     size = Tokenizer.load(vocabulary).vocab_size
-    return write_shards(folder, **({"vocab": size, "positions": 16, "width": 80} | how))
+    return write_shards(folder, **{"vocab": size, "positions": 16, "width": 80, **sizes})
 
 
 def test_a_model_and_its_roundings(vocabulary: Path, tmp_path: Path) -> None:

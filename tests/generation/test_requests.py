@@ -31,7 +31,7 @@ def voting(**options: Any) -> VoteRequest:
 
 def run(session: Session, request: GenerationRequest[Any, Any], steps: int = 10**6) -> list[Any]:
     """Take so many steps with a request, then take its nodes away; return what was polled."""
-    events = []
+    events: list[Any] = []
     with Scheduler(session) as scheduler:
         job = scheduler.add(request.algorithm(), nodes=request.node_budget)
         while not job.done and steps:

@@ -153,7 +153,7 @@ def test_sample_i_votes_the_same_whatever_n_is() -> None:
     assert told == sorted(told)
 
 
-OPEN = {"temperature": 1.0, "top_p": 1.0}
+OPEN: dict[str, Any] = {"temperature": 1.0, "top_p": 1.0}
 
 
 def test_intervals_are_given_where_they_are_honest() -> None:
@@ -162,8 +162,9 @@ def test_intervals_are_given_where_they_are_honest() -> None:
     for row in drawn.tally:
         assert (row.low, row.high) == wilson(row.count or 0, 300)
     assert "Wilson" in drawn.intervals
-    for options in ({"method": "stratified"}, {"confidence": 0.9}):
-        vote = asked.vote("a", seed=1, **options)  # type: ignore[arg-type]
+    without: list[dict[str, Any]] = [{"method": "stratified"}, {"confidence": 0.9}]
+    for options in without:
+        vote = asked.vote("a", seed=1, **options)
         assert {(row.low, row.high) for row in vote.tally} == {(None, None)}
         assert vote.intervals.startswith("no intervals: ")
         assert not vote.certified

@@ -88,7 +88,13 @@ def test_tensorflow_alone_computes_what_the_original_does(
     path, about = exported
     given = {name: reference[name] for name in ("prompt", "input_ids")}
     np.savez(tmp_path / "given.npz", path=str(path), **given)
-    command = [sys.executable, "-c", ALONE, tmp_path / "given.npz", tmp_path / "found.npz"]
+    command = [
+        sys.executable,
+        "-c",
+        ALONE,
+        str(tmp_path / "given.npz"),
+        str(tmp_path / "found.npz"),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
     found = np.load(tmp_path / "found.npz")

@@ -218,7 +218,7 @@ def test_each_row_may_have_its_own_arguments(calls: Calls) -> None:
 )
 def test_what_is_out_of_range_is_said(calls: Calls, arguments: dict[str, Any], says: str) -> None:
     with pytest.raises(tf.errors.InvalidArgumentError, match=says):
-        calls(**({"inp": PROMPTS, "length": 2} | arguments))
+        calls(**{"inp": PROMPTS, "length": 2, **arguments})
 
 
 def test_no_rows_are_no_error(calls: Calls) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,6 @@ from typing import Any
 import pytest
 
 from cpm_lm.errors import CheckpointError, ConfigError
-from cpm_lm.hub import fetch as module
 from cpm_lm.hub.fetch import KNOWN, Fetched, _File, choose, fetch, full_name
 from tests.support.fake_hub import COMMIT, FakeHub, serving
 
@@ -286,12 +286,17 @@ def test_a_disk_that_is_too_small_is_noticed_beforehand(
 ) -> None:
     free = len(MODEL) * 3 // 2
     fake = type("Usage", (), {"free": free})
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: fake)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: fake)
     with pytest.raises(CheckpointError, match=rf"{free:,} bytes free, [\d,]+ are needed"):
         get(reserve=lambda size: (tmp_path / "out", size))  # both on one disk
     assert not hub.asked("GET", "resolve")
     sizes: list[int] = []
-    get(reserve=lambda size: (sizes.append(size), (tmp_path / "out", 0))[1])
+
+    def reserve(size: int) -> tuple[Path, int]:
+        sizes.append(size)
+        return tmp_path / "out", 0
+
+    get(reserve=reserve)
     assert sizes == [len(MODEL)]
 
 

@@ -9,8 +9,12 @@ import os
 import sys
 from importlib.machinery import ExtensionFileLoader
 from importlib.util import module_from_spec, spec_from_file_location
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from cpm_lm._native import Pool
 
 
 def use_build(path: str) -> None:
@@ -37,6 +41,6 @@ def isa(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def pool(isa: str) -> native.Pool:
+def pool(isa: str) -> Pool:
     """Two threads on that instruction set."""
     return native.Pool(2, isa)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import numpy as np
 
 from cpm_lm import _native as native
 
-ELEMENTS = ("f32", "f16", "bf16")
+Element = Literal["f32", "f16", "bf16"]
+ELEMENTS = get_args(Element)
 
 
-def stored(values: np.ndarray, element: str) -> tuple[np.ndarray, np.ndarray]:
+def stored(values: np.ndarray, element: Element) -> tuple[np.ndarray, np.ndarray]:
     """Return `values` as they are stored, and the exact values of what is stored."""
     if element == "f32":
         kept = values.astype(np.float32)
@@ -22,7 +25,7 @@ def stored(values: np.ndarray, element: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def matrix(
-    rng: np.random.Generator, inputs: int, outputs: int, element: str, transposed: bool
+    rng: np.random.Generator, inputs: int, outputs: int, element: Element, transposed: bool
 ) -> tuple[native.Matrix, np.ndarray, np.ndarray]:
     """Return a random matrix with a bias, its exact values as [K, O], and the bias."""
     shape = (outputs, inputs) if transposed else (inputs, outputs)

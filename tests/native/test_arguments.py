@@ -132,8 +132,9 @@ def test_attention(pool, layer, slot, rows, width, message):
     ],
 )
 def test_cache(sizes, element, message):
+    layers, heads, head_size = sizes
     with pytest.raises(ValueError, match=message):
-        native.KeyValueCache(*sizes, element)
+        native.KeyValueCache(layers, heads, head_size, element)
 
 
 def test_memory_that_is_not_there_is_an_error_and_changes_nothing():
@@ -165,7 +166,7 @@ def test_layer_norm(pool):
 
 def test_gelu(pool):
     with pytest.raises(ValueError, match="kind is 'relu'"):
-        native.gelu(pool, X.copy(), "relu")
+        native.gelu(pool, X.copy(), "relu")  # type: ignore[arg-type]  # wrong on purpose
 
 
 @pytest.mark.parametrize("threads", [0, -1, 1025])

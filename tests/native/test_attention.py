@@ -27,7 +27,7 @@ def as_paths(paths: list[list[int]], slots: np.ndarray) -> native.Paths:
     return native.Paths(offsets, np.array([slots[i] for path in paths for i in path], np.int32))
 
 
-def exact(qkv, paths, heads, kept) -> np.ndarray:
+def exact(qkv, paths, heads, kept):
     q, k, v = (part.reshape(len(qkv), heads, -1) for part in np.split(qkv, 3, axis=1))
     k, v = k.astype(kept).astype(np.float64), v.astype(kept).astype(np.float64)
     rows = []
@@ -45,7 +45,7 @@ def forest(heads, head_size, seed, count=120):
     return qkv, random_paths(rng, count), rng.permutation(SLOTS)[:count]
 
 
-def attend(pool, cache, layer, qkv, paths, scale) -> np.ndarray:
+def attend(pool, cache, layer, qkv, paths, scale):
     out = np.full((len(qkv), qkv.shape[1] // 3), np.nan, np.float32)
     native.attention(pool, qkv, cache, layer, paths, scale, out)
     return out
@@ -122,15 +122,15 @@ def test_float16_keys_are_rounded_as_numpy_rounds(pool):
     values = values[np.isfinite(values) & (np.abs(values) < 65519)]
     ties = (np.arange(31744, dtype=np.uint16).view(np.float16).astype(np.float32)) * (1 + 2**-11)
     values = np.concatenate([values, ties, -ties])[: 8 * 4096 * 2]
-    values = values[: len(values) // 8 * 8].reshape(-1, 8)
-    values = values[np.abs(values).max(axis=1) < 65519]
-    rows = len(values)
+    eights = values[: len(values) // 8 * 8].reshape(-1, 8)
+    eights = eights[np.abs(eights).max(axis=1) < 65519]
+    rows = len(eights)
     qkv = np.zeros((rows, 24), np.float32)
-    qkv[:, 16:] = values
+    qkv[:, 16:] = eights
     cache = native.KeyValueCache(1, 1, 8, "f16")
     cache.reserve(rows)
     out = attend(pool, cache, 0, qkv, as_paths([[i] for i in range(rows)], np.arange(rows)), 1.0)
-    assert (out == values.astype(np.float16).astype(np.float32)).all()
+    assert (out == eights.astype(np.float16).astype(np.float32)).all()
 
 
 def test_walking_up_from_the_nodes_gives_the_same_paths(pool):

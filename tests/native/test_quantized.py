@@ -7,7 +7,7 @@ linear_amx.cpp.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pytest
@@ -15,7 +15,8 @@ import pytest
 from cpm_lm import _native as native
 from tests.native.elements import misaligned
 
-FORMATS = ("q8", "q4")
+Format = Literal["q8", "q4"]
+FORMATS = get_args(Format)
 GROUP = {"q8": 64, "q4": 32}
 LEAST = {"q8": -128, "q4": -8}
 SHAPES = [(1, 1), (80, 10), (96, 1000), (192, 8000), (2560, 257), (2560, 10), (10240, 33)]
@@ -33,7 +34,7 @@ class Packed:
     matrix: Any
 
 
-def packed(numbers: np.ndarray, scales: np.ndarray, bias: np.ndarray, element: str) -> Packed:
+def packed(numbers: np.ndarray, scales: np.ndarray, bias: np.ndarray, element: Format) -> Packed:
     """Pack integers [O, K], padded with zeros."""
     outputs, inputs = numbers.shape
     groups = -(-inputs // GROUP[element])
@@ -48,7 +49,7 @@ def packed(numbers: np.ndarray, scales: np.ndarray, bias: np.ndarray, element: s
     return Packed(filled, values, scales, bias, matrix)
 
 
-def random_weights(inputs: int, outputs: int, element: str, seed: int = 0) -> Packed:
+def random_weights(inputs: int, outputs: int, element: Format, seed: int = 0) -> Packed:
     rng = np.random.default_rng(seed)
     numbers = rng.integers(LEAST[element], -LEAST[element], (outputs, inputs))
     scales = rng.normal(0, 0.01, (outputs, -(-inputs // GROUP[element]))).astype(np.float16)
@@ -258,13 +259,13 @@ def test_what_does_not_fit_is_refused(values, scales, element, inputs, message):
 def test_wrong_uses_are_refused(pool):
     w = random_weights(80, 10, "q4")
     with pytest.raises(ValueError, match=r"others by Matrix\.quantized"):
-        native.Matrix(VALUES, "q8", transposed=True)
+        native.Matrix(VALUES, "q8", transposed=True)  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises(ValueError, match=r"bias has shape \[9\]; \[10\]"):
         native.Matrix.quantized(w.values, w.scales, "q4", 80, bias=np.zeros(9, np.float32))
     with pytest.raises(ValueError, match=r"x has shape \[2, 96\]; \[2, 80\]"):
         native.linear(pool, np.zeros((2, 96), np.float32), w.matrix, np.zeros((2, 10), np.float32))
     with pytest.raises(ValueError, match="'q8'; keys and values"):
-        native.KeyValueCache(1, 1, 8, "q8")
+        native.KeyValueCache(1, 1, 8, "q8")  # type: ignore[arg-type]  # wrong on purpose
     tokens = np.zeros(2, np.int32)
     with pytest.raises(ValueError, match="q4 matrix cannot be looked up"):
         native.embedding(pool, tokens, tokens, w.matrix, w.matrix, np.zeros((2, 80), np.float32))

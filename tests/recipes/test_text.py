@@ -59,7 +59,7 @@ def test_a_corpus_of_every_collection(tmp_path):
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text, "utf-8")
-    found = {}
+    found: dict[str, list[str]] = {}
     for document in read(tmp_path, 60):
         found.setdefault(document.kind, []).append(document.text)
     assert found.pop("primer") == ["春晓\n孟浩然\n春眠不觉晓。"]

@@ -89,11 +89,11 @@ class EngineContract:
         ]
         assert drawn.tokens.tolist() == [token for token, *_ in expected]
         assert drawn.tokens.dtype == np.int32
-        near = {"atol": 10 * self.tolerance}
-        np.testing.assert_allclose(drawn.low, [low for _, low, _, _ in expected], **near)
-        np.testing.assert_allclose(drawn.high, [high for _, _, high, _ in expected], **near)
+        near = 10 * self.tolerance
+        np.testing.assert_allclose(drawn.low, [low for _, low, _, _ in expected], atol=near)
+        np.testing.assert_allclose(drawn.high, [high for _, _, high, _ in expected], atol=near)
         logprobs = [row[token] for token, _, _, row in expected]
-        np.testing.assert_allclose(drawn.logprobs, logprobs, **near)
+        np.testing.assert_allclose(drawn.logprobs, logprobs, atol=near)
 
     def test_log_probabilities_are_under_the_model_itself(self, engine: Engine) -> None:
         session, tokens, parents, logits = self.grown(engine)
@@ -101,12 +101,12 @@ class EngineContract:
         _, (scored,) = session.extend(tokens, parents, [want])
         exact = log_softmax(logits)
         expected = [exact[5, 3], exact[5, 3], exact[5, 0], exact[8, 11]]
-        near = {"atol": 10 * self.tolerance}
-        np.testing.assert_allclose(scored.logprobs, expected, **near)
+        near = 10 * self.tolerance
+        np.testing.assert_allclose(scored.logprobs, expected, atol=near)
         for at, ids, top in zip((5, 2, 8), scored.top_ids, scored.top_logprobs, strict=True):
             order = sorted(range(len(exact[at])), key=lambda i: (-exact[at, i], i))
             assert ids.tolist() == order[:4]
-            np.testing.assert_allclose(top, exact[at, order[:4]], **near)
+            np.testing.assert_allclose(top, exact[at, order[:4]], atol=near)
 
     def test_one_call_answers_many_wants(self, engine: Engine) -> None:
         session, tokens, parents, logits = self.grown(engine)
@@ -141,11 +141,11 @@ class EngineContract:
         _, parts = cut.extend(tokens, parents, wants)
         assert parts[0].tokens.tolist() == whole[0].tokens.tolist()
         assert parts[1].top_ids.tolist() == whole[1].top_ids.tolist()
-        near = {"atol": 10 * self.tolerance}
+        near = 10 * self.tolerance
         for name in ("low", "high", "logprobs"):
-            np.testing.assert_allclose(getattr(parts[0], name), getattr(whole[0], name), **near)
-        np.testing.assert_allclose(parts[1].logprobs, whole[1].logprobs, **near)
-        np.testing.assert_allclose(parts[2], whole[2], **near)
+            np.testing.assert_allclose(getattr(parts[0], name), getattr(whole[0], name), atol=near)
+        np.testing.assert_allclose(parts[1].logprobs, whole[1].logprobs, atol=near)
+        np.testing.assert_allclose(parts[2], whole[2], atol=near)
 
     def test_nothing_may_be_wanted(self, engine: Engine) -> None:
         session, tokens, parents, _ = self.grown(engine)

@@ -12,6 +12,7 @@ from cpm_lm.config import GPTConfig
 from cpm_lm.engines.base import Engine, HostSession
 from cpm_lm.engines.reference import ReferenceEngine
 from cpm_lm.tokenizer import Tokenizer
+from cpm_lm.tokenizer.base import Decoder
 
 NextLogits = Callable[[tuple[int, ...]], Sequence[float]]
 
@@ -109,7 +110,7 @@ def random_engine(
     return ReferenceEngine(config, weights)
 
 
-class FakeDecoder:
+class FakeDecoder(Decoder):
     def __init__(self, letters: str) -> None:
         self.letters = letters
 

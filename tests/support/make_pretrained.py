@@ -71,7 +71,7 @@ def write_bin(
     if shards == 1:
         torch.save(state, directory / "pytorch_model.bin")
         return directory
-    places = {}
+    places: dict[str, str] = {}
     for shard in range(shards):
         name = f"pytorch_model-{shard + 1:05d}-of-{shards:05d}.bin"
         part = dict(list(state.items())[shard::shards])

@@ -18,7 +18,7 @@ import tf_keras
 layers = tf_keras.layers
 
 
-class Attention(layers.Layer):
+class Attention(tf_keras.layers.Layer):
     def __init__(self, width: int, heads: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.heads, self.width = heads, width
@@ -40,7 +40,7 @@ class Attention(layers.Layer):
         return self.proj(tf.reshape(tf.transpose(mixed, [0, 2, 1, 3]), [-1, T, self.width]))
 
 
-class Transformer(layers.Layer):
+class Transformer(tf_keras.layers.Layer):
     def __init__(self, width: int, heads: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.attn = Attention(width, heads, name="attention")
@@ -55,7 +55,7 @@ class Transformer(layers.Layer):
         return x + self.output_layer(tf.nn.gelu(self.intermediate_layer(self.ln1(x)), True))
 
 
-class Positions(layers.Layer):
+class Positions(tf_keras.layers.Layer):
     def __init__(self, count: int, width: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.emb = self.add_weight(name="position_embeddings", shape=[count, width])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -56,7 +57,7 @@ def ids_of(tokenizer: Tokenizer, *pieces: str) -> list[int]:
     ],
     ids=str,
 )
-def test_ids_are_hugging_faces(tmp_path: Path, settings: dict[str, bool]) -> None:
+def test_ids_are_hugging_faces(tmp_path: Path, settings: dict[str, Any]) -> None:
     write_pieces(tmp_path, tokenizer_class="BertTokenizer", **settings)
     ours, theirs = Tokenizer.load(tmp_path), BertTokenizer.from_pretrained(tmp_path)
     for text in TEXTS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -9,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from cpm_lm.checkpoints.convert import convert
+from cpm_lm.checkpoints.known.heads import CPM_LARGE
 from cpm_lm.checkpoints.known.releases import RELEASES, known_release
 from cpm_lm.checkpoints.layout import Dims
+from cpm_lm.checkpoints.source import open_source
 from cpm_lm.config import GPTConfig
 from cpm_lm.engines.select import STARTERS
 from cpm_lm.errors import CheckpointError
@@ -119,11 +122,11 @@ def test_the_first_ports_files_are_known_by_the_digests_it_gave() -> None:
 
 def test_a_wrong_parameter_count_is_told(tmp_path: Path) -> None:
     shape = GPTConfig(vocab_size=30000, n_positions=1024, n_embd=2560, n_layer=32, n_head=32)
-    assert shape.parameter_count == module.CPM_LARGE == 2_597_073_920
-    source = module.open_source(write_shards(tmp_path / "in", ranks=2))
+    assert shape.parameter_count == CPM_LARGE == 2_597_073_920
+    source = open_source(write_shards(tmp_path / "in", ranks=2))
     for layers, expected in ((32, 0), (31, 1)):
         dims = Dims(30000, 1024, 2560, layers)
-        large = module.dataclasses.replace(source, dims=dims)
+        large = dataclasses.replace(source, dims=dims)
         assert len(module._warnings(large, 32)) == expected
     assert "2,518,397,440" in module._warnings(large, 32)[0]
 

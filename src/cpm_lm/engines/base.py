@@ -65,6 +65,10 @@ class Session(abc.ABC):
 
     @overload
     def extend(
+        self, tokens: Ids, parents: Ids, wants: Sequence[Want]
+    ) -> tuple[Nodes, list[Answer]]: ...
+    @overload
+    def extend(
         self,
         tokens: Ids,
         parents: Ids,
@@ -72,10 +76,6 @@ class Session(abc.ABC):
         *,
         logits_at: Indices | None = None,
     ) -> tuple[Nodes, Float32[np.ndarray, "R V"]]: ...
-    @overload
-    def extend(
-        self, tokens: Ids, parents: Ids, wants: Sequence[Want]
-    ) -> tuple[Nodes, list[Answer]]: ...
     def extend(
         self,
         tokens: Ids,

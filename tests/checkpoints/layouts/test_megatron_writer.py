@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -80,8 +81,9 @@ def test_the_vocabulary_comes_along(tmp_path: Path) -> None:
     vocabulary = train(tmp_path / "vocabulary", vocab_size=190, hard_vocab_limit=True)
     size = Tokenizer.load(vocabulary).vocab_size
     write_shards(tmp_path / "in", vocab=size)
-    words = {"heads": 4, "tokenizer": vocabulary}
-    manifest = convert(tmp_path / "in", tmp_path / "out", to="megatron", ranks=2, **words)
+    manifest = convert(
+        tmp_path / "in", tmp_path / "out", to="megatron", ranks=2, heads=4, tokenizer=vocabulary
+    )
     convert(tmp_path / "out", tmp_path / "store", heads=4)
     assert Store.open(tmp_path / "store").has_tokenizer
     written = {
@@ -124,7 +126,7 @@ def test_options_that_go_with_another_form_are_refused(checkpoints: Path, tmp_pa
 def test_numbers_that_cannot_be_stored_leave_nothing(
     tmp_path: Path, value: float, said: str
 ) -> None:
-    def spoil(rank: int, root: dict) -> None:
+    def spoil(rank: int, root: dict[str, Any]) -> None:
         root["module"]["transformer.layers.1.mlp.dense_h_to_4h.weight"][3, 5] = value
 
     source = write_shards(tmp_path / "in", edit=spoil)

@@ -18,6 +18,7 @@ from cpm_lm.checkpoints.quantization.formats import (
     FORMATS,
     Q4,
     Q8,
+    PackedFormat,
     PackedMatrix,
     pack_nibbles,
     unpack_nibbles,
@@ -44,26 +45,28 @@ def written(folder: Path, weights: str, **changed: np.ndarray) -> dict[str, floa
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from([Q8, Q4]))
-def test_codes_are_the_nearest_and_scales_lose_least(seed: int, packing: Any) -> None:
+def test_codes_are_the_nearest_and_scales_have_least_error(
+    seed: int, packing: PackedFormat
+) -> None:
     rng = np.random.default_rng(seed)
     numbers = rng.standard_t(3, (3, 2, packing.group)).astype(np.float32)
     numbers[0, 0] = 0
     codes, scales, lost = quantize(numbers, packing)
-    assert packing.least <= codes.min() <= codes.max() <= packing.largest
+    assert packing.min_code <= codes.min() <= codes.max() <= packing.max_code
     wide = scales.astype(np.float32)[..., None]
     back = codes * wide
     assert scales[0, 0] == 0
     # Within half a step wherever the largest code is not reached, and never on the wrong side.
-    inside = (codes > packing.least) & (codes < packing.largest)
+    inside = (codes > packing.min_code) & (codes < packing.max_code)
     assert (
         np.abs(back - numbers)[inside] <= 0.501 * np.broadcast_to(wide, codes.shape)[inside]
     ).all()
     assert (back * numbers >= 0).all()
     assert lost == pytest.approx(np.square(back - numbers).sum(), rel=1e-3)
     # No more than by the scale that cuts nothing off; and in 8 bits by no other.
-    plain = (np.abs(numbers).max(axis=-1, keepdims=True) / packing.largest).astype(np.float16)
+    plain = (np.abs(numbers).max(axis=-1, keepdims=True) / packing.max_code).astype(np.float16)
     step = np.maximum(plain.astype(np.float32), 1e-9)
-    whole = np.clip(np.rint(numbers / step), packing.least, packing.largest) * step
+    whole = np.clip(np.rint(numbers / step), packing.min_code, packing.max_code) * step
     assert lost <= np.square(whole - numbers).sum() * 1.001
     assert packing.bits == 4 or np.array_equal(scales, plain[..., 0])
 
@@ -268,8 +271,8 @@ def test_widening_is_what_the_engines_open(weights: str, tmp_path: Path) -> None
     known = ReferenceEngine(store.config, {name: store.float32(name) for name in store.names})
     opened = open_engine(tmp_path / "new", engine="reference")
     ids, parents = [3, 1, 4, 1, 5], [-1, -2, -3, -4, -5]
-    logits = [engine.session(8).extend(ids, parents)[1] for engine in (known, opened)]
-    assert np.array_equal(*logits)
+    first, second = (engine.session(8).extend(ids, parents)[1] for engine in (known, opened))
+    assert np.array_equal(first, second)
 
 
 def test_a_row_block_is_the_rows_of_the_whole() -> None:

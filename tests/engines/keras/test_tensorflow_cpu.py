@@ -45,9 +45,11 @@ def test_a_product_is_that_of_the_model(tiny, name, dtype, rows):
 
 def test_the_matrices_are_in_memory_once(tiny):
     from cpm_lm.engines.keras.engine import KerasEngine
+    from cpm_lm.engines.keras.on_tensorflow import TensorFlowProgram
     from cpm_lm.gpt.load import keras_model
 
     model = keras_model(tiny)
     program = KerasEngine(model).program
+    assert isinstance(program, TensorFlowProgram)
     assert all(layer(model, name).kernel.value.numpy().size == 0 for name in LAYERS)
     assert program.output is model.wte.embeddings.value

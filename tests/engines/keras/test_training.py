@@ -79,8 +79,8 @@ def test_summary_counts_the_parameters(tiny):
 
 def test_dropout_only_while_training(engine, tokens):
     model = GPT(SMALL, dropout=0.5)
-    quiet = [np.asarray(model(tokens, training=False)) for _ in range(2)]
-    np.testing.assert_array_equal(*quiet)
+    first, second = (np.asarray(model(tokens, training=False)) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
     noisy = [np.asarray(model(tokens, training=True)) for _ in range(2)]
     assert np.abs(noisy[0] - noisy[1]).max() > 0
 

@@ -34,7 +34,7 @@ def test_logits_are_those_of_the_widened_weights(weights, sizes):
 
 
 @pytest.mark.parametrize("weights", FORMATS)
-def test_a_store_is_used_where_it_lies(weights, tmp_path: Path):
+def test_a_store_is_used_where_it_lies(weights: str, tmp_path: Path) -> None:
     convert(DEMO, tmp_path / "store", weights=weights)
     engine, oracle = (open_engine(tmp_path / "store", engine=n) for n in ("native", "reference"))
     assert isinstance(engine, NativeEngine)

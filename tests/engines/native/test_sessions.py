@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,7 +53,7 @@ def test_a_truncated_store_is_refused_when_it_is_opened(store: Path, kept: float
         opened(store)
 
 
-def rewritten(path: Path, change: Callable[[dict], None], *, spaces: int = 0) -> None:
+def rewritten(path: Path, change: Callable[[dict[str, Any]], None], *, spaces: int = 0) -> None:
     """Change a file's header, or its length, and leave its numbers."""
     data = path.read_bytes()
     end = 8 + int.from_bytes(data[:8], "little")
@@ -63,28 +64,28 @@ def rewritten(path: Path, change: Callable[[dict], None], *, spaces: int = 0) ->
     path.write_bytes(len(text).to_bytes(8, "little") + text + data[end:])
 
 
-def larger(header: dict) -> None:
+def larger(header: dict[str, Any]) -> None:
     header["wte.weight"]["shape"][0] *= 2
 
 
-def beyond(header: dict) -> None:
+def beyond(header: dict[str, Any]) -> None:
     header["ln_f.bias"]["data_offsets"][1] += 4096
 
 
-def overlapping(header: dict) -> None:
+def overlapping(header: dict[str, Any]) -> None:
     header["h.0.attn.c_attn.weight"]["data_offsets"] = header["wte.weight"]["data_offsets"]
 
 
-def narrower(header: dict) -> None:
+def narrower(header: dict[str, Any]) -> None:
     header["h.0.attn.c_attn.weight"]["dtype"] = "F16"
 
 
-def negative(header: dict) -> None:
+def negative(header: dict[str, Any]) -> None:
     header["wte.weight"]["data_offsets"][0] = -8
 
 
 @pytest.mark.parametrize("lie", [larger, beyond, overlapping, narrower, negative])
-def test_a_header_that_lies_is_refused(store: Path, lie: Callable[[dict], None]) -> None:
+def test_a_header_that_lies_is_refused(store: Path, lie: Callable[[dict[str, Any]], None]) -> None:
     rewritten(store / "model.safetensors", lie)
     with pytest.raises(CheckpointError):
         opened(store)
