@@ -10,12 +10,13 @@ import hypothesis
 import pytest
 from jaxtyping import install_import_hook
 
+from tests.support.examples import examples
+
 # Shapes in signatures are checked at run time, but only here: users pay nothing for them.
 install_import_hook("cpm_lm", "beartype.beartype")
 
 # A busy machine is slow now and then; that is no failure.
-EXAMPLES = int(os.environ.get("CPM_EXAMPLES", "1"))
-hypothesis.settings.register_profile("patient", deadline=None, max_examples=100 * EXAMPLES)
+hypothesis.settings.register_profile("patient", deadline=None, max_examples=examples())
 hypothesis.settings.load_profile("patient")
 
 # Keras has one backend per process; it is named before any test imports Keras.

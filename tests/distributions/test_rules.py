@@ -11,6 +11,7 @@ from cpm_lm.distributions.draw import distributions, log_partition, probabilitie
 from cpm_lm.distributions.filters import nucleus, top_k
 from cpm_lm.distributions.rules import Rules
 from cpm_lm.errors import EngineError, RequestError
+from tests.support.examples import examples
 from tests.support.fakes import log
 
 FOUR = np.array([log(0.1, 0.4, 0.2, 0.3)], np.float32)
@@ -82,7 +83,7 @@ p_values = st.sampled_from([1e-9, 0.1, 0.5, 0.9, 0.999999])
     st.integers(0, 70),
     st.sampled_from(["standard", "cpm"]),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_masses_sum_to_one(row: list[float], t: float, p: float, k: int, order: str) -> None:
     got = probabilities(
         np.array([row], np.float32), Rules(temperature=t, top_p=p, top_k=k, filter_order=order)
@@ -93,7 +94,7 @@ def test_masses_sum_to_one(row: list[float], t: float, p: float, k: int, order: 
 
 
 @given(logits, p_values)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_the_nucleus_is_that_of_a_full_sort(row: list[float], p: float) -> None:
     x = np.array(row, np.float32)
     weights = np.exp(x.astype(np.float64) - x.max())

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from cpm_lm.checkpoints.containers.protobuf import fields, varint
 from cpm_lm.checkpoints.containers.tensor_bundle import MAGIC, Bundle
 from cpm_lm.errors import CheckpointError
+from tests.support.examples import examples
 
 HEADER = b"\x08\x01"
 """One file of numbers."""
@@ -120,7 +121,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
     return folder, (folder / "v.index").read_bytes()
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(300), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=6),
     st.integers(0, 10**6),
@@ -143,7 +144,7 @@ def test_any_bytes_give_a_bundle_or_our_error(
         pass
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.binary(max_size=40))
 def test_any_bytes_are_a_message_or_a_value_error(data: bytes) -> None:
     try:

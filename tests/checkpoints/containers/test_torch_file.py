@@ -21,6 +21,7 @@ from cpm_lm.checkpoints.containers.torch_file import read_torch_file
 from cpm_lm.checkpoints.containers.unpickler import StridedTensor
 from cpm_lm.checkpoints.dtypes import DTYPES
 from cpm_lm.errors import CheckpointError
+from tests.support.examples import examples
 
 FORMATS = [
     torch.float64, torch.float32, torch.float16, torch.bfloat16,
@@ -237,7 +238,7 @@ def test_two_tensors_must_agree_about_a_storage(tmp_path: Path) -> None:
 small = st.integers(0, 5)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(60))
 @given(offset=small, axes=st.lists(st.tuples(small, small), max_size=3))
 def test_views_are_pytorchs_or_refused(
     tmp_path: Path, offset: int, axes: list[tuple[int, int]]
@@ -278,7 +279,7 @@ def test_absurd_sizes_take_no_memory(tmp_path: Path, record: bytes) -> None:
     assert peak < 1 << 22
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(150))
 @given(data=st.data(), zipped=st.booleans())
 def test_damage_is_an_error_of_ours_or_harmless(
     tmp_path: Path, data: st.DataObject, zipped: bool

@@ -24,6 +24,7 @@ from cpm_lm.checkpoints.source import open_source
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError, ConfigError, CpmError
 from cpm_lm.verification.inspect import inspect
+from tests.support.examples import examples
 from tests.support.make_pretrained import (
     random_model,
     state_of,
@@ -270,7 +271,7 @@ KEYS = st.sampled_from(["n_embd", "n_layer", "n_head", "n_positions", "vocab_siz
 OTHERS = st.sampled_from(["layer_norm_epsilon", "activation_function", "n_inner", "pruned_heads"])
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.dictionaries(KEYS | OTHERS | st.text(max_size=4), JSON | st.integers(1, 64)))
 def test_any_configuration_is_a_shape_or_our_error(values: dict[str, Any]) -> None:
     with contextlib.suppress(ConfigError):
