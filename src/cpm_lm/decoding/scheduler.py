@@ -92,7 +92,7 @@ class Job(Generic[Result]):
         """Return what the request has been answered."""
         assert self._request is not None
         answers = [
-            want.joined(parts, vocab_size)
+            want.join_or_empty(parts, vocab_size)
             for want, parts in zip(self._request.wants, self._parts, strict=True)
         ]
         return Extended(nodes=self._computed, answers=answers)
