@@ -42,10 +42,12 @@ def check_number(
     good = isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)
     if good and low <= value <= high and not (above_low and value == low):
         return
-    noun = "a whole number" if whole else "a finite number"
-    start = f"above {low}" if above_low else f"of at least {low}"
-    end = f", at most {high}" if high < math.inf else ""
-    raise RequestError(f"{name} is {value!r}; expected {noun} {start}{end}")
+    noun = "an integer" if whole else "a finite number"
+    if above_low:
+        bounds = f"above {low:,}" + (f", at most {high:,}" if high < math.inf else "")
+    else:
+        bounds = f"from {low:,} to {high:,}" if high < math.inf else f"of at least {low:,}"
+    raise RequestError(f"{name} is {value!r}; expected {noun} {bounds}")
 
 
 def check_one_of(name: str, value: Any, choices: Sequence[str]) -> None:

@@ -186,7 +186,7 @@ class Session(abc.ABC):
         if array.ndim != 1:
             raise RequestError(f"{name} has shape {array.shape}; one dimension was expected")
         if array.size and array.dtype.kind not in "iu":
-            raise RequestError(f"{name} holds {array.dtype}; whole numbers were expected")
+            raise RequestError(f"{name} holds {array.dtype}; integers were expected")
         low, high = (0, limit) if limit is not None else (-(2**31), 2**31)
         if array.size and (array.min() < low or array.max() >= high):
             bad = int(np.flatnonzero((array < low) | (array >= high))[0])

@@ -29,7 +29,7 @@ def threads_from_environment() -> int | None:
         return None
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MAX_THREADS:
         raise EngineError(
-            f"CPM_THREADS is {text!r}; a whole number from 1 to {MAX_THREADS} was expected"
+            f"CPM_THREADS is {text!r}; an integer from 1 to {MAX_THREADS} was expected"
         )
     return int(text)
 
