@@ -11,6 +11,7 @@ import click
 
 from cpm_lm.cli.console import Text, print_json, read_prompt
 from cpm_lm.cli.options import json_option, model_options, sampling_options
+from cpm_lm.cli.prompting import PromptCommand
 
 __all__ = ["command"]
 
@@ -26,10 +27,13 @@ class InOrder:
         self.ended = [False] * n
         self.at = 0
         self.labelled = n > 1
-        self._begin()
+        self.begun = False
 
     def feed(self, index: int, text: str, ended: bool) -> None:
         """Take the next part of one text."""
+        if not self.begun:  # not before: a request that is refused prints nothing
+            self.begun = True
+            self._begin()
         self.ended[index] = ended
         if index != self.at:
             self.texts[index] += text
@@ -46,7 +50,7 @@ class InOrder:
             click.echo(label + self.texts[self.at], nl=False)
 
 
-@click.command("sample", short_help="续写。Continue a prompt.")
+@click.command("sample", cls=PromptCommand, short_help="续写。Continue a prompt.")
 @click.argument("prompt", type=Text())
 @sampling_options
 @model_options
