@@ -27,7 +27,7 @@ from cpm_lm.errors import CheckpointError, RequestError, TokenizerError
 from cpm_lm.generation.completion import CompletionRequest, Sample
 from cpm_lm.generation.options import SamplingOptions, VotingOptions
 from cpm_lm.generation.plan import MIN_CAPACITY
-from cpm_lm.generation.prompt import prompt_ids
+from cpm_lm.generation.prompt import Prompt, read_prompt
 from cpm_lm.generation.request import GenerationRequest
 from cpm_lm.generation.tally import AnswerShare
 from cpm_lm.generation.vote import Vote
@@ -79,7 +79,8 @@ class Model:
         temperature: Number = SamplingOptions.temperature,
         top_p: Number = SamplingOptions.top_p,
         top_k: int = SamplingOptions.top_k,
-        stop: str | Iterable[str] = SamplingOptions.stop,
+        stop: str | Iterable[str] | None = SamplingOptions.stop,
+        special: bool = SamplingOptions.special,
         seed: int | None = SamplingOptions.seed,
         filter_order: str = SamplingOptions.filter_order,
         overflow: str = SamplingOptions.overflow,
@@ -97,6 +98,7 @@ class Model:
             top_p: the mass of the nucleus; 1 is off.
             top_k: the number of likeliest tokens to draw from; 0 is off.
             stop: one or several stop strings.
+            special: whether names of special tokens in the prompt mean these tokens.
             seed: the random seed; by default chosen at random and reported.
             filter_order: "standard" or "cpm".
             overflow: "stop" or "slide".
@@ -116,6 +118,7 @@ class Model:
             top_p=top_p,
             top_k=top_k,
             stop=stop,
+            special=special,
             seed=seed,
             filter_order=filter_order,
             order=order,
@@ -137,7 +140,8 @@ class Model:
         temperature: Number = SamplingOptions.temperature,
         top_p: Number = SamplingOptions.top_p,
         top_k: int = SamplingOptions.top_k,
-        stop: str | Iterable[str] = SamplingOptions.stop,
+        stop: str | Iterable[str] | None = SamplingOptions.stop,
+        special: bool = SamplingOptions.special,
         seed: int | None = SamplingOptions.seed,
         filter_order: str = SamplingOptions.filter_order,
         overflow: str = SamplingOptions.overflow,
@@ -156,6 +160,7 @@ class Model:
             top_p=top_p,
             top_k=top_k,
             stop=stop,
+            special=special,
             seed=seed,
             filter_order=filter_order,
             order=order,
@@ -173,7 +178,8 @@ class Model:
         *,
         n: int = VotingOptions.n,
         method: str = VotingOptions.method,
-        stop: str | Iterable[str] = VotingOptions.stop,
+        stop: str | Iterable[str] | None = VotingOptions.stop,
+        special: bool = VotingOptions.special,
         answer: str | None = VotingOptions.answer,
         aliases: Mapping[str, str] | None = None,
         max_tokens: int = VotingOptions.max_tokens,
@@ -196,6 +202,7 @@ class Model:
             n: the number of texts drawn. For all options see `VotingOptions`.
             method: "sample", "stratified" or "exact".
             stop: stop strings that end an answer, besides a newline and an end token.
+            special: whether names of special tokens in the prompt mean these tokens.
             answer: "number", or a regular expression that finds the answer in a text.
             aliases: the form that each form of an answer counts as; see `answers.read_aliases`.
             max_tokens: the maximum number of tokens per text; a longer text gives no answer.
@@ -221,6 +228,7 @@ class Model:
             n=n,
             method=method,
             stop=stop,
+            special=special,
             answer=answer,
             aliases=aliases or {},
             max_tokens=max_tokens,
@@ -242,7 +250,12 @@ class Model:
         return request.result()
 
     def next_tokens(
-        self, prompt: str | Sequence[int], k: int = 10, *, also: Iterable[str] = ()
+        self,
+        prompt: str | Sequence[int],
+        k: int = 10,
+        *,
+        also: str | Iterable[str] = (),
+        special: bool = False,
     ) -> list[NextToken]:
         """Return the k likeliest next tokens, likeliest first; ties by the lower id.
 
@@ -251,19 +264,20 @@ class Model:
             k: the number of tokens, 1 to the size of the vocabulary.
             also: texts of tokens to list as well, however unlikely; two tokens may have the same
                 text, one within a word and one at its beginning.
+            special: whether names of special tokens in the prompt mean these tokens.
 
         Raises:
             RequestError: k is out of range, the prompt is bad, or a text of `also` is no token.
         """
-        check_number("k", k, low=1, high=self.tokenizer.vocab_size, whole=True)
-        ids = self.prompt_ids(prompt)
+        k = int(check_number("k", k, low=1, high=self.tokenizer.vocab_size, whole=True))
+        ids = self.read_prompt(prompt, special=special).ids
         with self._session(max(MIN_CAPACITY, len(ids))) as session:
             last = Logits(np.array([len(ids) - 1], np.int32))
             nodes, (logits,) = session.extend(ids, chain(len(ids)), [last])
             session.release(nodes[:1])
         masses = np.exp(logits[0] - log_partition(logits)[0])
         ranked = np.argsort(-masses, kind="stable")
-        extra = self._ids_of(also)
+        extra = self._ids_of((also,) if isinstance(also, str) else also)
         chosen = [i for rank, i in enumerate(ranked.tolist()) if rank < k or i in extra]
         return [
             NextToken(token_id=i, text=self.tokenizer.piece(i), probability=float(masses[i]))
@@ -276,7 +290,19 @@ class Model:
         Raises:
             RequestError: the prompt is empty, fills the context, or holds an id out of range.
         """
-        return prompt_ids(self.tokenizer, self.engine.config, prompt)
+        return self.read_prompt(prompt).ids
+
+    def read_prompt(self, prompt: str | Sequence[int], *, special: bool = False) -> Prompt:
+        """Return a prompt's token ids, and notes about what may not have been meant.
+
+        Args:
+            prompt: text, or token ids that are taken as they are.
+            special: whether names of special tokens in the text mean these tokens.
+
+        Raises:
+            RequestError: the prompt is empty, fills the context, or holds an id out of range.
+        """
+        return read_prompt(self.tokenizer, self.engine.config, prompt, special=special)
 
     def _ids_of(self, texts: Iterable[str]) -> set[int]:
         """Return the ids of all tokens whose text is one of these."""

@@ -34,7 +34,7 @@ def read_values(path: Path) -> dict[str, Any]:
         ConfigError: the file is missing, or not a JSON object.
     """
     try:
-        values = json.loads(path.read_text("utf-8"))
+        values = json.loads(path.read_text("utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path} cannot be read as a model configuration: {error}") from None
     if not isinstance(values, dict):

@@ -12,12 +12,15 @@ import click
 
 from cpm_lm.cli.bars import bars, visible
 from cpm_lm.cli.console import Text, print_json, read_prompt
-from cpm_lm.cli.options import json_option, model_options
+from cpm_lm.cli.options import json_option, model_options, special_option
+from cpm_lm.cli.prompting import PromptCommand
 
 __all__ = ["command"]
 
 
-@click.command("next", short_help="列出最可能的下一个词元。List the likeliest next tokens.")
+@click.command(
+    "next", cls=PromptCommand, short_help="列出最可能的下一个词元。List the likeliest next tokens."
+)
 @click.argument("prompt", type=Text())
 @click.option(
     "-k",
@@ -32,12 +35,14 @@ __all__ = ["command"]
     multiple=True,
     help="同时列出这个词元的概率。List this token as well, however unlikely.",
 )
+@special_option
 @model_options
 @json_option
 def command(
     prompt: str,
     k: int,
     also: tuple[str, ...],
+    special: bool,
     model: Path | None,
     engine: str,
     threads: int | None,
@@ -54,10 +59,13 @@ def command(
 
     prompt = read_prompt(prompt)
     opened = load(model, engine=engine, threads=threads)
-    tokens = opened.next_tokens(prompt, k, also=also)
+    tokens = opened.next_tokens(prompt, k, also=also, special=special)
+    notes = opened.read_prompt(prompt, special=special).notes
     if as_json:
         print_json({"prompt": prompt, "next": [dataclasses.asdict(token) for token in tokens]})
         return
     rows = [(visible(t.text), t.probability, f"{100 * t.probability:.3g}%") for t in tokens]
     for line in bars(rows):
         click.echo(line)
+    for note in notes:
+        click.echo(f"# {note}", err=True)

@@ -27,6 +27,7 @@ __all__ = [
     "model_options",
     "overwrite_option",
     "sampling_options",
+    "special_option",
     "voting_options",
 ]
 
@@ -108,6 +109,7 @@ def _with_deprecated_order(add: Callable[[F], F]) -> Callable[[F], F]:
 
 sampling_options = _with_deprecated_order(options_of(SamplingOptions))
 voting_options = _with_deprecated_order(options_of(VotingOptions))
+special_option = options_of(SamplingOptions, "special")
 engine_options = options_of(EngineOptions, "engine", "threads")
 convert_options = options_of(ConvertOptions)
 overwrite_option = options_of(ConvertOptions, "overwrite")

@@ -14,6 +14,7 @@ import click
 
 from cpm_lm.cli.console import Text, print_json, read_prompt
 from cpm_lm.cli.options import json_option, model_options, sampling_options
+from cpm_lm.cli.prompting import PromptCommand
 
 __all__ = ["command"]
 
@@ -29,10 +30,13 @@ class OrderedPrinter:
         self.ended = [False] * n
         self.at = 0
         self.labelled = n > 1
-        self._begin()
+        self.begun = False
 
     def feed(self, index: int, text: str, ended: bool) -> None:
         """Print or buffer the next part of one text."""
+        if not self.begun:  # not earlier: a refused request prints nothing
+            self.begun = True
+            self._begin()
         self.ended[index] = ended
         if index != self.at:
             self.texts[index] += text
@@ -49,7 +53,7 @@ class OrderedPrinter:
             click.echo(label + self.texts[self.at], nl=False)
 
 
-@click.command("sample", short_help="续写。Continue a prompt.")
+@click.command("sample", cls=PromptCommand, short_help="续写。Continue a prompt.")
 @click.argument("prompt", type=Text())
 @sampling_options
 @model_options

@@ -17,6 +17,7 @@ import click
 from cpm_lm.cli.bars import bars, shortened, visible
 from cpm_lm.cli.console import Text, on_terminal, print_json, read_prompt
 from cpm_lm.cli.options import json_option, model_options, voting_options
+from cpm_lm.cli.prompting import PromptCommand
 
 if TYPE_CHECKING:
     from cpm_lm.generation.tally import AnswerShare
@@ -55,7 +56,7 @@ class LiveTally:
             self._lines = 0
 
 
-@click.command("vote", short_help="让许多续写投票。Let many continuations vote.")
+@click.command("vote", cls=PromptCommand, short_help="让许多续写投票。Let many continuations vote.")
 @click.argument("prompt", type=Text())
 @voting_options
 @click.option(

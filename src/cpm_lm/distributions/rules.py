@@ -8,7 +8,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import InitVar, dataclass, field
 
-from cpm_lm.distributions.checks import Number, check_number, check_one_of
+from cpm_lm.distributions.checks import Number, check_field, check_one_of
 
 __all__ = ["Rules"]
 
@@ -64,7 +64,7 @@ class Rules:
                 stacklevel=4,
             )
             object.__setattr__(self, "filter_order", order)
-        check_number("temperature", self.temperature, low=0)
-        check_number("top_p", self.top_p, low=0, high=1, above_low=True)
-        check_number("top_k", self.top_k, low=0, whole=True)
+        check_field(self, "temperature", low=0)
+        check_field(self, "top_p", low=0, high=1, above_low=True)
+        check_field(self, "top_k", low=0, whole=True)
         check_one_of("filter_order", self.filter_order, ("standard", "cpm"))

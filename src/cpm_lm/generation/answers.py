@@ -89,7 +89,7 @@ def read_aliases(path: str | Path) -> dict[str, str]:
     """
     aliases: dict[str, str] = {}
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise RequestError(f"aliases: {path} cannot be read as UTF-8 text: {error}") from error
     for number, line in enumerate(lines, 1):

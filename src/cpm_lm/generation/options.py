@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from cpm_lm.distributions.checks import Number, check_number, check_one_of, help_of
+from cpm_lm.distributions.checks import Number, check_field, check_one_of, help_of
 from cpm_lm.distributions.rules import Rules
 from cpm_lm.errors import RequestError
 
@@ -41,11 +42,19 @@ class SamplingOptions(Rules):
             "Maximum number of tokens per continuation, the end token included."
         },
     )
-    stop: str | Iterable[str] = field(
+    stop: str | Iterable[str] | None = field(
         default=(),
         metadata={
             "help": "停止字符串：出现这段文字就停止，并在它之前截断。"
             "Stop string: end a continuation where this text appears, and cut it off before it."
+        },
+    )
+    special: bool = field(
+        default=False,
+        metadata={
+            "help": "提示中特殊词元的名字（如 <sep>）就是该词元；默认只是文字。"
+            "Names of special tokens in the prompt, such as <sep>, mean these tokens; "
+            "by default they are text."
         },
     )
     seed: int | None = field(
@@ -75,14 +84,20 @@ class SamplingOptions(Rules):
 
     def __post_init__(self, order: str | None) -> None:
         super().__post_init__(order)
-        check_number("n", self.n, low=1, high=MAX_SAMPLES, whole=True)
-        check_number("max_tokens", self.max_tokens, low=1, whole=True)
-        check_number("memory", self.memory, low=1, whole=True)
+        check_field(self, "n", low=1, high=MAX_SAMPLES, whole=True)
+        check_field(self, "max_tokens", low=1, whole=True)
+        check_field(self, "memory", low=1, whole=True)
         if self.seed is not None:
-            check_number("seed", self.seed, low=0, high=2**64 - 1, whole=True)
+            check_field(self, "seed", low=0, high=2**64 - 1, whole=True)
         check_one_of("overflow", self.overflow, ("stop", "slide"))
-        if not isinstance(self.stop, str):  # an iterator could be read only once
-            object.__setattr__(self, "stop", tuple(self.stop))
+        object.__setattr__(self, "stop", _as_tuple(self.stop))
+
+
+def _as_tuple(stop: Any) -> tuple[Any, ...]:
+    """Return stop strings as a tuple: one, several, or none; an iterator is read only once."""
+    if stop is None:
+        return ()
+    return (stop,) if isinstance(stop, str | bytes) else tuple(stop)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +137,7 @@ class VotingOptions(SamplingOptions):
         },
     )
     top_p: Number = field(default=1.0, metadata={"help": help_of(Rules, "top_p")})
-    stop: str | Iterable[str] = field(
+    stop: str | Iterable[str] | None = field(
         default=(),
         metadata={
             "help": "答案除了在行末结束，也在出现这段文字时结束。"
@@ -176,11 +191,11 @@ class VotingOptions(SamplingOptions):
         super().__post_init__(order)
         check_one_of("method", self.method, METHODS)
         if self.confidence is not None:
-            check_number("confidence", self.confidence, low=0.5, high=1 - 1e-12)
+            check_field(self, "confidence", low=0.5, high=1 - 1e-12)
             self._needs("confidence", "method", "sample")
             self._needs("confidence", "overflow", "stop")
         if self.budget is not None:
-            check_number("budget", self.budget, low=1, whole=True)
+            check_field(self, "budget", low=1, whole=True)
             self._needs("budget", "method", "exact")
         if self.method == "exact" and self.overflow != "stop":
             raise RequestError("overflow is 'slide'; method 'exact' needs overflow 'stop'")

@@ -6,14 +6,14 @@ Knows tokenizers and options; does not know how continuations are drawn or used.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from cpm_lm.config import GPTConfig
 from cpm_lm.decoding.sampling import Limits
-from cpm_lm.errors import CapacityError
+from cpm_lm.errors import CapacityError, RequestError
 from cpm_lm.generation.options import SamplingOptions
-from cpm_lm.generation.prompt import prompt_ids
+from cpm_lm.generation.prompt import BACKSLASH_N, read_prompt
 from cpm_lm.generation.stopping import StoppedText, normalized_stops
 from cpm_lm.tokenizer import Tokenizer
 
@@ -21,10 +21,6 @@ __all__ = ["MIN_CAPACITY", "SamplingPlan"]
 
 MIN_CAPACITY = 1024
 """The minimum capacity of a session, if memory allows it, so that the next call can reuse it."""
-SPLIT_WORD = (
-    "the prompt may end within a word, but the tokenizer treats the last word as complete: "
-    "end the prompt with punctuation or a newline, or with a whole word"
-)
 
 
 class SamplingPlan:
@@ -51,20 +47,24 @@ class SamplingPlan:
         *,
         stops: tuple[str, ...] = (),
     ) -> None:
-        self.ids = prompt_ids(tokenizer, config, prompt)
+        slide = options.overflow == "slide"
+        read = read_prompt(tokenizer, config, prompt, special=options.special, slide=slide)
+        self.ids = read.ids
+        stop = tuple(options.stop or ())
+        _refuse_special(stop, tokenizer)
         self._tokenizer = tokenizer
-        self._stops = (*normalized_stops(options.stop, tokenizer.as_generated), *stops)
+        self._stops = (*normalized_stops(stop, tokenizer.as_generated), *stops)
         # After a final space in the prompt, the decoder must not write one between the words.
         spaced = isinstance(prompt, str) and prompt[-1:].isspace()
         self._after = () if spaced else tuple(self.ids)
         # 48 bits, because many JSON readers store a number as float64, exact to 53 bits.
         self.seed = int.from_bytes(os.urandom(6)) if options.seed is None else options.seed
-        self.note = SPLIT_WORD if isinstance(prompt, str) and tokenizer.splits_word(prompt) else ""
+        self.note = "; ".join((*read.notes, *_stop_notes(stop)))
         self.limits = Limits(
             max_tokens=options.max_tokens,
             n_positions=config.n_positions,
             end_ids=tokenizer.end_ids,
-            slide=options.overflow == "slide",
+            slide=slide,
         )
         self.longest = self.limits.longest(len(self.ids))
         """The maximum number of tokens of a continuation."""
@@ -99,3 +99,18 @@ class SamplingPlan:
                 f"memory is {self._memory} bytes, room for {room} tokens; one continuation needs "
                 f"{alone * self._node_bytes} bytes for {alone}: allow more memory or fewer tokens"
             )
+
+
+def _refuse_special(stop: Iterable[str], tokenizer: Tokenizer) -> None:
+    """Refuse names of special tokens, which are never part of a text."""
+    for text in stop:
+        if text in tokenizer.special_ids:
+            raise RequestError(
+                f"stop string {text!r} is the name of a special token, which never appears in a "
+                "text; end tokens end a text by themselves: leave it out"
+            )
+
+
+def _stop_notes(stop: Iterable[str]) -> Iterator[str]:
+    if any("\\n" in text for text in stop):
+        yield BACKSLASH_N.replace("the prompt has", "a stop string has", 1)

@@ -10,6 +10,9 @@ from typing import Protocol, runtime_checkable
 
 from cpm_lm.errors import RequestError
 
+BACKSLASH_N = r"\n"
+LINE_END_HINT = r" (a backslash and an n are no line end; in bash that is $'\n')"
+
 __all__ = ["Decoder", "StopMatcher", "StoppedText", "normalized_stops"]
 
 
@@ -30,7 +33,7 @@ def normalized_stops(stop: str | Iterable[str], normalize: Callable[[str], str])
         if not (plain := normalize(text)):
             raise RequestError(
                 f"stop string {text!r} can never appear in the output: the vocabulary "
-                "lacks it; use another one"
+                f"lacks it; use another one{LINE_END_HINT if BACKSLASH_N in text else ''}"
             )
         stops.append(plain)
     return tuple(dict.fromkeys(stops))

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import abc
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar, SupportsIndex
 
 from cpm_lm.errors import RequestError, TokenizerError
@@ -41,6 +42,8 @@ class Tokenizer(abc.ABC):
     """The id that pads the rows of a batch, or None if the vocabulary has none."""
     prefix_ids: tuple[int, ...]
     """The ids before those of every prompt."""
+    special_ids: Mapping[str, int] = MappingProxyType({})
+    """Special tokens by name. A name in a text is text: `encode` never returns these ids."""
 
     families: ClassVar[tuple[type[Tokenizer], ...]] = ()
     """Set by `families`, so that this module imports no family."""

@@ -67,6 +67,7 @@ class CPMTokenizer(Tokenizer):
         self._unknown = vocab[UNKNOWN]
         # Without special pieces, so that a text cannot encode to one: they become unknown.
         self._ids = {p: i for p, i in vocab.items() if p != UNKNOWN and p not in controls}
+        self.special_ids = {p: i for p, i in vocab.items() if p in controls}
         self.vocab_size = len(vocab)
         self.end_ids = frozenset([vocab[END]])
         self.pad_id = vocab.get(PAD)

@@ -113,7 +113,7 @@ def _model_vocab(model: Any, path: Path) -> dict[str, int]:
 def _read_vocab(path: Path, own: dict[str, int]) -> dict[str, int]:
     """Return the id of each piece in a vocab.json, checked against the model's `own` pieces."""
     try:
-        vocab = json.loads(path.read_text(encoding="utf-8"))
+        vocab = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise TokenizerError(f"cannot read {path}: {error}") from None
     if not isinstance(vocab, dict) or not all(type(i) is int for i in vocab.values()):

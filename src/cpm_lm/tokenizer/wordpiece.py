@@ -48,6 +48,7 @@ class WordPieceTokenizer(Tokenizer):
         special = vocabulary.special
         self._unknown = special["unk"]
         self._controls = frozenset(special.values()) - {self._unknown}
+        self.special_ids = {self._pieces[i]: i for i in special.values()}
         self.vocab_size = len(self._pieces)
         self.prefix_ids = (special["cls"],)
         self.end_ids = frozenset([special["sep"]])

@@ -86,7 +86,7 @@ def read_wordpieces(directory: Path) -> WordPieces:
 
 def _lines(path: Path) -> tuple[str, ...]:
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:
             return tuple(line.removesuffix("\n") for line in file)
     except (OSError, ValueError) as error:
         raise TokenizerError(f"cannot read {path}: {error}") from None
@@ -94,7 +94,7 @@ def _lines(path: Path) -> tuple[str, ...]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        values = json.loads(path.read_text("utf-8"))
+        values = json.loads(path.read_text("utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise TokenizerError(f"cannot read {path}: {error}") from None
     if not isinstance(values, dict):

@@ -62,7 +62,7 @@ def read_indexed(index: Path, read: Read) -> tuple[dict[str, Tensor], tuple[Path
 def _places(index: Path) -> dict[str, str]:
     """Return the name of the file of each tensor; every file lies beside the index."""
     try:
-        values = json.loads(index.read_text("utf-8"))
+        values = json.loads(index.read_text("utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{index} cannot be read: {one_line(error)}") from None
     places = values.get("weight_map") if isinstance(values, dict) else None
