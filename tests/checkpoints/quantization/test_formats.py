@@ -211,7 +211,7 @@ def test_padding_must_be_zero(weights: str, name: str, tmp_path: Path) -> None:
     codes = view(tmp_path / "new", name)
     codes[3, -1] ^= 0x10
     codes.flush()
-    with pytest.raises(CheckpointError, match=f"{name} has numbers in its padding"):
+    with pytest.raises(CheckpointError, match=f"{name} has values in its padding"):
         Store.open(tmp_path / "new")
 
 
