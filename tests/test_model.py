@@ -234,6 +234,7 @@ def test_the_longest_prompt_leaves_room_for_two_tokens(model: Model) -> None:
     assert (len(s.token_ids), s.finish_reason) == (64, "length")
 
 
+@pytest.mark.long
 def test_memory_bounds_what_grows_at_once_and_changes_no_text(model: Model) -> None:
     node = model.engine.config.node_bytes
     options: dict[str, Any] = {"n": 30, "max_tokens": 8, "seed": 2}

@@ -60,6 +60,7 @@ def test_slices_give_what_one_call_gives(max_tokens: int) -> None:
     assert session.live == 0
 
 
+@pytest.mark.long
 def test_many_algorithms_together_get_what_each_gets_alone() -> None:
     prompts = [[1, 2, 3], [4] * 20, [5], [3, 3]]
     for engine in (ENGINE, random_engine(6)):

@@ -24,6 +24,7 @@ def path(parents: dict[int, int], node: int) -> list[int]:
     return found
 
 
+@pytest.mark.long
 @settings(max_examples=examples(60), deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_ancestry_through_growth_release_and_reuse(seed):

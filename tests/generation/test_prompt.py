@@ -128,6 +128,7 @@ json.dumps([dataclasses.asdict(x) for x in (*numpys, vote, exact)])
 """
 
 
+@pytest.mark.long
 def test_numbers_of_numpy_are_numbers() -> None:
     done = subprocess.run(
         [sys.executable, "-c", NUMPY], capture_output=True, text=True, check=False

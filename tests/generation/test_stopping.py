@@ -36,6 +36,7 @@ def test_written_out(stops: list[str], pieces: list[str], passed: list[str], sto
 words = st.text("ab", min_size=1, max_size=4)
 
 
+@pytest.mark.long
 @given(st.lists(words, max_size=3), st.text("ab", max_size=14), st.data())
 @settings(max_examples=examples(400), deadline=None)
 def test_the_cut_does_not_depend_on_the_pieces(

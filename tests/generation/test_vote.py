@@ -86,6 +86,7 @@ def truth(asked: Model, longest: int, reader: Reader, top_p: float = 1.0) -> dic
     return masses
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("answer", "reader"),
     [(None, whole), ("[0-9]+", first_number), ("[0-9]+(?![0-9])", first_number_of_all)],
@@ -131,6 +132,7 @@ def test_a_number_ends_its_text_as_soon_as_it_is_certain(method: str) -> None:
     assert early.cut_off < asked.vote("a", n=400, answer="[0-9]+", **options).cut_off + 1e-9
 
 
+@pytest.mark.long
 def test_sample_i_votes_the_same_whatever_n_is() -> None:
     asked, node = model(), model().engine.config.node_bytes
     told: list[float] = []
