@@ -6,7 +6,7 @@ Knows options and printing; does not know the measures.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -32,15 +32,7 @@ __all__ = ["command"]
 @heads_option
 @engine_options
 @json_option
-def command(
-    first: Path,
-    second: Path,
-    text: Path,
-    heads: int | None,
-    engine: str,
-    threads: int | None,
-    as_json: bool,
-) -> None:
+def command(first: Path, second: Path, text: Path, as_json: bool, **options: Any) -> None:
     """在一段文本上比较 FIRST 和 SECOND 对下一个词元的预测，例如原模型和它的 4 位量化。
 
     Compare the next-token predictions of FIRST and SECOND on a text, for example those of a model
@@ -53,9 +45,7 @@ def command(
     except UnicodeDecodeError as error:
         raise RequestError(f"{text} is not UTF-8: {error}") from None
     with progress_bar("比较 Comparing") as progress:
-        found = compare(
-            first, second, content, heads=heads, engine=engine, threads=threads, progress=progress
-        )
+        found = compare(first, second, content, **options, progress=progress)
     if as_json:
         print_json(found.to_json())
     else:

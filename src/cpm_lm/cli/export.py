@@ -6,6 +6,7 @@ Knows options and printing; does not know the formats.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -50,32 +51,14 @@ __all__ = ["command"]
     "Id of the end token; default: the tokenizer's, or 7 without a tokenizer.",
 )
 @overwrite_option
-def command(
-    source: Path,
-    target: Path,
-    format: str,  # noqa: A002
-    weights: str,
-    compat: bool,
-    short: bool,
-    end: int | None,
-    overwrite: bool,
-) -> None:
+def command(source: Path, target: Path, **options: Any) -> None:
     """把 cpm convert 生成的目录 SOURCE 导出为 TARGET，供其他程序使用。
 
     Export SOURCE, a directory made by `cpm convert`, to TARGET, for other programs.
     """
     from cpm_lm.gpt.export import export
 
-    done = export(
-        source,
-        target,
-        format=format,
-        weights=weights,
-        compat=compat,
-        short=short,
-        end=end,
-        overwrite=overwrite,
-    )
+    done = export(source, target, **options)
     click.echo(
         f"{target}: {done.parameters:,} 个参数 parameters, {done.weights}, {done.bytes:,} bytes"
     )

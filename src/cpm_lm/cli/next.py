@@ -6,13 +6,13 @@ Knows options and printing; does not know probabilities.
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
+from typing import Any
 
 import click
 
 from cpm_lm.cli.bars import bars, visible
 from cpm_lm.cli.console import Text, print_json, read_prompt
-from cpm_lm.cli.options import json_option, model_options, special_option
+from cpm_lm.cli.options import json_option, model_options, open_model, special_option
 from cpm_lm.cli.prompting import PromptCommand
 
 __all__ = ["command"]
@@ -43,10 +43,8 @@ def command(
     k: int,
     also: tuple[str, ...],
     special: bool,
-    model: Path | None,
-    engine: str,
-    threads: int | None,
     as_json: bool,
+    **options: Any,
 ) -> None:
     """列出 PROMPT 之后最可能的词元及其概率。
 
@@ -55,10 +53,8 @@ def command(
     \b
     cpm next '今天的天空好' --also 黑
     """
-    from cpm_lm.model import load
-
     prompt = read_prompt(prompt)
-    opened = load(model, engine=engine, threads=threads)
+    opened = open_model(options)
     tokens = opened.next_tokens(prompt, k, also=also, special=special)
     notes = opened.read_prompt(prompt, special=special).notes
     if as_json:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -25,11 +25,15 @@ __all__ = [
     "heads_option",
     "json_option",
     "model_options",
+    "open_model",
     "overwrite_option",
     "sampling_options",
     "special_option",
     "voting_options",
 ]
+
+if TYPE_CHECKING:
+    from cpm_lm.model import Model
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -113,6 +117,14 @@ special_option = options_of(SamplingOptions, "special")
 engine_options = options_of(EngineOptions, "engine", "threads")
 convert_options = options_of(ConvertOptions)
 overwrite_option = options_of(ConvertOptions, "overwrite")
+
+
+def open_model(options: dict[str, Any]) -> Model:
+    """Take what `model_options` added out of a verb's options, and load that model."""
+    from cpm_lm.model import load
+
+    path = options.pop("model")
+    return load(path, engine=options.pop("engine"), threads=options.pop("threads"))
 
 
 def model_options(command: F) -> F:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -46,16 +47,7 @@ STAGES = {"fetch": "下载 Downloading", "convert": "转换 Converting", "verify
 @overwrite_option
 @engine_options
 @json_option
-def command(
-    name: str,
-    output: Path | None,
-    weights: str | None,
-    revision: str,
-    overwrite: bool,
-    engine: str,
-    threads: int | None,
-    as_json: bool,
-) -> None:
+def command(name: str, output: Path | None, as_json: bool, **options: Any) -> None:
     """从 Hugging Face 或其镜像下载模型 NAME，转换并检查；中断后重新运行会继续下载。
 
     Download the model NAME from the Hugging Face hub or a mirror (HF_ENDPOINT), convert it and
@@ -68,16 +60,7 @@ def command(
     from cpm_lm.hub.pull import pull
 
     with _resumable(), _stages() as progress:
-        pulled = pull(
-            name,
-            output,
-            weights=weights,
-            revision=revision,
-            overwrite=overwrite,
-            engine=engine,
-            threads=threads,
-            progress=progress,
-        )
+        pulled = pull(name, output, **options, progress=progress)
     if as_json:
         found = dataclasses.asdict(pulled.fetched) | {"directory": str(pulled.fetched.directory)}
         made = {"manifest": pulled.manifest.to_json()}

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from pathlib import Path
 from typing import Any
 
 import click
 
 from cpm_lm.cli.console import Text, print_json, read_prompt
-from cpm_lm.cli.options import json_option, model_options, sampling_options
+from cpm_lm.cli.options import json_option, model_options, open_model, sampling_options
 from cpm_lm.cli.prompting import PromptCommand
 
 __all__ = ["command"]
@@ -58,14 +57,7 @@ class OrderedPrinter:
 @sampling_options
 @model_options
 @json_option
-def command(
-    prompt: str,
-    model: Path | None,
-    engine: str,
-    threads: int | None,
-    as_json: bool,
-    **options: Any,
-) -> None:
+def command(prompt: str, as_json: bool, **options: Any) -> None:
     """续写 PROMPT（“-”表示从标准输入读取）。
 
     Continue PROMPT (`-` reads it from standard input).
@@ -73,10 +65,8 @@ def command(
     \b
     cpm sample '今天天气不错' -n 3
     """
-    from cpm_lm.model import load
-
     prompt = read_prompt(prompt)
-    opened = load(model, engine=engine, threads=threads)
+    opened = open_model(options)
     feed = None if as_json else OrderedPrinter(options["n"]).feed
     started = time.perf_counter()
     samples = opened.sample(prompt, **options, on_text=feed)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -50,17 +50,7 @@ __all__ = ["command", "print_verification"]
 @heads_option
 @engine_options
 @json_option
-def command(
-    path: Path,
-    against: Path | None,
-    tolerance: float | None,
-    digests: bool,
-    loss: bool,
-    heads: int | None,
-    engine: str,
-    threads: int | None,
-    as_json: bool,
-) -> None:
+def command(path: Path, as_json: bool, **options: Any) -> None:
     """检查 PATH 处的模型：文件、形状、数值、在一段中文上的损失；有问题时退出码为 1。
 
     Check the model at PATH: its files, shapes and weights, and its loss on a Chinese text. The exit
@@ -69,17 +59,7 @@ def command(
     from cpm_lm.verification.verify import verify
 
     with progress_bar("核对 Checking") as progress:
-        found = verify(
-            path,
-            against=against,
-            tolerance=tolerance,
-            digests=digests,
-            loss=loss,
-            heads=heads,
-            engine=engine,
-            threads=threads,
-            progress=progress,
-        )
+        found = verify(path, **options, progress=progress)
     if as_json:
         print_json(found.to_json())
     else:

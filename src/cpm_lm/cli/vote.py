@@ -16,7 +16,7 @@ import click
 
 from cpm_lm.cli.bars import bars, shortened, visible
 from cpm_lm.cli.console import Text, on_terminal, print_json, read_prompt
-from cpm_lm.cli.options import json_option, model_options, voting_options
+from cpm_lm.cli.options import json_option, model_options, open_model, voting_options
 from cpm_lm.cli.prompting import PromptCommand
 
 if TYPE_CHECKING:
@@ -79,9 +79,6 @@ def command(
     aliases: Path | None,
     k: int,
     picture: Path | None,
-    model: Path | None,
-    engine: str,
-    threads: int | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -94,7 +91,6 @@ def command(
     cpm vote $'1+1=2\\n1+2=3\\n1+3=4\\n1+4=' -n 300
     """
     from cpm_lm.generation.answers import read_aliases
-    from cpm_lm.model import load
 
     if picture:
         from cpm_lm.cli.plotting import check_plot, plot
@@ -102,7 +98,7 @@ def command(
         check_plot(picture)
     prompt = read_prompt(prompt)
     options["aliases"] = read_aliases(aliases) if aliases else None
-    opened = load(model, engine=engine, threads=threads)
+    opened = open_model(options)
     live = LiveTally()
     try:
         vote = opened.vote(prompt, **options, on_tally=live.show)
