@@ -56,8 +56,11 @@ def export(
 
     The target appears complete or not at all. A SavedModel is loaded by `tf.saved_model.load`
     without this package; its signatures are those of `generating.generator`, and in its
-    `assets.extra` lie the configuration and the tokenizer's files. A Keras file is loaded by
-    `keras.saving.load_model` where this package is installed.
+    `assets.extra` lie the configuration and the tokenizer's files. `serving_default`, `seeded` and
+    `logits` have no mask and read every id, so all prompts of a call must be equally long; a
+    batch padded to one width is for `padded`, `padded_seeded` and `padded_logits`. A Keras file
+    is loaded by `keras.saving.load_model` where this package is installed; `gpt.GPT.call` takes a
+    mask.
 
     Args:
         source: a store made by `cpm convert`; one in 8 or 4 bits is widened.
@@ -66,7 +69,7 @@ def export(
         weights: "f32", "f16" or "bf16": how numbers are stored; 16-bit ones are widened for
             computing.
         compat: a SavedModel that draws one token more than asked for, as the first TensorFlow
-            port's does.
+            port's does; with a mask, too.
         short: a SavedModel whose `serving_default` has only the arguments `inp` and `length`, as
             that of the first port's float16 model.
         end: the id that ends a text; by default the tokenizer's, or CPM's 7 if the store has none.
