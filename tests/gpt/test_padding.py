@@ -186,13 +186,13 @@ def test_no_rows_are_no_error() -> None:
 @pytest.mark.parametrize(
     ("mask", "says"),
     [
-        ([[1, 0, 1], [1, 1, 1]], r"a hole.*\[0\]"),
+        ([[1, 0, 1], [1, 1, 1]], r"a 0 between ones.*\[0\]"),
         ([[1, 1, 1], [0, 0, 0]], r"mask has no 1.*\[1\]"),
         ([[1, 1, 1], [0, 2, 1]], r"other than 0 and 1:\] \[2\]"),
         ([[1, 1, 1], [0, -1, 1]], r"other than 0 and 1:\] \[-1\]"),
-        ([[1, 1, 1]], r"not the shape of inp.*\[2 3\] \[1 3\]"),
-        ([[1, 1, 1, 1]] * 2, r"not the shape of inp.*\[2 3\] \[2 4\]"),
-        ([[1], [1]], r"not the shape of inp.*\[2 3\] \[2 1\]"),
+        ([[1, 1, 1]], r"not have the shape of inp.*\[2 3\] \[1 3\]"),
+        ([[1, 1, 1, 1]] * 2, r"not have the shape of inp.*\[2 3\] \[2 4\]"),
+        ([[1], [1]], r"not have the shape of inp.*\[2 3\] \[2 1\]"),
         ([[0, 0, 1], [0, 1, 1]], "ids that are not 0 to 23"),  # 24 at the end is no padding
     ],
 )

@@ -1,11 +1,11 @@
-"""A GPT as TensorFlow functions that continue batches of ids: the program of an exported model.
+"""The program of an exported SavedModel: TensorFlow functions that continue batches of ids.
 
-Knows TensorFlow graphs; does not know files or text. Nothing of this package is needed to run
-what is traced here. The signature is the first TensorFlow port's. How logits become a
-distribution is stated in distributions/rules.py: the temperature first, then the smallest set of
-tokens that reaches top-p, the one that crosses it included; at temperature 0 the likeliest token.
-Axes: B batch, T columns of `inp`, W ids of the longest row, S slots of a row in the cache,
-L layers, N heads, H head size, D width, V vocabulary.
+Knows TensorFlow graphs; does not know files or text. The traced functions run without this
+package. `serving_default` is the signature of the first TensorFlow port. The sampling rules are
+those of `distributions`: the temperature first, then the nucleus (the token that crosses top-p
+included); at temperature 0 the likeliest token.
+Axes: B batch, T columns of `inp`, W tokens of the longest prompt, S slots of the KV cache in each
+row, L layers, N heads, H head size, D width, V vocabulary.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from cpm_lm.gpt.arguments import (
     TEMPERATURE,
     TOP_P,
     checked_mask,
-    fresh_seed,
     ids_checks,
     left_aligned,
+    random_seed,
     rules_checks,
 )
 from cpm_lm.gpt.gpt import GPT
@@ -36,52 +36,53 @@ from cpm_lm.gpt.layers import causal
 __all__ = ["SHORT_TOP_P", "generator"]
 
 SHORT_TOP_P = 0.95
-"""What the first port's float16 model, which has no argument for it, draws with."""
+"""The top-p of the first port's float16 model, which has no argument for it."""
 
 
 def generator(
     model: GPT, ends: Sequence[int], *, extra: int = 0, short: bool = False
 ) -> tuple[tf.Module, dict[str, Any]]:
-    """Return what `tf.saved_model.save` takes: an object with the weights, and signatures.
+    """Return the arguments of `tf.saved_model.save`: an object with the weights, and signatures.
 
-    `serving_default(inp: int64[B, T], length, top_p, temperature) -> int64[B, T + length]` gives
-    the ids given and drawn. The last three are numbers or one number for each row. A row that
-    has ended is filled with the first of `ends`; drawing stops when all have. `seeded` has one
-    more argument, `seed`, and the same result for the same seed; `logits(inp)` gives the
-    next-token scores float32[B, T, V].
+    `serving_default(inp: int64[B, T], length, top_p, temperature) -> int64[B, T + length]` returns
+    the prompt's ids and those drawn. The last three arguments are one number, or one per row. A
+    row that has ended is padded with the first of `ends`; the loop stops when all rows have ended.
+    `seeded` has one more argument, `seed`; the same seed gives the same result. `logits(inp)`
+    returns the logits float32[B, T, V].
 
-    These three read every id of `inp`, also one that only pads a row. Prompts of unequal length
-    need the signatures with a mask, int64[B, T]: 1 for the ids given, 0 for the padding. The ones
-    of a row lie side by side, on the left or on the right. An id under a 0 is never read.
+    These three read every id of `inp`, padding included. Prompts of unequal length need the
+    signatures with `mask: int64[B, T]`, 1 for the prompt's ids and 0 for padding. The ones of a
+    row must be adjacent, at any column. Ids where the mask is 0 are not read.
 
     `padded(inp, mask, length, top_p, temperature) -> int64[B, T + length]` continues each row as
-    if it were alone. A row of the result is the n ids given, without the padding, then those
-    drawn (from column n), then the first of `ends`. The context limits n + length, not T.
-    `padded_seeded` has `seed` as well. `padded_logits(inp, mask)` gives float32[B, T, V]; scores
-    under a 0 mean nothing.
+    if it were alone. A row of the result contains the n ids of the prompt without padding, from
+    column n the ids drawn, then the first of `ends`. n + length must not exceed the context; T
+    may. `padded_seeded` also has `seed`. `padded_logits(inp, mask)` returns float32[B, T, V]; the
+    logits where the mask is 0 are meaningless.
 
-    The side and the ids of the padding change no bit of the result. In another batch a row's
-    scores differ in rounding only: at temperature 0 the ids are the same unless scores are that
-    near. The random numbers of a row depend on the seed, on the row's number in the batch and on
-    how many tokens it has drawn, not on the other rows; a row alone has number 0.
+    The side and the ids of the padding do not change a bit of the result. The logits of a row
+    differ between batches by rounding only: at temperature 0 it gets the same ids as alone, unless
+    logits are equal within rounding. The random numbers of a row depend on the seed, on its index
+    in the batch and on the number of tokens drawn, not on other rows; alone, a row has index 0.
 
     Args:
         model: the Keras model, on TensorFlow.
-        ends: the ids that end a text.
-        extra: how many tokens to draw beyond `length`.
-        short: leave out top_p, 0.95 then, and temperature, 1 then, of `serving_default`.
+        ends: the end ids.
+        extra: the number of tokens to draw beyond `length`.
+        short: `serving_default` without the arguments top_p, which is 0.95 then, and temperature,
+            which is 1.
     """
     program = _Program(model, ends, extra)
     rules = LENGTH, TOP_P, TEMPERATURE
 
     def full(inp: Any, length: Any, top_p: Any, temperature: Any) -> Any:
-        return program.seeded(inp, length, top_p, temperature, fresh_seed())
+        return program.seeded(inp, length, top_p, temperature, random_seed())
 
     def two(inp: Any, length: Any) -> Any:
         return full(inp, length, tf.constant(SHORT_TOP_P), tf.constant(1.0))
 
     def padded(inp: Any, mask: Any, length: Any, top_p: Any, temperature: Any) -> Any:
-        return program.padded(inp, mask, length, top_p, temperature, fresh_seed())
+        return program.padded(inp, mask, length, top_p, temperature, random_seed())
 
     module = tf.Module()
     module.weights = [variable.value for variable in model.variables]  # tracked, hence saved
@@ -96,46 +97,45 @@ def generator(
 
 
 def traced(function: Any, *signature: tf.TensorSpec) -> Any:
-    """Return a TensorFlow function for arguments of these kinds only."""
+    """Return a TensorFlow function of this signature."""
     return tf.function(function, input_signature=signature, autograph=False)
 
 
 class _Program:
-    """The signatures that have a seed or none to have, and the loop that they share."""
+    """The decoding loop, and the signatures that share it, as functions to be traced."""
 
     def __init__(self, model: GPT, ends: Sequence[int], extra: int) -> None:
         self.model, self.ends, self.extra = model, tuple(ends), extra
-        # Traced once each, for all signatures: a trace of 32 layers takes many seconds.
-        self.continued = traced(self._continued, IDS, GIVEN, LENGTH, TOP_P, TEMPERATURE, SEED)
+        # All signatures share these two traces; tracing 32 layers takes many seconds.
+        self.generate = traced(self._generate, IDS, GIVEN, LENGTH, TOP_P, TEMPERATURE, SEED)
         self.logits = traced(lambda inp: model(inp), IDS)
 
     def seeded(self, inp: Any, length: Any, top_p: Any, temperature: Any, seed: Any) -> Any:
-        """Return the ids of `inp` and those drawn after them, int64[B, T + length]."""
-        T = tf.shape(inp, tf.int64)[1]
-        return self.continued(inp, T, length, top_p, temperature, seed)
+        """Return the ids of `inp` and the ids drawn after them."""
+        return self.generate(inp, tf.shape(inp, tf.int64)[1], length, top_p, temperature, seed)
 
     def padded(
         self, inp: Any, mask: Any, length: Any, top_p: Any, temperature: Any, seed: Any
     ) -> Any:
-        """Return each row's ids without the padding and those drawn, int64[B, T + length]."""
+        """Return the ids of each prompt, without padding, and the ids drawn after them."""
         ids, _, counts = left_aligned(inp, checked_mask(inp, mask), self.ends[0])
-        found = self.continued(ids, counts, length, top_p, temperature, seed)
-        room = tf.shape(inp)[1] - tf.shape(ids)[1]
-        return tf.pad(found, [[0, 0], [0, room]], constant_values=self.ends[0])
+        result = self.generate(ids, counts, length, top_p, temperature, seed)
+        removed = tf.shape(inp)[1] - tf.shape(ids)[1]
+        return tf.pad(result, [[0, 0], [0, removed]], constant_values=self.ends[0])
 
     def padded_logits(self, inp: Any, mask: Any) -> Any:
-        """Return the next-token scores after every id given, float32[B, T, V]."""
+        """Return the logits after every id of the prompts."""
         ids, first, counts = left_aligned(inp, checked_mask(inp, mask), self.ends[0])
         with tf.control_dependencies(ids_checks(self.model.config, ids, counts)):
-            scores = self.logits(tf.identity(ids))
+            logits = self.logits(tf.identity(ids))
         columns = tf.range(tf.shape(inp, tf.int64)[1]) - first[:, None]
         last = tf.shape(ids, tf.int64)[1] - 1
-        return tf.gather(scores, tf.clip_by_value(columns, 0, last), batch_dims=1)
+        return tf.gather(logits, tf.clip_by_value(columns, 0, last), batch_dims=1)
 
-    def _continued(
+    def _generate(
         self, inp: Any, given: Any, length: Any, top_p: Any, temperature: Any, seed: Any
     ) -> Any:
-        """Return each row's first `given` ids and those drawn after them, then `ends[0]`."""
+        """Return the first `given` ids of each row and the ids drawn after them."""
         checks = ids_checks(self.model.config, inp, given, length)
         checks += rules_checks(length, top_p, temperature)
         with tf.control_dependencies(checks):
@@ -145,30 +145,30 @@ class _Program:
         given, length, top_p, temperature = (
             tf.broadcast_to(x, B) for x in (given, length, top_p, temperature)
         )
-        # A product with the embedding transposed on the fly takes several times as long.
+        # Transposed once: a product that transposes the embedding itself is several times slower.
         output = tf.transpose(tf.cast(self.model.wte.embeddings.value, self.model.compute_dtype))
 
-        def new(i: Any, hidden: Any) -> Any:
+        def draw_token(i: Any, hidden: Any) -> Any:
             logits = tf.cast(tf.matmul(hidden, output), tf.float32)
             return draw(logits, top_p, temperature, tf.stack([seed, i]))
 
-        return self.loop(inp, given, length + self.extra, longest, new)
+        return self.loop(inp, given, length + self.extra, longest, draw_token)
 
-    def loop(self, inp: Any, given: Any, budget: Any, longest: Any, new: Any) -> Any:
-        """Return the ids, each row continued by `new(i, hidden)` until it ends.
+    def loop(self, inp: Any, given: Any, budget: Any, longest: Any, draw_token: Any) -> Any:
+        """Continue each row until it ends; return the ids.
 
         Args:
             inp: int64[B, W].
-            given: how many of its ids each row has, int64[B].
-            budget: how many tokens each row gets at most, int64[B].
-            longest: the length asked for in the row that gets most.
-            new: what draws token i of every row out of hidden states [B, D].
+            given: the number of prompt tokens of each row, int64[B].
+            budget: the largest number of tokens to draw in each row, int64[B].
+            longest: the largest `length` of all rows.
+            draw_token: draws token i of every row from hidden states [B, D].
         """
         ends = tf.constant(self.ends, tf.int64)
         S = tf.maximum(tf.shape(inp, tf.int64)[1], tf.reduce_max(given + budget - self.extra))
 
-        def drawn(i: Any, hidden: Any, ids: Any, done: Any) -> tuple[Any, Any, Any]:
-            last = tf.where(done, ends[0], new(i, hidden))[:, None]
+        def draw_next(i: Any, hidden: Any, ids: Any, done: Any) -> tuple[Any, Any, Any]:
+            last = tf.where(done, ends[0], draw_token(i, hidden))[:, None]
             at = given[:, None] + i
             ids = tf.where(tf.range(tf.shape(ids, tf.int64)[1]) == at, last, ids)
             done = done | tf.reduce_any(last == ends, 1) | (i + 1 >= budget)
@@ -176,26 +176,27 @@ class _Program:
 
         def step(i: Any, last: Any, ids: Any, done: Any, cache: Any) -> tuple[Any, ...]:
             hidden, cache = self.step(last, given + i - 1, S, cache)
-            return (i + 1, *drawn(i, hidden, ids, done), cache)
+            return (i + 1, *draw_next(i, hidden, ids, done), cache)
 
         def unfinished(i: Any, *state: Any) -> Any:
             return (i < longest + self.extra) & ~tf.reduce_all(state[2])
 
         hidden, cache = self.prefill(inp, given, S)
         ids = tf.pad(inp, [[0, 0], [0, longest + self.extra]], constant_values=self.ends[0])
-        last, ids, done = drawn(tf.constant(0, tf.int64), hidden, ids, budget <= 0)
+        last, ids, done = draw_next(tf.constant(0, tf.int64), hidden, ids, budget <= 0)
         start = (tf.constant(1, tf.int64), last, ids, done, cache)
         shapes = tuple(tf.TensorShape([None] * axes) for axes in (0, 2, 2, 1, 2))
         return tf.while_loop(unfinished, step, start, shapes, parallel_iterations=1)[2]
 
     def prefill(self, inp: Any, given: Any, S: Any) -> tuple[Any, Any]:
-        """Return the hidden state [B, D] of each row's last given id, and a cache of S slots.
+        """Return the hidden state [B, D] of each row's last prompt token, and a KV cache.
 
-        What a row has after its given ids is computed along and never seen: attention looks back
-        only, and every slot is written anew before it is read.
+        Ids after the end of a prompt are computed but have no effect: earlier tokens do not attend
+        to them, and `step` overwrites their slots before it reads them.
 
-        The cache is one tensor for all layers, [2 L B N S, H], keys and values in turn: several
-        of one shape could become one, shared, in the optimiser's eyes.
+        The cache is one tensor [2 L B N S, H]: keys, then values, per layer. TensorFlow's optimizer
+        may merge several tensors of equal shape and contents into one, which `step` would then
+        overwrite.
         """
         W = tf.shape(inp)[1]
         states, new = self.model.forward(inp, tf.range(W)[None], causal(W))
@@ -205,11 +206,10 @@ class _Program:
         return last, tf.reshape(cache, [-1, cache.shape[-1]])
 
     def step(self, last: Any, at: Any, S: Any, cache: Any) -> tuple[Any, Any]:
-        """Return the hidden states [B, D] after one more token in each row, and the cache with it.
+        """Compute one more token in each row; return the hidden states and the updated cache.
 
-        The token of row b stands at position `at[b]` and goes into that slot. A row that ended
-        before the others would at last leave its cache; its tokens stay in the last slot, where
-        nothing reads them.
+        The token of row b has position `at[b]`, which is also its slot. The positions of a row that
+        has ended could exceed the cache; they are cut to the last slot.
         """
         L, N, H = self.model.config.n_layer, self.model.config.n_head, self.model.config.head_size
         B, T = tf.unstack(tf.shape(last))  # T is 1
@@ -222,7 +222,7 @@ class _Program:
         states, new = self.model.forward(last, at + tf.range(T), seen, past)
         fresh = tf.reshape(tf.stack([part for pair in new for part in pair]), [-1, H])
         rows = tf.reshape(tf.range(2 * L * B * N), [2 * L, B, N]) * S + at
-        with tf.control_dependencies([states[-1]]):  # written in place, once all layers have read
+        with tf.control_dependencies([states[-1]]):  # updated in place, after all layers have read
             cache = tf.raw_ops.InplaceUpdate(x=cache, i=tf.reshape(rows, [-1]), v=fresh)
         return states[-1][:, 0], cache
 
@@ -233,15 +233,16 @@ def draw(
     temperature: Float[Any, " B"],
     seed: Int[Any, " 2"],
 ) -> Int[Any, " B"]:
-    """Return an id for each row, drawn from its distribution; the same for the same seed."""
+    """Draw an id for each row from its distribution; the same seed gives the same ids."""
     scores = tf.cast(logits, tf.float64)
-    heat = tf.cast(tf.where(temperature == 0, tf.ones_like(temperature), temperature), tf.float64)
-    weights = tf.exp((scores - tf.reduce_max(scores, 1, keepdims=True)) / heat[:, None])
-    order = tf.argsort(logits, direction="DESCENDING", stable=True)  # of equals the lower id first
-    falling = tf.gather(weights, order, batch_dims=1)
-    share = tf.cast(top_p, tf.float64) * tf.reduce_sum(falling, 1)
-    kept = tf.cumsum(falling, 1, exclusive=True) < share[:, None]
-    edges = tf.cumsum(tf.where(kept, falling, tf.zeros_like(falling)), 1)
+    divisor = tf.where(temperature == 0, tf.ones_like(temperature), temperature)
+    divisor = tf.cast(divisor, tf.float64)[:, None]
+    weights = tf.exp((scores - tf.reduce_max(scores, 1, keepdims=True)) / divisor)
+    order = tf.argsort(logits, direction="DESCENDING", stable=True)  # stable: ties by the lower id
+    descending = tf.gather(weights, order, batch_dims=1)
+    share = tf.cast(top_p, tf.float64) * tf.reduce_sum(descending, 1)
+    kept = tf.cumsum(descending, 1, exclusive=True) < share[:, None]
+    edges = tf.cumsum(tf.where(kept, descending, tf.zeros_like(descending)), 1)
     u = tf.random.stateless_uniform(tf.shape(share), seed, dtype=tf.float64)
     place = tf.reduce_sum(tf.cast(edges <= u[:, None] * edges[:, -1:], tf.int32), 1)
     last = tf.reduce_sum(tf.cast(kept, tf.int32), 1) - 1
