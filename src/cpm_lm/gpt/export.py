@@ -60,6 +60,10 @@ def export(
     `assets.extra` contains the configuration and the tokenizer's files. `keras.saving.load_model`
     loads a Keras file where this package is installed.
 
+    `serving_default`, `seeded` and `logits` have no mask: they read every id, so all prompts of
+    one call must have the same length. Use `padded`, `padded_seeded` and `padded_logits` for a
+    padded batch, and the argument `mask` of `gpt.GPT.call` for a Keras file.
+
     Args:
         source: a store made by `cpm convert`; 8-bit and 4-bit weights are dequantized.
         target: the directory, or the file ending in `.keras`, to write.
@@ -67,7 +71,7 @@ def export(
         weights: the number format, "f32", "f16" or "bf16"; 16-bit weights are converted to float32
             for computing.
         compat: a SavedModel that draws one token more than asked for, as the first TensorFlow
-            port's does.
+            port's does; this holds for all signatures that draw.
         short: a SavedModel whose `serving_default` has only the arguments `inp` and `length`, as
             that of the first port's float16 model.
         end: the end id; by default the tokenizer's, or CPM's 7 if the store has no tokenizer.
