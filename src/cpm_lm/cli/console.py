@@ -104,8 +104,19 @@ def read_prompt(text: str) -> str:
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON document, Chinese as it is."""
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+    """Print one JSON document, Chinese as it is.
+
+    Raises:
+        CpmError: a number is NaN or infinite, which JSON has no word for.
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False)
+    except ValueError as error:
+        raise CpmError(
+            "the result holds a number that is not finite, which JSON cannot hold; the weights are "
+            "damaged or overflow in this precision: `cpm verify` the model, or leave out --json"
+        ) from error
+    click.echo(text)
 
 
 def listed(names: Sequence[str], most: int = 4) -> str:

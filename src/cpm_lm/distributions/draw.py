@@ -22,6 +22,7 @@ __all__ = [
     "Scored",
     "distributions",
     "draw",
+    "highest",
     "log_partition",
     "probabilities",
     "score",
@@ -80,30 +81,48 @@ def log_partition(logits: Float32[np.ndarray, "R V"]) -> Float64[np.ndarray, " R
     A logit minus this is the log-probability under the model itself: temperature 1, no filter.
 
     Raises:
-        EngineError: a row holds NaN or infinity, so that nothing can be drawn from it.
+        EngineError: a row is no distribution, see `highest`.
     """
     result = np.empty(len(logits))
     for rows in _blocks(logits):
-        top = logits[rows].max(axis=1).astype(np.float64)
+        top = highest(logits[rows]).astype(np.float64)
         shifted = logits[rows] - top[:, None]
         result[rows] = top + np.log(np.exp(shifted, out=shifted).sum(axis=1))
-    if not np.isfinite(result).all():
+    return result
+
+
+def highest(logits: Float32[np.ndarray, "R V"]) -> Float32[np.ndarray, " R"]:
+    """Return each row's highest logit, after checking that the row is a distribution.
+
+    A logit of -inf is a token that cannot come: a row may hold some of them. The maximum tells all
+    the rest: it is NaN if the row holds NaN, inf if it holds inf, and -inf if no token can come.
+
+    Raises:
+        EngineError: a row holds NaN or inf, or nothing but -inf.
+    """
+    top = logits.max(axis=1)
+    if not np.isfinite(top).all():
         raise EngineError(
             "the engine returned logits that are not finite numbers; the weights are damaged "
             "or overflow in this precision: try float32, or `cpm verify` the model"
         )
-    return result
+    return top
 
 
 def distributions(logits: Float32[np.ndarray, "R V"], rules: Rules) -> list[Distribution]:
-    """Return for each row the distribution that the next token is drawn from."""
+    """Return for each row the distribution that the next token is drawn from.
+
+    Raises:
+        EngineError: a row is no distribution, see `highest`.
+    """
     if rules.temperature == 0:
+        highest(logits)
         best = logits.argmax(axis=1)  # the first of equals: the lowest id
         return [Distribution(best[i : i + 1], np.ones(1)) for i in range(len(best))]
     result = []
     for rows in _blocks(logits):
         x = logits[rows].astype(np.float64)
-        x -= x.max(axis=1, keepdims=True)
+        x -= highest(logits[rows])[:, None]
         if rules.filter_order == "standard":
             _divide(x, rules.temperature)
         weights = np.exp(x)
@@ -130,7 +149,7 @@ def draw(
         u: the numbers of [0, 1) of each row; a row may have none, or several.
 
     Raises:
-        EngineError: a row holds NaN or infinity.
+        EngineError: a row is no distribution, see `highest`.
     """
     if not len(logits):
         none = np.zeros(0)
@@ -149,7 +168,7 @@ def score(
     """Return the log-probabilities of some tokens of each row, and of the `top` likeliest.
 
     Raises:
-        EngineError: a row holds NaN or infinity.
+        EngineError: a row is no distribution, see `highest`.
     """
     partition = log_partition(logits)
     rows = np.repeat(np.arange(len(logits)), [len(part) for part in ids])
