@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from cpm_lm.errors import RequestError
 from cpm_lm.generation.answers import Answers, normalized, read_aliases
-from cpm_lm.generation.tally import posterior_lead, tally, wilson
 
 
 @pytest.mark.parametrize(
@@ -150,36 +149,3 @@ def test_aliases_count_as_one(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(RequestError, match="cannot be read"):
         read_aliases(path)
-
-
-def test_a_tally_counts_the_winner_first_and_ties_by_the_draw() -> None:
-    found = tally(["b", "a", None, "a", "b", "c"], independent=False)
-    assert [(t.answer, t.count, t.low) for t in found] == [
-        ("b", 2, None),
-        ("a", 2, None),
-        ("c", 1, None),
-    ]
-    assert [t.share for t in found] == [2 / 6, 2 / 6, 1 / 6]
-    assert tally([None, None], independent=True) == []
-    [only] = tally(["x"] * 10, independent=True)
-    assert (only.low, only.high) == wilson(10, 10)
-
-
-@pytest.mark.parametrize(
-    ("count", "n", "low", "high"),
-    [(5, 10, 0.2366, 0.7634), (0, 10, 0, 0.2775), (10, 10, 0.7225, 1), (81, 263, 0.2553, 0.3662)],
-)
-def test_wilson_is_the_published_interval(count: int, n: int, low: float, high: float) -> None:
-    assert wilson(count, n) == pytest.approx((low, high), abs=5e-5)
-
-
-def test_the_posterior_lead_is_the_beta_tail() -> None:
-    assert posterior_lead(0, 0) == 0.5
-    assert posterior_lead(7, 7) == 0.5
-    assert posterior_lead(1, 0) == 0.75  # the integral of 2x from 1/2 to 1
-    assert posterior_lead(3, 0) == 1 - 1 / 16
-    assert posterior_lead(2, 9) == pytest.approx(1 - posterior_lead(9, 2))
-    steps = 20_000  # by the midpoint rule
-    xs = [(i + 0.5) / steps for i in range(steps)]
-    beta = [x**6 * (1 - x) ** 4 for x in xs]
-    assert posterior_lead(6, 4) == pytest.approx(sum(beta[steps // 2 :]) / sum(beta), abs=1e-6)

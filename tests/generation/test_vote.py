@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 
 from cpm_lm.distributions.draw import probabilities
 from cpm_lm.distributions.rules import Rules
-from cpm_lm.errors import CapacityError, RequestError
+from cpm_lm.errors import CapacityError, EngineError, RequestError
 from cpm_lm.generation.options import VotingOptions
 from cpm_lm.generation.tally import AnswerShare, wilson
 from cpm_lm.model import Model, Vote
@@ -237,6 +238,23 @@ def test_the_vote_says_what_it_cost() -> None:
     assert (vote.method, vote.reason) == ("sample", "drawn")
 
 
+def test_the_time_of_the_stopping_rule_is_part_of_the_vote(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = 0
+
+    def slow(first: int, second: int) -> float:
+        nonlocal asked
+        asked += 1
+        time.sleep(0.05)
+        return 0.0
+
+    monkeypatch.setattr("cpm_lm.generation.vote.posterior_lead", slow)
+    vote = after_one(0.9, 0.1).vote("a", seed=1, n=20, confidence=0.9)
+    assert asked > 1
+    assert vote.seconds >= 0.05 * asked
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -262,6 +280,20 @@ def test_bad_options_are_refused_before_anything_is_computed(
     with pytest.raises(RequestError, match=said.replace("(", r"\(").replace("+", r"\+")):
         asked.vote("a", **options)
     assert not asked.engine.sessions  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize("temperature", [0, 1.0])
+@pytest.mark.parametrize("method", ["sample", "stratified", "exact"])
+def test_logits_that_are_not_numbers_end_every_vote(
+    method: str, temperature: float, depth: int, bad: float
+) -> None:
+    # An exact vote answered '' with a share of NaN.
+    spread = hashed(len(LETTERS), 1.5)
+    asked = model(lambda path: [bad] * len(LETTERS) if len(path) == depth else spread(path))
+    with pytest.raises(EngineError, match="not finite"):
+        asked.vote("a", method=method, temperature=temperature, seed=1)
 
 
 @pytest.mark.parametrize("method", ["sample", "stratified", "exact"])

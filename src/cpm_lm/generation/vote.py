@@ -143,10 +143,9 @@ class VoteRequest(GenerationRequest[VoteProgress, Vote]):
     def result(self) -> Vote:
         """Return the vote."""
         assert self._outcome is not None, "the algorithm has not ended"
-        seconds = time.perf_counter() - self._started
         if isinstance(self._outcome, Found):
-            return self._exact_vote(self._outcome, seconds)
-        return self._drawn_vote(self._outcome, seconds)
+            return self._exact_vote(self._outcome)
+        return self._drawn_vote(self._outcome)
 
     def _texts_drawn(self) -> Algorithm[Sampled | Found]:
         options, plan = self._options, self._plan
@@ -182,7 +181,7 @@ class VoteRequest(GenerationRequest[VoteProgress, Vote]):
             on_end=self._on_end,
         )
 
-    def _drawn_vote(self, sampled: Sampled, seconds: float) -> Vote:
+    def _drawn_vote(self, sampled: Sampled) -> Vote:
         decided, method = self._in_order(), self._options.method
         stopped = self._options.confidence is not None
         independent = method == "sample" and not stopped
@@ -200,13 +199,13 @@ class VoteRequest(GenerationRequest[VoteProgress, Vote]):
             drawn=len(decided),
             rows=sampled.rows,
             rows_unmerged=sampled.rows_unmerged,
-            seconds=seconds,
+            seconds=self._seconds(),  # after the reason, which may take some itself
             seed=self._plan.seed,
             method=method,
             note=self._note(cut_off, no_answer),
         )
 
-    def _exact_vote(self, found: Found, seconds: float) -> Vote:
+    def _exact_vote(self, found: Found) -> Vote:
         answers = _bounds(found)
         no_answer = found.masses.get(None, 0.0)
         return Vote(
@@ -221,11 +220,14 @@ class VoteRequest(GenerationRequest[VoteProgress, Vote]):
             drawn=0,
             rows=found.rows,
             rows_unmerged=None,
-            seconds=seconds,
+            seconds=self._seconds(),
             seed=None,
             method="exact",
             note=self._note(found.cut_off, no_answer),
         )
+
+    def _seconds(self) -> float:
+        return time.perf_counter() - self._started
 
     def _restart(self) -> None:
         n = self._options.n
