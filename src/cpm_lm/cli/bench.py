@@ -26,7 +26,7 @@ __all__ = ["command"]
     help="cpm convert 得到的目录；省略时用自带的小模型。"
     "A directory that `cpm convert` made; default: the small model in the package.",
 )
-@click.option("--threads", type=click.IntRange(min=1), help="线程数。Threads the engine uses.")
+@click.option("--threads", type=click.IntRange(min=1), help="线程数。Number of CPU threads.")
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0, max=3600),

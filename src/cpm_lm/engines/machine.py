@@ -1,6 +1,6 @@
-"""What this process may use of the machine: processor cores and memory.
+"""The processor cores and the memory that this process may use.
 
-Knows the operating system's own accounts; does not know engines or models.
+Knows the files in which the operating system reports them; does not know engines or models.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ TOPOLOGY = "/sys/devices/system/cpu/cpu{}/topology"
 
 
 def threads_from_environment() -> int | None:
-    """Return what CPM_THREADS says, or None.
+    """Return the environment variable CPM_THREADS as a number, or None if it is not set.
 
     Raises:
-        EngineError: it is not a number of threads.
+        EngineError: it is not an integer from 1 to MAX_THREADS.
     """
     text = os.environ.get("CPM_THREADS", "").strip()
     if not text:
         return None
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MAX_THREADS:
         raise EngineError(
-            f"CPM_THREADS is {text!r}; a whole number from 1 to {MAX_THREADS} was expected"
+            f"CPM_THREADS is {text!r}; an integer from 1 to {MAX_THREADS} was expected"
         )
     return int(text)
 
@@ -39,8 +39,7 @@ def threads_from_environment() -> int | None:
 def cores() -> int:
     """Return how many physical cores this process may use: its affinity, within its quota.
 
-    Two threads on one core share its arithmetic and its way to memory, and only get in each
-    other's way.
+    Physical cores, because two threads on one core share its arithmetic units and its bandwidth.
     """
     if hasattr(os, "sched_getaffinity"):
         physical = len({_core(cpu) for cpu in os.sched_getaffinity(0)})
@@ -50,7 +49,7 @@ def cores() -> int:
 
 
 def available_memory() -> int | None:
-    """Return the bytes that can be had without swapping, or None if the system does not tell."""
+    """Return the bytes that can be allocated without swapping, or None if they are not known."""
     try:
         lines = MEMINFO.read_text().splitlines()
         free = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")]
@@ -61,7 +60,7 @@ def available_memory() -> int | None:
 
 
 def processor() -> str:
-    """Return the processor's name, as far as the system tells it."""
+    """Return the processor's name, or its architecture if the name is not known."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -71,7 +70,7 @@ def processor() -> str:
 
 
 def _core(cpu: int) -> tuple[str, ...]:
-    """Return what names the physical core of a logical one; itself where that is not known."""
+    """Return the package and core ids of a logical CPU, or its own number if they are not known."""
     folder = Path(TOPOLOGY.format(cpu))
     try:
         return tuple(
@@ -83,9 +82,9 @@ def _core(cpu: int) -> tuple[str, ...]:
 
 def _quotas() -> list[int]:
     """Return the whole processors that each control group of this process may use."""
-    pairs = [_words(group / "cpu.max") for group in _groups("")]
+    pairs = [_fields(group / "cpu.max") for group in _groups("")]
     pairs += [
-        _words(group / "cpu.cfs_quota_us") + _words(group / "cpu.cfs_period_us")
+        _fields(group / "cpu.cfs_quota_us") + _fields(group / "cpu.cfs_period_us")
         for group in _groups("cpu")
     ]
     # Without a quota the first word is "max", in version 1 it is -1.
@@ -107,8 +106,8 @@ def _memory_left() -> list[int]:
         ("memory", "memory.limit_in_bytes", "total_rss"),  # its own and that of groups below it
     ):
         for group in _groups(subsystem):
-            most = _words(group / limit)
-            words = _words(group / "memory.stat")
+            most = _fields(group / limit)
+            words = _fields(group / "memory.stat")
             taken = dict(zip(words[::2], words[1::2], strict=False)).get(used, "")
             if most and most[0].isdigit() and taken.isdigit():
                 left.append(int(most[0]) - int(taken))
@@ -138,7 +137,7 @@ def _groups(subsystem: str) -> list[Path]:
     return found
 
 
-def _words(path: Path) -> list[str]:
+def _fields(path: Path) -> list[str]:
     try:
         return path.read_text().split()
     except OSError:
