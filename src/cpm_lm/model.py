@@ -175,6 +175,7 @@ class Model:
         method: str = VotingOptions.method,
         stop: str | Iterable[str] = VotingOptions.stop,
         answer: str | None = VotingOptions.answer,
+        match: str = VotingOptions.match,
         aliases: Mapping[str, str] | None = None,
         max_tokens: int = VotingOptions.max_tokens,
         temperature: Number = VotingOptions.temperature,
@@ -197,6 +198,7 @@ class Model:
             method: "sample", "stratified" or "exact".
             stop: stop strings that end an answer, besides a newline and an end token.
             answer: "number", or a regular expression that finds the answer in a text.
+            match: "first" or "last": which match of `answer` counts.
             aliases: the form that each form of an answer counts as; see `answers.read_aliases`.
             max_tokens: the maximum number of tokens per text; a longer text gives no answer.
             temperature: divides the logits; with 1 and no filters, shares estimate the model's own
@@ -222,6 +224,7 @@ class Model:
             method=method,
             stop=stop,
             answer=answer,
+            match=match,
             aliases=aliases or {},
             max_tokens=max_tokens,
             temperature=temperature,

@@ -57,7 +57,8 @@ class Vote:
     cut_off: float
     """The share of texts that the length limit cut off before their answer was known."""
     no_answer: float
-    """The share of texts that ended without a match of the answer's pattern."""
+    """The share of texts that ended without an answer: empty, or without a match of the answer's
+    pattern."""
     unexplored: float
     """The probability of the texts that an exact vote did not reach; 0 where texts are drawn."""
     reason: Literal["drawn", "confident", "proven", "explored", "budget"]
@@ -198,7 +199,12 @@ def _note(cut_off: float, no_answer: float, plan: SamplingPlan, options: VotingO
             "before their answer was known: allow more tokens (max_tokens), or say where an "
             "answer ends (stop) or what it is (answer)"
         )
-    if no_answer > 0.5:
+    if no_answer > 0.5 and options.answer is None:
+        notes.append(
+            f"{no_answer:.0%} of the texts were empty up to the end of their first line: end the "
+            "prompt where an answer begins, not at the end of a line that is complete"
+        )
+    elif no_answer > 0.5:
         notes.append(
             f"{no_answer:.0%} of the texts ended without a match of the answer's pattern "
             f"{options.answer!r}: change the pattern or the prompt"
