@@ -1,6 +1,6 @@
 """A regular expression in the form that texts have: parsed, in NFKC, and written out again.
 
-Texts are compared in NFKC, so `答案：5` arrives as `答案:5`, and the literals of an expression must be
+Texts are compared in NFKC, so `答案：5` arrives as `答案:5`, and the literals of an expression are
 folded in the same way. That is done on the parsed expression, not on its text: a folded `（` is a
 literal parenthesis and never a group. What is written out holds neither names, comments nor
 verbose space, so that it can become a part of another expression.
