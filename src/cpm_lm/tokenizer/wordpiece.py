@@ -1,7 +1,8 @@
-"""The family of GPT2-Chinese: BERT's word pieces, `[CLS]` before a text and `[SEP]` behind it.
+"""The tokenizer of GPT2-Chinese: BERT's WordPiece, `[CLS]` before a text and `[SEP]` after it.
 
-Knows how a text is cut and put together again; the vocabulary's files have their own module.
-Sources: tokenizations/tokenization_bert.py of GPT2-Chinese; the tokenizers library cuts as it does.
+Knows how a text is encoded and decoded; does not know the vocabulary's files (`wordpiece_files`).
+Source: tokenizations/tokenization_bert.py of GPT2-Chinese; the tokenizers library gives the same
+pieces.
 """
 
 from __future__ import annotations
@@ -22,23 +23,23 @@ __all__ = ["WordPieceTokenizer"]
 CONTINUATION_MARK = "##"
 UNKNOWN = "⁇"
 MAX_WORD_LETTERS = 100
-"""Letters of the longest word that is cut into pieces; a longer one is unknown, as to BERT."""
+"""The length of the longest word that is split into pieces; a longer one is unknown, as in BERT."""
 
 SURROGATES = dict.fromkeys(range(0xD800, 0xE000), UNKNOWN)
-"""Half a pair (from undecodable bytes) has no encoding at all, so it is unknown."""
+"""A lone surrogate (from undecodable bytes) has no UTF-8 encoding, so it is unknown."""
 HAN = re.compile(
     "[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
     "\U00020000-\U0002a6df\U0002a700-\U0002ceaf\U0002f800-\U0002fa1f]"
 )
-"""The characters that are words of their own, as BERT's code lists them."""
+"""The characters that are single words, as listed in BERT's code."""
 
 
 class WordPieceTokenizer(Tokenizer):
-    """BERT's word pieces.
+    """BERT's WordPiece tokenizer.
 
-    A text comes back without what its ids do not say: line ends, and all spaces but those between
-    two words of letters, where there must have been one. Encoding needs the tokenizers library;
-    the rest, such as checking a vocabulary, does not.
+    Ids do not record newlines and spaces. Decoding restores only the spaces between two words of
+    letters, where the text must have had one. Encoding needs the tokenizers library; decoding and
+    reading a vocabulary do not.
     """
 
     def __init__(self, vocabulary: WordPieces) -> None:
@@ -51,12 +52,12 @@ class WordPieceTokenizer(Tokenizer):
         self.prefix_ids = (special["cls"],)
         self.end_ids = frozenset([special["sep"]])
         self.pad_id = special.get("pad")
-        self._letters = set(" ").union(*(self.text(i)[0] for i in range(self.vocab_size)))
-        self._letters.discard(UNKNOWN)
+        self._characters = set(" ").union(*(self.text(i)[0] for i in range(self.vocab_size)))
+        self._characters.discard(UNKNOWN)
 
     @staticmethod
     def files_in(directory: Path) -> tuple[str, ...]:
-        """Return the names of such a vocabulary's files; empty: none is there."""
+        """Return the names of the vocabulary files; empty if there are none."""
         return wordpiece_files(directory)
 
     @classmethod
@@ -69,57 +70,58 @@ class WordPieceTokenizer(Tokenizer):
         return cls(read_wordpieces(directory))
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of a text; none of them is a special token, whatever the text says.
+        """Return the ids of a text; none is a special token, whatever the text contains.
 
-        Safe to call from several threads at once.
+        Thread-safe.
 
         Raises:
             TokenizerError: the tokenizers library is not installed.
         """
         text = text.translate(SURROGATES)
         ids: list[int] = self._library.encode(text, add_special_tokens=False).ids
-        # Only a special piece without brackets could come out of a text.
+        # The library splits at brackets, so only a special piece without them can occur here.
         return [self._unknown if i in self._controls else i for i in ids]
 
     def decode(self, ids: Iterable[SupportsIndex]) -> str:
-        """Return the text of ids, words of letters parted by spaces. See `Tokenizer.decode`."""
+        """Return the text of ids, with spaces between words of letters. See `Tokenizer.decode`."""
         decoder = self.decoder()
         return "".join([decoder.feed(token) for token in ids])
 
     def decoder(self, after: Iterable[SupportsIndex] = NOTHING) -> Decoder:
-        """Return an incremental decoder, which never holds anything back."""
-        return _Spacing(self, after)
+        """Return an incremental decoder, which holds nothing back."""
+        return _SpacingDecoder(self, after)
 
     def piece(self, token: SupportsIndex) -> str:
-        """Return one id's piece as the vocabulary has it, `##` included, for display."""
+        """Return the piece of an id for display, `##` included."""
         return self._pieces[self._index(token)]
 
     def unknown_count(self, ids: Iterable[SupportsIndex]) -> int:
-        """Return how many of the ids are the unknown piece."""
+        """Return the number of unknown ids."""
         return sum(token.__index__() == self._unknown for token in ids)
 
     def splits_word(self, prompt: str) -> bool:
-        """Say whether the last character is a letter or a digit; Chinese characters stand alone."""
+        """Return whether the last character is a letter or a digit, but not Chinese."""
         return prompt[-1:].isalnum() and not HAN.match(prompt[-1:])
 
     def as_generated(self, text: str) -> str:
-        """Return a stop string as it would be drawn, or nothing if no model can draw it.
+        """Return a stop string in the form that is generated, or "" if no model can generate it.
 
-        It need not be made of whole words, so it is not cut into pieces; only its letters count.
+        A stop string may begin or end within a word. So it is not split into pieces; it is
+        possible if the vocabulary has all its characters.
         """
-        plain = self._library.normalizer.normalize_str(text.translate(SURROGATES))
-        drawn = ""
-        for word, _ in self._library.pre_tokenizer.pre_tokenize_str(plain):
-            parted = drawn and not _stands_alone(drawn[-1]) and not _stands_alone(word[0])
-            drawn += f" {word}" if parted else word
-        return drawn if set(drawn) <= self._letters else ""
+        normalized = self._library.normalizer.normalize_str(text.translate(SURROGATES))
+        result = ""
+        for word, _ in self._library.pre_tokenizer.pre_tokenize_str(normalized):
+            spaced = result and not _is_single_word(result[-1]) and not _is_single_word(word[0])
+            result += f" {word}" if spaced else word
+        return result if set(result) <= self._characters else ""
 
     @functools.cached_property
     def _library(self) -> Any:
         return _library(self._vocabulary)
 
     def text(self, token: SupportsIndex) -> tuple[str, bool]:
-        """Return what an id stands for, and whether it goes on within a word.
+        """Return the text of an id, and whether it continues a word.
 
         Raises:
             RequestError: the id is not in the vocabulary.
@@ -133,8 +135,8 @@ class WordPieceTokenizer(Tokenizer):
         return piece, False
 
 
-class _Spacing(Decoder):
-    """Puts a space where BERT must have seen one: between two words, neither of them one sign."""
+class _SpacingDecoder(Decoder):
+    """Inserts a space between two words of letters, where the text must have had one."""
 
     def __init__(self, tokenizer: WordPieceTokenizer, after: Iterable[SupportsIndex]) -> None:
         self._tokenizer = tokenizer
@@ -142,23 +144,23 @@ class _Spacing(Decoder):
         for token in reversed(list(after)):
             text, _ = tokenizer.text(token)
             if text:
-                self._in_word = not _stands_alone(text[-1])
+                self._in_word = not _is_single_word(text[-1])
                 break
 
     def feed(self, token: SupportsIndex) -> str:
-        text, goes_on = self._tokenizer.text(token)
+        text, continues = self._tokenizer.text(token)
         if not text:
             return ""
-        space = self._in_word and not goes_on and not _stands_alone(text[0])
-        self._in_word = not _stands_alone(text[-1])
+        space = self._in_word and not continues and not _is_single_word(text[0])
+        self._in_word = not _is_single_word(text[-1])
         return f" {text}" if space else text
 
     def flush(self) -> str:
         return ""
 
 
-def _stands_alone(character: str) -> bool:
-    """Say whether BERT makes a character a word of its own: Chinese, or punctuation."""
+def _is_single_word(character: str) -> bool:
+    """Return whether BERT treats a character as a single word: Chinese or punctuation."""
     if HAN.match(character) or unicodedata.category(character).startswith("P"):
         return True
     return character.isascii() and character.isprintable() and not character.isalnum()

@@ -1,8 +1,8 @@
-"""The vocabulary files of models with BERT's word pieces: which pieces, and how a text is prepared.
+"""The vocabulary files of models with BERT's WordPiece: the pieces and the normalization.
 
-Knows files and names; does not know how a text is cut. The files are `vocab.txt`, a piece in each
-line, or the `tokenizer.json` that newer versions of Hugging Face's library write instead; and
-`tokenizer_config.json`, if it is there.
+Knows files and names; does not know how a text is split. The files are `vocab.txt`, one piece per
+line, or `tokenizer.json`, which newer versions of Hugging Face's library write instead; and
+optionally `tokenizer_config.json`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TOKENIZER = "tokenizer.json"
 SETTINGS = "tokenizer_config.json"
 
 CLASSES = ("BertTokenizer", "PreTrainedTokenizer", "Tokenizers")
-"""Beginnings of what settings may call the tokenizer: BERT's, or a class that is no family."""
+"""Prefixes of supported class names in the settings: BERT's, or a class of no family."""
 SPECIAL = {role: f"[{role.upper()}]" for role in ("unk", "cls", "sep", "pad", "mask")}
 REQUIRED = ("unk", "cls", "sep")
 
@@ -32,18 +32,18 @@ class WordPieces:
     """A vocabulary of word pieces."""
 
     pieces: tuple[str, ...]
-    """By id; `##` begins what goes on within a word."""
+    """The pieces by id; one that continues a word begins with `##`."""
     special: Mapping[str, int]
-    """Ids of the special pieces by role: unk, cls, sep, and where there are such, pad and mask."""
+    """The ids of the special pieces by role: unk, cls, sep, and if present, pad and mask."""
     lowercase: bool
     strip_accents: bool | None
-    """None: where letters are made lower-case."""
+    """None for the value of `lowercase`."""
     split_han: bool
-    """Whether every Chinese character is a word of its own."""
+    """Whether every Chinese character is a single word."""
 
 
 def wordpiece_files(directory: Path) -> tuple[str, ...]:
-    """Return the names of the files of such a vocabulary; empty: none is there."""
+    """Return the names of the vocabulary files; empty if there are none."""
     if (directory / VOCAB).is_file():
         found = VOCAB
     elif (directory / TOKENIZER).is_file() and _model(_read(directory / TOKENIZER)) is not None:
@@ -103,18 +103,19 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _model(values: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the model of a tokenizer.json if it is one of word pieces."""
+    """Return the model of a tokenizer.json if it is WordPiece, else None."""
     model = values.get("model")
     return model if isinstance(model, dict) and model.get("type") == "WordPiece" else None
 
 
 def _from_json(path: Path) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """Return the pieces of a tokenizer.json, and its settings by their names elsewhere."""
+    """Return the pieces of a tokenizer.json, and its settings named as in tokenizer_config.json."""
     values = _read(path)
-    model, before = _model(values) or {}, values.get("normalizer")
+    model, normalizer = _model(values) or {}, values.get("normalizer")
     splitter, added = values.get("pre_tokenizer"), values.get("added_tokens", [])
-    kinds = [part.get("type") if isinstance(part, dict) else None for part in (before, splitter)]
-    if kinds != ["BertNormalizer", "BertPreTokenizer"] or not isinstance(before, dict):
+    parts = (normalizer, splitter)
+    kinds = [part.get("type") if isinstance(part, dict) else None for part in parts]
+    if kinds != ["BertNormalizer", "BertPreTokenizer"] or not isinstance(normalizer, dict):
         raise TokenizerError(
             f"{path} prepares a text by {kinds[0]!a} and {kinds[1]!a}; expected BertNormalizer "
             "and BertPreTokenizer: it is not of BERT's kind"
@@ -130,9 +131,9 @@ def _from_json(path: Path) -> tuple[tuple[str, ...], dict[str, Any]]:
     except (KeyError, TypeError, ValueError):
         raise TokenizerError(f"{path} is damaged: expected ids from 0 on, each once") from None
     settings = {
-        "do_lower_case": before.get("lowercase", True),
-        "strip_accents": before.get("strip_accents"),
-        "tokenize_chinese_chars": before.get("handle_chinese_chars", True),
+        "do_lower_case": normalizer.get("lowercase", True),
+        "strip_accents": normalizer.get("strip_accents"),
+        "tokenize_chinese_chars": normalizer.get("handle_chinese_chars", True),
     }
     return tuple(sorted(ids, key=ids.__getitem__)), settings
 
@@ -140,18 +141,18 @@ def _from_json(path: Path) -> tuple[tuple[str, ...], dict[str, Any]]:
 def _special(
     pieces: tuple[str, ...], settings: Mapping[str, Any], directory: Path
 ) -> dict[str, int]:
-    """Return the ids of the special pieces, by the names that the settings or BERT give them."""
+    """Return the ids of the special pieces by role; the settings or BERT name the pieces."""
     ids = {piece: i for i, piece in enumerate(pieces)}
     special = {}
-    for role, name in SPECIAL.items():
-        said = settings.get(f"{role}_token") or name
-        if isinstance(said, dict):  # newer settings tell more of a piece than its name
-            said = said.get("content")
-        if isinstance(said, str) and said in ids:
-            special[role] = ids[said]
+    for role, default in SPECIAL.items():
+        name = settings.get(f"{role}_token") or default
+        if isinstance(name, dict):  # in newer settings, an object with the name as `content`
+            name = name.get("content")
+        if isinstance(name, str) and name in ids:
+            special[role] = ids[name]
         elif role in REQUIRED:
             raise TokenizerError(
-                f"the vocabulary in {directory} has no piece {str(said)[:60]!a}; word pieces for "
+                f"the vocabulary in {directory} has no piece {str(name)[:60]!a}; word pieces for "
                 f"GPT need {', '.join(SPECIAL[needed] for needed in REQUIRED)}"
             )
     return special
