@@ -181,6 +181,7 @@ class Model:
         stop: str | Iterable[str] | None = VotingOptions.stop,
         special: bool = VotingOptions.special,
         answer: str | None = VotingOptions.answer,
+        match: str = VotingOptions.match,
         aliases: Mapping[str, str] | None = None,
         max_tokens: int = VotingOptions.max_tokens,
         temperature: Number = VotingOptions.temperature,
@@ -204,6 +205,7 @@ class Model:
             stop: stop strings that end an answer, besides a newline and an end token.
             special: whether names of special tokens in the prompt mean these tokens.
             answer: "number", or a regular expression that finds the answer in a text.
+            match: "first" or "last": which match of `answer` counts.
             aliases: the form that each form of an answer counts as; see `answers.read_aliases`.
             max_tokens: the maximum number of tokens per text; a longer text gives no answer.
             temperature: divides the logits; with 1 and no filters, shares estimate the model's own
@@ -230,6 +232,7 @@ class Model:
             stop=stop,
             special=special,
             answer=answer,
+            match=match,
             aliases=aliases or {},
             max_tokens=max_tokens,
             temperature=temperature,

@@ -81,6 +81,7 @@ def test_aliases_come_from_a_file(run: Run, store: Path, stops: list[str], tmp_p
         (["--stop", ""], "stop string"),
         (["--answer", "("], "does not compile"),
         (["--answer", "(a*)*b"], "could take very long"),
+        (["--match", "last"], "match needs an answer to find"),
         (["--budget", "5"], "budget needs method 'exact'"),
         (["--confidence", "2"], "confidence is 2"),
         (["--memory", "1"], "memory is 1 bytes"),
@@ -93,12 +94,24 @@ def test_bad_requests_are_one_line(run: Run, store: Path, words: list[str], said
     assert result.stderr.count("\n") == 1
 
 
+def test_the_last_match_may_be_the_answer(run: Run, store: Path) -> None:
+    words = ["vote", PROMPT, "-m", store, "-n", 40, "--max-tokens", 9, "--seed", 1, "--answer", "."]
+    words += ["--stop", "天", "--stop", "的"]
+    first, last = (parsed(run(*words, "--match", which, "--json")) for which in ("first", "last"))
+    assert {row["answer"] for row in first["tally"]} != {row["answer"] for row in last["tally"]}
+    assert last["cut_off"] > first["cut_off"]  # the last is known only where a text ends
+    assert first == parsed(run(*words, "--json")) | {"seconds": first["seconds"]}
+
+
 @pytest.mark.parametrize("name", ["tally.png", "tally.svg"])
 def test_a_picture_is_drawn(
     run: Run, store: Path, stops: list[str], tmp_path: Path, name: str
 ) -> None:
     # Everything counts as one answer, so that no font needs Chinese characters.
     words = ["vote", "?", "-m", store, "-n", 20, "--max-tokens", 4, "--answer", "^()"]
+    aliases = tmp_path / "aliases.tsv"
+    aliases.write_text("any\t.\n", encoding="utf-8")
+    words += ["--aliases", aliases]
     run(*words, *stops, "--seed", 3, "--plot", tmp_path / name)
     head = (tmp_path / name).read_bytes()[:200]
     assert (

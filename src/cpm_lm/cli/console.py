@@ -148,8 +148,19 @@ def _readable(data: bytes, encoding: str) -> bool:
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON document; Chinese is not escaped."""
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+    """Print one JSON document; Chinese is not escaped.
+
+    Raises:
+        CpmError: a number is NaN or infinite, which JSON has no word for.
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False)
+    except ValueError as error:
+        raise CpmError(
+            "the result holds a number that is not finite, which JSON cannot hold; the weights are "
+            "damaged or overflow in this precision: `cpm verify` the model, or leave out --json"
+        ) from error
+    click.echo(text)
 
 
 def listed(names: Sequence[str], most: int = 4) -> str:

@@ -17,7 +17,7 @@ from cpm_lm.checkpoints.layouts.megatron_writer import LAYOUTS
 from cpm_lm.checkpoints.options import ConvertOptions
 from cpm_lm.cli.console import Text
 from cpm_lm.engines.options import ENGINES, EngineOptions
-from cpm_lm.generation.options import METHODS, SamplingOptions, VotingOptions
+from cpm_lm.generation.options import MATCHES, METHODS, SamplingOptions, VotingOptions
 
 __all__ = [
     "convert_options",
@@ -40,6 +40,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 CHOICES: dict[str, Sequence[str]] = {
     "filter_order": ("standard", "cpm"),
     "overflow": ("stop", "slide"),
+    "match": MATCHES,
     "method": METHODS,
     "engine": ("auto", *ENGINES),
     "to": tuple(FORMS),

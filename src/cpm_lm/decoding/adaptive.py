@@ -1,6 +1,7 @@
 """Draw samples in rounds, until a condition holds.
 
-Sample i is equal to sample i of one large round. The prompt is computed once; prefixes that
+Sample i is equal to sample i of one large round, on the native engine to the bit; on others as far
+as their rounding allows, see `sampling`. The prompt is computed once; prefixes that
 samples of different rounds share after the prompt are computed in each round. Knows token ids;
 does not know the condition.
 """

@@ -1,8 +1,11 @@
 """Draw many samples of one prompt as one tree of tokens.
 
 Samples with the same tokens so far share their nodes, so the cost of n samples is the number of
-distinct prefixes. Sample i depends only on its own uniform numbers: it is the same for every n,
-capacity and slicing. Knows token ids and the callback `on_token`; does not know text.
+distinct prefixes. Sample i depends only on its own uniform numbers and on the logits after its own
+prefixes. On the native engine, whose logits do not depend on what is computed beside them, it is
+the same for every n, capacity and slicing. Other engines round by the number of rows of a step:
+where a number falls between two tokens within that rounding, a text differs, about 1 in 100. Knows
+token ids and the callback `on_token`; does not know text.
 
 If the session cannot hold all branches, the longest branches are completed first and release their
 nodes; the others wait with their nodes in the KV cache. No node is computed twice.

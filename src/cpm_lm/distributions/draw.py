@@ -23,6 +23,7 @@ __all__ = [
     "Scored",
     "distributions",
     "draw",
+    "highest",
     "log_partition",
     "probabilities",
     "score",
@@ -91,30 +92,48 @@ def log_partition(logits: Float32[np.ndarray, "R V"]) -> Float64[np.ndarray, " R
     A logit minus this is the log-probability under the model itself: temperature 1, no filters.
 
     Raises:
-        EngineError: a row holds NaN or infinity.
+        EngineError: a row is no distribution, see `highest`.
     """
     result = np.empty(len(logits))
     for rows in _blocks(logits):
-        top = logits[rows].max(axis=1).astype(np.float64)
+        top = highest(logits[rows]).astype(np.float64)
         shifted = logits[rows] - top[:, None]
         result[rows] = top + np.log(np.exp(shifted, out=shifted).sum(axis=1))
-    if not np.isfinite(result).all():
+    return result
+
+
+def highest(logits: Float32[np.ndarray, "R V"]) -> Float32[np.ndarray, " R"]:
+    """Return each row's highest logit, after checking that the row is a distribution.
+
+    A logit of -inf is a token that cannot come: a row may hold some of them. The maximum tells all
+    the rest: it is NaN if the row holds NaN, inf if it holds inf, and -inf if no token can come.
+
+    Raises:
+        EngineError: a row holds NaN or inf, or nothing but -inf.
+    """
+    top = logits.max(axis=1)
+    if not np.isfinite(top).all():
         raise EngineError(
             "the engine returned logits that are not finite numbers; the weights are damaged "
             "or overflow in this precision: try float32, or `cpm verify` the model"
         )
-    return result
+    return top
 
 
 def distributions(logits: Float32[np.ndarray, "R V"], rules: Rules) -> list[Distribution]:
-    """Return for each row the distribution of the next token under the rules."""
+    """Return for each row the distribution of the next token under the rules.
+
+    Raises:
+        EngineError: a row is no distribution, see `highest`.
+    """
     if rules.temperature == 0:
+        highest(logits)
         best = logits.argmax(axis=1)  # the first maximum: ties by the lowest id
         return [Distribution(best[i : i + 1], np.ones(1)) for i in range(len(best))]
     result = []
     for rows in _blocks(logits):
         x = logits[rows].astype(np.float64)
-        x -= x.max(axis=1, keepdims=True)
+        x -= highest(logits[rows])[:, None]
         if rules.filter_order == "standard":
             _divide(x, rules.temperature)
         weights = np.exp(x)
@@ -141,7 +160,7 @@ def draw(
         u: the uniform numbers in [0, 1) of each row; a row may have none, or several.
 
     Raises:
-        EngineError: a row holds NaN or infinity.
+        EngineError: a row is no distribution, see `highest`.
     """
     if not len(logits):
         none = np.zeros(0)
@@ -165,7 +184,7 @@ def score(
         top: the number of likeliest tokens of each row.
 
     Raises:
-        EngineError: a row holds NaN or infinity.
+        EngineError: a row is no distribution, see `highest`.
     """
     partition = log_partition(logits)
     rows = np.repeat(np.arange(len(logits)), [len(part) for part in ids])

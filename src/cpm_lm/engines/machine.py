@@ -15,6 +15,8 @@ __all__ = ["MAX_THREADS", "available_memory", "cores", "processor", "threads_fro
 
 MAX_THREADS = 1024
 CGROUPS = Path("/sys/fs/cgroup")
+MEMBERSHIP = Path("/proc/self/cgroup")
+MEMINFO = Path("/proc/meminfo")
 TOPOLOGY = "/sys/devices/system/cpu/cpu{}/topology"
 
 
@@ -43,26 +45,17 @@ def cores() -> int:
         physical = len({_core(cpu) for cpu in os.sched_getaffinity(0)})
     else:
         physical = os.cpu_count() or 1
-    quotas = [
-        int(fields[0]) // int(fields[1])
-        for fields in _cgroup_fields("cpu.max")
-        if len(fields) == 2 and fields[0].isdigit()
-    ]
-    return max(1, min([physical, MAX_THREADS, *quotas]))
+    return max(1, min([physical, MAX_THREADS, *_quotas()]))
 
 
 def available_memory() -> int | None:
     """Return the bytes that can be allocated without swapping, or None if they are not known."""
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
+        lines = MEMINFO.read_text().splitlines()
         free = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")]
     except OSError:
         return None
-    limits, usages = _cgroup_fields("memory.max"), _cgroup_fields("memory.stat")
-    for limit, used in zip(limits, usages, strict=True):
-        # Only anonymous memory counts: the kernel can drop cached files and read them again.
-        if limit and limit[0].isdigit() and used[:1] == ["anon"]:
-            free.append(int(limit[0]) - int(used[1]))
+    free += _memory_left()
     return max(0, min(free)) if free else None
 
 
@@ -87,19 +80,61 @@ def _core(cpu: int) -> tuple[str, ...]:
         return (str(cpu),)
 
 
-def _cgroup_fields(name: str) -> list[list[str]]:
-    """Return the fields of a file of this process's control group and of each parent group.
+def _quotas() -> list[int]:
+    """Return the whole processors that each control group of this process may use."""
+    pairs = [_fields(group / "cpu.max") for group in _groups("")]
+    pairs += [
+        _fields(group / "cpu.cfs_quota_us") + _fields(group / "cpu.cfs_period_us")
+        for group in _groups("cpu")
+    ]
+    # Without a quota the first word is "max", in version 1 it is -1.
+    return [
+        int(quota) // int(period)
+        for quota, period in (pair for pair in pairs if len(pair) == 2)
+        if quota.isdigit() and period.isdigit() and int(period)
+    ]
 
-    Control groups version 2. A missing file has no fields; without control groups the list is
-    empty.
+
+def _memory_left() -> list[int]:
+    """Return the bytes that each control group of this process may still take.
+
+    What it holds of files does not count: files can be read again.
+    """
+    left = []
+    for subsystem, limit, used in (
+        ("", "memory.max", "anon"),
+        ("memory", "memory.limit_in_bytes", "total_rss"),  # its own and that of groups below it
+    ):
+        for group in _groups(subsystem):
+            most = _fields(group / limit)
+            words = _fields(group / "memory.stat")
+            taken = dict(zip(words[::2], words[1::2], strict=False)).get(used, "")
+            if most and most[0].isdigit() and taken.isdigit():
+                left.append(int(most[0]) - int(taken))
+    return left
+
+
+def _groups(subsystem: str) -> list[Path]:
+    """Return the directories of this process's control group and of those above it.
+
+    Version 1 has a tree for each subsystem, as `4:cpu,cpuacct:/docker/1f` names it: mounted under
+    the name of one subsystem or of all that share it. Version 2 has one, `0::/docker/1f`, called ""
+    here. In a container the path may be the host's, which is not to be seen there: the group at the
+    root of the mount is then the container's own.
     """
     try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        lines = [line.split(":", 2) for line in MEMBERSHIP.read_text().splitlines()]
     except OSError:
         return []
-    own = CGROUPS / next((line[3:] for line in lines if line.startswith("0::")), "/").strip("/")
-    groups = [group for group in (own, *own.parents) if group.is_relative_to(CGROUPS)]
-    return [_fields(group / name) for group in groups]
+    found: list[Path] = []
+    for _, names, path in (line for line in lines if len(line) == 3):
+        if subsystem not in names.split(","):
+            continue
+        mounts = (CGROUPS / subsystem, CGROUPS / names) if subsystem else (CGROUPS,)
+        mount = next((mount for mount in mounts if mount.is_dir()), mounts[0])
+        own = mount / path.strip("/")
+        found += [group for group in (own, *own.parents) if group.is_relative_to(mount)]
+    return found
 
 
 def _fields(path: Path) -> list[str]:

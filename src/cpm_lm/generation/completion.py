@@ -35,7 +35,8 @@ class Sample:
     finish_reason: Literal["stop", "length"]
     """`stop`: an end token or a stop string; `length`: max_tokens or the context was reached."""
     index: int
-    """The number i of the sample; the seed and i determine the text, whatever n is."""
+    """The number i of the sample. On the native engine the seed and i determine the text, whatever
+    n is; on the others about 1 text in 100 differs, see `decoding.sampling`."""
     seed: int
     """The seed of the call; random if none was given."""
     rows: int

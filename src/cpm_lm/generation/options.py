@@ -13,9 +13,10 @@ from cpm_lm.distributions.checks import Number, check_field, check_one_of, help_
 from cpm_lm.distributions.rules import Rules
 from cpm_lm.errors import RequestError
 
-__all__ = ["METHODS", "SamplingOptions", "VotingOptions"]
+__all__ = ["MATCHES", "METHODS", "SamplingOptions", "VotingOptions"]
 
 METHODS = ("sample", "stratified", "exact")
+MATCHES = ("first", "last")
 MAX_SAMPLES = 1_000_000
 """The limit of n: shares then have an error of 0.1%, and a typing error does not run for days."""
 
@@ -78,7 +79,8 @@ class SamplingOptions(Rules):
         metadata={
             "help": "KV 缓存可用的内存（字节，按 float32 计）；不足时分批，结果不变。"
             "Memory for the KV cache in bytes, counted in float32. With less memory, "
-            "fewer continuations are drawn at a time; the texts do not change."
+            "fewer continuations are drawn at a time; the texts do not change (on the native "
+            "engine not by a bit)."
         },
     )
 
@@ -162,6 +164,15 @@ class VotingOptions(SamplingOptions):
             "expression (its first group, if any). By default the whole text."
         },
     )
+    match: str = field(
+        default="first",
+        metadata={
+            "help": "取文字里的第一个（first）还是最后一个（last）匹配为答案；"
+            "last 到文字结束才能确定。"
+            "Which match of the answer's pattern counts: 'first', or 'last', which is known only "
+            "at the end of the text."
+        },
+    )
     aliases: Mapping[str, str] = field(
         default_factory=dict,
         metadata={
@@ -190,6 +201,9 @@ class VotingOptions(SamplingOptions):
     def __post_init__(self, order: str | None) -> None:
         super().__post_init__(order)
         check_one_of("method", self.method, METHODS)
+        check_one_of("match", self.match, MATCHES)
+        if self.match == "last" and self.answer is None:
+            raise RequestError("match is 'last' and answer is None; match needs an answer to find")
         if self.confidence is not None:
             check_field(self, "confidence", low=0.5, high=1 - 1e-12)
             self._needs("confidence", "method", "sample")

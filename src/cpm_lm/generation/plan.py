@@ -32,6 +32,7 @@ class SamplingPlan:
         prompt: text, or token ids that are used unchanged.
         options: the options of the call.
         stops: more stop strings, in the form that the tokenizer decodes.
+        row_bytes: what the algorithm keeps for each row besides keys and values.
 
     Raises:
         RequestError: the prompt or a stop string is wrong.
@@ -46,6 +47,7 @@ class SamplingPlan:
         options: SamplingOptions,
         *,
         stops: tuple[str, ...] = (),
+        row_bytes: int = 0,
     ) -> None:
         slide = options.overflow == "slide"
         read = read_prompt(tokenizer, config, prompt, special=options.special, slide=slide)
@@ -70,7 +72,7 @@ class SamplingPlan:
         """The maximum number of tokens of a continuation."""
         self.most_rows = self.limits.rows(len(self.ids), self.longest)
         """The maximum number of rows that one continuation alone computes."""
-        self._memory, self._node_bytes = options.memory, config.node_bytes
+        self._memory, self._node_bytes = options.memory, config.node_bytes + row_bytes
         self._check_memory()
 
     def new_text(self, *, skip: int = 0) -> StoppedText:

@@ -14,6 +14,9 @@ from dataclasses import dataclass
 
 __all__ = ["AnswerShare", "posterior_lead", "tally", "wilson"]
 
+EXACT_COINS = 1024
+"""Up to here binomial coefficients are added as whole numbers, in microseconds."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class AnswerShare:
@@ -69,7 +72,51 @@ def posterior_lead(first: int, second: int) -> float:
     The prior is uniform. Source: the Beta criterion of "Let's Sample Step by Step: Adaptive-
     Consistency", arXiv 2305.11860, which compares the two most frequent answers.
     """
+    if first == second:
+        return 0.5
     # With a, b = first + 1, second + 1, P(Beta(a, b) > 1/2) is a tail of the binomial
     # distribution of a + b - 1 fair coins.
-    coins = first + second + 1
-    return sum(math.comb(coins, j) for j in range(first + 1)) / 2**coins
+    tail = _fair_tail(first + second + 1, min(first, second))
+    return tail if first < second else 1 - tail
+
+
+def _fair_tail(coins: int, heads: int) -> float:
+    """Return the probability of at most so many heads of fair coins, where heads < coins / 2."""
+    if coins <= EXACT_COINS:
+        ways = sum_ = 1  # of no head
+        for j in range(heads):
+            ways = ways * (coins - j) // (j + 1)
+            sum_ += ways
+        return sum_ / 2**coins
+    mass = tail = _fair_mass(coins, heads)
+    for j in range(heads, 0, -1):
+        mass *= j / (coins - j + 1)  # below 1, and falling: the rest of the sum is smaller
+        tail += mass
+        if mass < tail * 1e-17:
+            break
+    return tail
+
+
+def _fair_mass(coins: int, heads: int) -> float:
+    """Return the probability of exactly so many heads of many fair coins, to 1e-14 of itself.
+
+    A difference of three log-gammas of a million loses nine digits. Source: C. Loader, "Fast and
+    accurate computation of binomial probabilities", 2000: what Stirling's formula lacks, and the
+    deviance, each computed by itself.
+    """
+    tails = coins - heads
+    if not heads:
+        return 2.0**-coins
+    apart = (tails - heads) / coins  # heads = coins (1 - apart) / 2
+    deviance = heads * math.log1p(-apart) + tails * math.log1p(apart)
+    lacking = _stirling_error(coins) - _stirling_error(heads) - _stirling_error(tails)
+    return math.exp(lacking - deviance) * math.sqrt(coins / (2 * math.pi * heads * tails))
+
+
+def _stirling_error(n: int) -> float:
+    """Return log(n!) less Stirling's formula log(sqrt(2 pi n) (n / e)^n)."""
+    if n < 16:
+        return math.lgamma(n + 1) - 0.5 * math.log(2 * math.pi * n) - n * math.log(n) + n
+    square = float(n) * n
+    series = (1 / 1680 - (1 / 1188 - 691 / 360360 / square) / square) / square
+    return (1 / 12 - (1 / 360 - (1 / 1260 - series) / square) / square) / n

@@ -6,6 +6,7 @@ Knows decisions (the answer of each text), counts and bounds; does not know how 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
@@ -56,7 +57,8 @@ class Vote:
     cut_off: float
     """The share of texts that the length limit cut off before their answer was known."""
     no_answer: float
-    """The share of texts that ended without a match of the answer's pattern."""
+    """The share of texts that ended without an answer: empty, or without a match of the answer's
+    pattern."""
     unexplored: float
     """The probability of the texts that an exact vote did not reach; 0 where texts are drawn."""
     reason: Literal["drawn", "confident", "proven", "explored", "budget"]
@@ -121,7 +123,7 @@ def drawn_vote(
     plan: SamplingPlan,
     options: VotingOptions,
     *,
-    seconds: float,
+    started: float,
 ) -> Vote:
     """Return the result of a vote over samples.
 
@@ -130,7 +132,7 @@ def drawn_vote(
         sampled: the samples.
         plan: the plan of the call.
         options: the options of the call.
-        seconds: the duration.
+        started: when it began, by `time.perf_counter`.
     """
     confidence, method = options.confidence, options.method
     independent = method == "sample" and confidence is None
@@ -151,21 +153,21 @@ def drawn_vote(
         drawn=len(decisions),
         rows=sampled.rows,
         rows_unmerged=sampled.rows_unmerged,
-        seconds=seconds,
+        seconds=time.perf_counter() - started,  # the stopping rule's own time included
         seed=plan.seed,
         method=method,
         note=_note(cut_off, no_answer, plan, options),
     )
 
 
-def exact_vote(found: Found, plan: SamplingPlan, options: VotingOptions, *, seconds: float) -> Vote:
+def exact_vote(found: Found, plan: SamplingPlan, options: VotingOptions, *, started: float) -> Vote:
     """Return the result of an exact vote.
 
     Args:
         found: the final state of the search.
         plan: the plan of the call.
         options: the options of the call.
-        seconds: the duration.
+        started: when it began, by `time.perf_counter`.
     """
     answers = bounds(found)
     no_answer = found.masses.get(None, 0.0)
@@ -181,7 +183,7 @@ def exact_vote(found: Found, plan: SamplingPlan, options: VotingOptions, *, seco
         drawn=0,
         rows=found.rows,
         rows_unmerged=None,
-        seconds=seconds,
+        seconds=time.perf_counter() - started,
         seed=None,
         method="exact",
         note=_note(found.cut_off, no_answer, plan, options),
@@ -197,7 +199,12 @@ def _note(cut_off: float, no_answer: float, plan: SamplingPlan, options: VotingO
             "before their answer was known: allow more tokens (max_tokens), or say where an "
             "answer ends (stop) or what it is (answer)"
         )
-    if no_answer > 0.5:
+    if no_answer > 0.5 and options.answer is None:
+        notes.append(
+            f"{no_answer:.0%} of the texts were empty up to the end of their first line: end the "
+            "prompt where an answer begins, not at the end of a line that is complete"
+        )
+    elif no_answer > 0.5:
         notes.append(
             f"{no_answer:.0%} of the texts ended without a match of the answer's pattern "
             f"{options.answer!r}: change the pattern or the prompt"

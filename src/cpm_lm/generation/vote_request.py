@@ -11,11 +11,12 @@ from collections.abc import Hashable, Sequence
 
 from cpm_lm.config import GPTConfig
 from cpm_lm.decoding.adaptive import sample_until
-from cpm_lm.decoding.best_first import NO_ANSWER, Found, best_first
+from cpm_lm.decoding.best_first import NO_ANSWER, Found, best_first, row_bytes
 from cpm_lm.decoding.protocol import Algorithm
 from cpm_lm.decoding.rng import Independent, Stratified
 from cpm_lm.decoding.sampling import Sampled, sample
 from cpm_lm.generation.answers import Answers, normalized
+from cpm_lm.generation.numbers import commas_separate
 from cpm_lm.generation.options import VotingOptions
 from cpm_lm.generation.plan import SamplingPlan
 from cpm_lm.generation.request import GenerationRequest
@@ -55,9 +56,22 @@ class VoteRequest(GenerationRequest[VoteProgress, Vote]):
     ) -> None:
         self._started = time.perf_counter()
         aliases = {normalized(form): name for form, name in options.aliases.items()}
-        self._answers = Answers(pattern=options.answer, aliases=aliases)
         self._options = options
-        self._plan = plan = SamplingPlan(tokenizer, config, prompt, options, stops=(LINE_END,))
+        self._plan = plan = SamplingPlan(
+            tokenizer,
+            config,
+            prompt,
+            options,
+            stops=(LINE_END,),
+            row_bytes=row_bytes(config.vocab_size) if options.method == "exact" else 0,
+        )
+        text = prompt if isinstance(prompt, str) else tokenizer.decode(plan.ids)
+        self._answers = Answers(
+            pattern=options.answer,
+            aliases=aliases,
+            match=options.match,
+            commas_separate=commas_separate(text),
+        )
         if options.method == "exact":
             most_nodes = max(self._row_budget(), plan.most_rows)
         else:
@@ -88,11 +102,12 @@ class VoteRequest(GenerationRequest[VoteProgress, Vote]):
     def result(self) -> Vote:
         """Return the vote."""
         assert self._outcome is not None, "the algorithm has not ended"
-        seconds = time.perf_counter() - self._started
         plan, options = self._plan, self._options
         if isinstance(self._outcome, Found):
-            return exact_vote(self._outcome, plan, options, seconds=seconds)
-        return drawn_vote(self._known_decisions(), self._outcome, plan, options, seconds=seconds)
+            return exact_vote(self._outcome, plan, options, started=self._started)
+        return drawn_vote(
+            self._known_decisions(), self._outcome, plan, options, started=self._started
+        )
 
     def _decoding(self) -> Algorithm[Sampled | Found]:
         """Return the decoding algorithm of the method."""
@@ -147,8 +162,8 @@ class VoteRequest(GenerationRequest[VoteProgress, Vote]):
     def _decision(self, text: StoppedText, ended: bool) -> Hashable | None:
         """Return a text's answer, or NO_ANSWER, or None while it may still change."""
         finished = ended or text.stopped
-        answer = self._answers.of(text.text, finished=finished)
-        return NO_ANSWER if answer is None and finished else answer
+        decided, answer = self._answers.decide(text.text, finished=finished)
+        return NO_ANSWER if decided and answer is None else answer
 
     def _answer_of(self, ids: tuple[int, ...], ended: bool) -> Hashable | None:
         text = self._plan.new_text()
