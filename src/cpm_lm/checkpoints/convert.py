@@ -26,6 +26,8 @@ from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError, ConfigError, TokenizerError
 from cpm_lm.progress import Progress, ProgressCounter
 from cpm_lm.tokenizer import Tokenizer
+from cpm_lm.tokenizer.text_style import STYLES
+from cpm_lm.tokenizer.text_style_files import RECORD
 
 __all__ = ["convert"]
 
@@ -39,6 +41,7 @@ def convert(
     config: str | Path | GPTConfig | None = ConvertOptions.config,
     heads: int | None = ConvertOptions.heads,
     tokenizer: str | Path | None = ConvertOptions.tokenizer,
+    text_style: str | None = ConvertOptions.text_style,
     ranks: int | None = ConvertOptions.ranks,
     layout: str | None = ConvertOptions.layout,
     overwrite: bool = ConvertOptions.overwrite,
@@ -61,6 +64,8 @@ def convert(
         config: the model's shape, or a JSON file with it.
         heads: the number of attention heads, which shards do not say.
         tokenizer: a directory with the vocabulary; default: the source's own.
+        text_style: of BERT's word pieces, the convention of the model's texts; default: what the
+            files say.
         ranks: how many shards "megatron" writes.
         layout: how they lie: "deepspeed" or "megatron".
         overwrite: replace an existing store, once the new one is complete.
@@ -74,7 +79,9 @@ def convert(
             finite or too large for `weights`, or the target cannot be written.
         ConfigError: the shape is unknown, disagrees with the tensors, or cannot be sharded over
             so many ranks; or an option does not go with `to`.
-        TokenizerError: the vocabulary is missing, damaged or does not fit the embedding.
+        TokenizerError: the vocabulary is missing, damaged or does not fit the embedding; its files
+            do not say the convention of the model's texts, and `text_style` is not given; or the
+            model needs token types.
     """
     options = ConvertOptions(
         to=to,
@@ -82,6 +89,7 @@ def convert(
         config=config,
         heads=heads,
         tokenizer=tokenizer,
+        text_style=text_style,
         ranks=ranks,
         layout=layout,
         overwrite=overwrite,
@@ -101,7 +109,14 @@ def _work(source: Source, options: ConvertOptions) -> WriteJob:
     """Return what is to be written, everything about it checked."""
     shape = _shape(source, options.config, options.heads)
     vocabulary = source.tokenizer if options.tokenizer is None else Path(options.tokenizer)
-    words = None if vocabulary is None else _tokenizer(vocabulary, shape)
+    words = None if vocabulary is None else _tokenizer(vocabulary, shape, options.text_style)
+    if words is None and options.text_style is not None:
+        raise ConfigError(
+            f"text_style is {options.text_style!r}, but there is no vocabulary; give its directory "
+            "(--tokenizer)"
+        )
+    recorded = vocabulary is not None and (vocabulary / RECORD).is_file()
+    style_notes = _style_notes(words, recorded or options.text_style is not None)
     ranks = 1 if options.ranks is None else options.ranks
     if options.to == "megatron":
         check_ranks(shape, ranks)
@@ -110,8 +125,9 @@ def _work(source: Source, options: ConvertOptions) -> WriteJob:
         config=shape,
         weights=options.weights,
         tokenizer=vocabulary,
+        text_style=words.text_style_record if words else {},
         ids=special_ids(words),
-        notes=(*source.notes, *_lossy(source), *quirks(shape, source.ids, words)),
+        notes=(*source.notes, *_lossy(source), *style_notes, *quirks(shape, source.ids, words)),
         ranks=ranks,
         layout=options.layout or LAYOUTS[0],
     )
@@ -152,6 +168,17 @@ def _lossy(source: Source) -> tuple[str, ...]:
     )
 
 
+def _style_notes(words: Tokenizer | None, said: bool) -> tuple[str, ...]:
+    """Return a line on a convention that was inferred, so that a wrong one is noticed."""
+    if words is None or not words.text_style or said:
+        return ()
+    return (
+        f"texts begin and end as those of {words.text_style} models do, because "
+        f"{words.text_style_evidence}; if the model was trained otherwise, give --text-style "
+        f"({', '.join(STYLES)})",
+    )
+
+
 def _shape(source: Source, config: str | Path | GPTConfig | None, heads: int | None) -> GPTConfig:
     """Return the model's whole shape, from all that is known about it."""
     if config is not None and not isinstance(config, GPTConfig):
@@ -172,13 +199,20 @@ def _shape(source: Source, config: str | Path | GPTConfig | None, heads: int | N
     return known
 
 
-def _tokenizer(directory: Path, config: GPTConfig) -> Tokenizer:
-    """Return the tokenizer in a directory, which must be this model's."""
-    tokenizer = Tokenizer.load(directory)
+def _tokenizer(directory: Path, config: GPTConfig, text_style: str | None) -> Tokenizer:
+    """Return the tokenizer in a directory, which must be this model's, its convention known."""
+    tokenizer = Tokenizer.load(directory, text_style=text_style)
     if (size := tokenizer.vocab_size) != config.vocab_size:
         raise TokenizerError(
             f"the vocabulary in {directory} has {size:,} pieces, but the word embedding has "
             f"{config.vocab_size:,} rows; give the vocabulary this model was trained with"
+        )
+    if tokenizer.note:
+        raise TokenizerError(
+            f"the files in {directory} do not say how the model's texts begin and end; say who "
+            f"trained it: --text-style {' or '.join(STYLES)} (uer: [CLS] before a prompt, [SEP] "
+            "ends; gpt2-chinese, with that project's train.py: nothing before, [SEP] is a line "
+            "end, [CLS] ends)"
         )
     return tokenizer
 

@@ -22,6 +22,7 @@ from cpm_lm.checkpoints.source import Source
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import ConfigError
 from cpm_lm.tokenizer import Tokenizer
+from cpm_lm.tokenizer.text_style_files import RECORD, write_style
 
 __all__ = ["FORMS", "Form", "WriteJob", "WriteResult", "form_named"]
 
@@ -36,6 +37,8 @@ class WriteJob:
     """The number format: f32, f16, bf16, and of a store q8 and q4."""
     tokenizer: Path | None
     """The directory of the tokenizer's files, if they are to be copied."""
+    text_style: Mapping[str, str]
+    """What is recorded of the convention of its texts; empty: the family has one only."""
     ids: Mapping[str, int | None]
     """Its special ids by Hugging Face's names."""
     notes: tuple[str, ...]
@@ -104,9 +107,13 @@ def _write_megatron(
 
 
 def _copy_tokenizer(directory: Path, work: WriteJob) -> tuple[FileRecord, ...]:
+    """Copy all files of the tokenizer, and record the convention of its texts."""
     names = () if work.tokenizer is None else Tokenizer.files(work.tokenizer)
     for name in names:
         shutil.copyfile(Path(str(work.tokenizer), name), directory / name)
+    if work.text_style:
+        write_style(directory, work.text_style)
+        names = tuple(dict.fromkeys([*names, RECORD]))
     return tuple(digest(directory / name, name) for name in names)
 
 

@@ -12,6 +12,7 @@ from cpm_lm.checkpoints.forms import Form, form_named
 from cpm_lm.checkpoints.layouts.megatron_writer import LAYOUTS
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import ConfigError
+from cpm_lm.tokenizer.text_style import STYLES
 
 __all__ = ["ConvertOptions"]
 
@@ -72,6 +73,21 @@ class ConvertOptions:
     BERT's word pieces, `vocab.txt`. Default: the source's own, if it lies beside the weights; else
     the store has none. Its size must be that of the word embedding exactly: rows without a piece
     could be drawn and have no text."""
+    text_style: str | None = field(
+        default=None,
+        metadata={
+            "help": "BERT 词表的模型如何训练：提示前放什么、什么是结尾、换行和数字怎么编码；"
+            "默认看文件怎么说，文件没说则必须给出。"
+            "Of models with BERT's vocab.txt: what goes before a prompt and what ends a text; "
+            "default: what the files say, and needed where they do not."
+        },
+    )
+    """Of models with BERT's word pieces, the convention of their texts, which is recorded: `uer`,
+    `[CLS]` before a prompt and `[SEP]` the end; `gpt2-chinese`, of that project's own trainer,
+    nothing before, `[SEP]` a line end, `[CLS]` the end, digits one by one; `gpt2-chitchat`, `[CLS]`
+    before and `[SEP]` behind every utterance, a line each; `bos-eos` and `eos`, the pieces that the
+    files name so, the first before a prompt or not. Default: what the files say; where they say
+    nothing it must be given."""
     ranks: int | None = field(
         default=None,
         metadata={
@@ -103,6 +119,10 @@ class ConvertOptions:
             raise ConfigError(f"ranks and layout are of the form 'megatron', but to is {self.to!r}")
         if self.layout not in (None, *LAYOUTS):
             raise ConfigError(f"layout is {self.layout!r}; expected one of {', '.join(LAYOUTS)}")
+        if self.text_style not in (None, *STYLES):
+            raise ConfigError(
+                f"text_style is {self.text_style!r}; expected one of {', '.join(STYLES)}"
+            )
 
     @property
     def form(self) -> Form:

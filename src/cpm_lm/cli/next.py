@@ -51,6 +51,8 @@ def command(
 
     prompt = read_prompt(prompt)
     opened = load(model, engine=engine, threads=threads)
+    if opened.tokenizer.note:
+        click.echo(f"# {opened.tokenizer.note}", err=True)
     tokens = opened.next_tokens(prompt, k, also=also)
     if as_json:
         print_json({"prompt": prompt, "next": [dataclasses.asdict(token) for token in tokens]})

@@ -15,6 +15,7 @@ from cpm_lm.checkpoints.options import ConvertOptions
 from cpm_lm.cli.console import Text
 from cpm_lm.engines.options import ENGINES, EngineOptions
 from cpm_lm.generation.options import METHODS, SamplingOptions, VotingOptions
+from cpm_lm.tokenizer.text_style import STYLES
 
 __all__ = [
     "convert_options",
@@ -24,6 +25,7 @@ __all__ = [
     "model_options",
     "overwrite_option",
     "sampling_options",
+    "text_style_option",
     "voting_options",
 ]
 
@@ -37,6 +39,7 @@ CHOICES: dict[str, Sequence[str]] = {
     "to": tuple(FORMS),
     "weights": FORMS["store"].formats,
     "layout": LAYOUTS,
+    "text_style": tuple(STYLES),
 }
 KINDS: dict[str, Any] = {
     "stop": Text(),
@@ -107,6 +110,7 @@ sampling_options = _with_old_order(options_of(SamplingOptions))
 voting_options = _with_old_order(options_of(VotingOptions))
 engine_options = options_of(EngineOptions, "engine", "threads")
 convert_options = options_of(ConvertOptions)
+text_style_option = options_of(ConvertOptions, "text_style")
 overwrite_option = options_of(ConvertOptions, "overwrite")
 
 

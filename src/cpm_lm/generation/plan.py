@@ -59,7 +59,8 @@ class SamplingPlan:
         self._after = () if spaced else tuple(self.ids)
         # 48 bits survive every JSON reader.
         self.seed = int.from_bytes(os.urandom(6)) if options.seed is None else options.seed
-        self.note = SPLIT_WORD if isinstance(prompt, str) and tokenizer.splits_word(prompt) else ""
+        split = isinstance(prompt, str) and tokenizer.splits_word(prompt)
+        self.note = "; ".join(filter(None, [tokenizer.note, SPLIT_WORD if split else ""]))
         self.limits = Limits(
             max_tokens=options.max_tokens,
             n_positions=config.n_positions,

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import abc
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar, SupportsIndex
 
 from cpm_lm.errors import RequestError, TokenizerError
@@ -41,21 +42,35 @@ class Tokenizer(abc.ABC):
     """The id that fills up the rows of a batch, where the vocabulary has one."""
     prefix_ids: tuple[int, ...]
     """What goes before the ids of every prompt."""
+    text_style: str = ""
+    """The name of the convention for a text's begin and end, in families that have several."""
+    text_style_evidence: str = ""
+    """What says that it is this model's, in words; empty: nothing does, it is assumed."""
+    text_style_record: Mapping[str, str] = MappingProxyType({})
+    """What a store keeps of it: its name, and the pieces that it needs by role."""
+    note: str = ""
+    """What a user should know of it, a line: that its convention was assumed."""
 
     families: ClassVar[tuple[type[Tokenizer], ...]] = ()
     """Set by `families.py`, so that no family is imported here."""
 
     @staticmethod
-    def load(directory: str | Path) -> Tokenizer:
+    def load(directory: str | Path, *, text_style: str | None = None) -> Tokenizer:
         """Read the vocabulary files in a directory, of whichever family they are.
 
+        Args:
+            directory: where they lie.
+            text_style: of BERT's word pieces, how the model's texts begin and end: uer,
+                gpt2-chinese, gpt2-chitchat, bos-eos or eos; default: what the files say, else uer.
+
         Raises:
-            TokenizerError: files are missing, damaged, or do not fit together.
+            TokenizerError: files are missing, damaged, or do not fit together; or there is no such
+                style, or the family has one only.
         """
         directory = Path(directory)
         for family in Tokenizer.families:
             if family.files_in(directory):
-                return family.read(directory)
+                return family.read(directory, text_style)
         raise TokenizerError(
             f"no vocabulary: {directory} has no chinese_vocab.model, as CPM's models do, and no "
             "vocab.txt, as those with BERT's word pieces do; put the model's own files there"
@@ -74,11 +89,12 @@ class Tokenizer(abc.ABC):
 
     @classmethod
     @abc.abstractmethod
-    def read(cls, directory: Path) -> Tokenizer:
+    def read(cls, directory: Path, text_style: str | None = None) -> Tokenizer:
         """Read this family's files in a directory.
 
         Raises:
-            TokenizerError: files are missing, damaged, or do not fit together.
+            TokenizerError: files are missing, damaged, or do not fit together; or the family has
+                no such text style.
         """
 
     @abc.abstractmethod
@@ -90,8 +106,9 @@ class Tokenizer(abc.ABC):
         """Return the text of ids.
 
         Encoding is lossy: CPM's makes full-width punctuation half-width and drops tabs and
-        ideographic spaces, BERT's drops line ends and most spaces; what is not in the vocabulary
-        becomes `⁇`. So never cut a prompt off a result by its length; decode the new ids only.
+        ideographic spaces, BERT's drops most spaces and in most styles line ends; what is not in
+        the vocabulary becomes `⁇`. So never cut a prompt off a result by its length; decode the
+        new ids only.
 
         Raises:
             RequestError: an id is not in the vocabulary.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from cpm_lm.checkpoints.known.releases import known_release
 from cpm_lm.checkpoints.manifest import pieces
 from cpm_lm.checkpoints.source import Source, open_source
 from cpm_lm.engines.footprint import EngineMemory, engine_memory
+from cpm_lm.errors import TokenizerError
 from cpm_lm.tokenizer import Tokenizer
 
 __all__ = ["Inspection", "WeightFile", "inspect"]
@@ -58,6 +59,11 @@ class Inspection:
     """The number format: f32, f16, bf16, q8 or q4; several are joined by commas."""
     tokenizer: bool
     """Whether a vocabulary lies beside the weights."""
+    text_style: str | None
+    """How its texts begin and end, see `ConvertOptions`; None: its family has one convention, or
+    there is no vocabulary that can be used."""
+    text_style_evidence: str | None
+    """What says so; "assumed" where nothing does."""
     files: tuple[WeightFile, ...]
     release: str | None
     """The published checkpoint that this is, by its digests."""
@@ -98,6 +104,7 @@ def inspect(
         files.append(_file(file, source.directory, digests, done, total, progress))
     found = [(str(file.sha1), str(file.md5)) for file in files]
     release, warnings = known_release(found)
+    words, problems = _tokenizer(source)
     heads = source.config.n_head if source.config else KNOWN_HEADS.get(source.dims.n_embd)
     return Inspection(
         path=str(path),
@@ -109,11 +116,13 @@ def inspect(
         parameters=source.parameters,
         weights=", ".join(source.formats),
         tokenizer=source.tokenizer is not None,
+        text_style=(words.text_style or None) if words else None,
+        text_style_evidence=_evidence(words),
         files=tuple(files),
         release=release,
         memory=engine_memory(source.dims, source.formats[0]),
         ignored=source.ignored,
-        warnings=(*warnings, *_warnings(source, heads)),
+        warnings=(*warnings, *_warnings(source, heads), *problems, *_quirks(source, words)),
     )
 
 
@@ -156,7 +165,26 @@ def _warnings(source: Source, heads: int | None) -> list[str]:
             f"expected {CPM_LARGE:,}"
         )
     warnings += source.notes
-    if source.config is not None:
-        tokenizer = Tokenizer.load(source.tokenizer) if source.tokenizer else None
-        warnings += quirks(source.config, source.ids, tokenizer)
     return warnings
+
+
+def _quirks(source: Source, words: Tokenizer | None) -> Iterator[str]:
+    if source.config is not None:
+        yield from quirks(source.config, source.ids, words)
+
+
+def _tokenizer(source: Source) -> tuple[Tokenizer | None, list[str]]:
+    """Return the tokenizer beside the weights, and what is odd about it or makes it useless."""
+    if source.tokenizer is None:
+        return None, []
+    try:
+        words = Tokenizer.load(source.tokenizer)
+    except TokenizerError as error:
+        return None, [str(error)]
+    return words, [words.note] if words.note else []
+
+
+def _evidence(words: Tokenizer | None) -> str | None:
+    if words is None or not words.text_style:
+        return None
+    return words.text_style_evidence or "assumed"

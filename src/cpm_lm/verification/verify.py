@@ -236,6 +236,8 @@ def _check_loss(source: Source, engine: Engine, found: Verification) -> None:
             f"the vocabulary has {tokenizer.vocab_size:,} pieces, the word embedding "
             f"{engine.config.vocab_size:,} rows; one of them belongs to another model"
         )
+    if tokenizer.note:
+        found.notes.append(tokenizer.note)
     found.sanity = sanity(engine, tokenizer)
     _note(found.sanity.problem if found.sanity else None, found.problems)
 
