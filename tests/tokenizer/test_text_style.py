@@ -65,7 +65,8 @@ def test_what_begins_and_ends_a_text(
 
 
 @pytest.mark.parametrize(
-    "text", ["2019年", "covid19, 第20190天", "a²b③c٣", "今天\n\n 2019\r\n中国\n", "１２３", "\n", ""]
+    "text",
+    ["2019年", "covid19, 第20190天", "a²b③c٣", "今天\n\n 2019\r\n中国\n", "１２３", "\n", ""],
 )
 def test_ids_are_gpt2_chineses(chinese: Tokenizer, text: str) -> None:
     assert chinese.encode(text) == as_gpt2_chinese(text)

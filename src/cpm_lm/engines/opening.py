@@ -65,6 +65,7 @@ def start_checkpoint(
             source,
             store,
             weights=own_weights(source),
+            text_style=source.text_style,  # assumed or not: an engine knows ids only
             config=config if unsaid else None,
             heads=heads if unsaid else None,
         )

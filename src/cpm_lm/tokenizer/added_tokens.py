@@ -63,9 +63,18 @@ def names_of(settings: Mapping[str, Any], directory: Path) -> dict[str, Any]:
 
 
 def named(settings: Mapping[str, Any]) -> dict[str, str]:
-    """Return the contents of the special tokens by role, as far as the settings name them."""
-    said = {role: _content(settings.get(f"{role}_token")) for role in ROLES}
-    return {role: str(content) for role, content in said.items() if content}
+    """Return the contents of the special tokens by role, as far as the settings name them.
+
+    Raises:
+        TokenizerError: a role has something other than a string.
+    """
+    said = {role: content for role in ROLES if (content := _content(settings, role))}
+    for role, content in said.items():
+        if not isinstance(content, str):
+            raise TokenizerError(
+                f"the settings give {role}_token no piece {str(content)[:60]!a}; expected a string"
+            )
+    return said
 
 
 def special_names(settings: Mapping[str, Any]) -> tuple[str, ...]:
@@ -75,7 +84,7 @@ def special_names(settings: Mapping[str, Any]) -> tuple[str, ...]:
         extra = tuple(extra.values())
     if not isinstance(extra, (list, tuple)):
         raise TokenizerError(f"the special tokens {str(extra)[:60]!a} are no list of names")
-    contents = map(_content, extra)
+    contents = (name.get("content") if isinstance(name, Mapping) else name for name in extra)
     names = (content for content in contents if isinstance(content, str) and content)
     return (*named(settings).values(), *names)
 
@@ -149,6 +158,7 @@ def _token(
     )
 
 
-def _content(said: Any) -> Any:
-    """Return a token's content; newer settings tell more of it than that."""
+def _content(settings: Mapping[str, Any], role: str) -> Any:
+    """Return what the settings say of a role; newer ones tell more of a token than its content."""
+    said = settings.get(f"{role}_token")
     return said.get("content") if isinstance(said, Mapping) else said
