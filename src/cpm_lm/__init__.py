@@ -1,4 +1,4 @@
-"""Run and use CPM-LM, the 2.6-billion-parameter Chinese GPT, and its relatives.
+"""Run CPM-LM, the Chinese GPT of 2.6 billion parameters, and similar models.
 
     import cpm_lm
 
@@ -6,7 +6,7 @@
     for sample in model.sample("今天天气不错", n=3):
         print(sample.text)
 
-Importing this loads neither TensorFlow, nor JAX, nor PyTorch.
+Importing this package imports neither TensorFlow, nor JAX, nor PyTorch.
 """
 
 from cpm_lm.checkpoints.convert import convert

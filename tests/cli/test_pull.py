@@ -114,7 +114,7 @@ def test_ctrl_c_leaves_a_part_that_the_next_call_goes_on_with(
             process.kill()
     hub.stall.set()
     # The client's own lines may come before it, when a busy machine keeps it waiting.
-    assert said.splitlines()[-1].startswith("cpm: interrupted; the same command goes on")
+    assert said.splitlines()[-1].startswith("cpm: interrupted; run the same command to continue")
     assert "Traceback" not in said
     assert process.returncode == 1
     (kept,) = tmp_path.rglob("*.cpm.incomplete")

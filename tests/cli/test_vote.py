@@ -7,7 +7,7 @@ import pytest
 
 from cpm_lm.cli.bars import bars, columns, shortened
 from cpm_lm.cli.plotting import font_for
-from cpm_lm.cli.vote import Live
+from cpm_lm.cli.vote import LiveTally
 from cpm_lm.errors import RequestError
 from cpm_lm.generation.tally import AnswerShare
 from cpm_lm.tokenizer import Tokenizer
@@ -84,7 +84,7 @@ def test_aliases_come_from_a_file(run: Run, store: Path, stops: list[str], tmp_p
         (["--budget", "5"], "budget needs method 'exact'"),
         (["--confidence", "2"], "confidence is 2"),
         (["--memory", "1"], "memory is 1 bytes"),
-        (["--plot", "x.pdf"], "must end in .png or .svg"),
+        (["--plot", "x.pdf"], "unsupported format x.pdf; use .png or .svg"),
     ],
 )
 def test_bad_requests_are_one_line(run: Run, store: Path, words: list[str], said: str) -> None:
@@ -134,7 +134,7 @@ def test_a_live_tally_is_drawn_over_itself(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    live = Live()
+    live = LiveTally()
     tally = [
         AnswerShare(answer="五", count=2, share=0.5),
         AnswerShare(answer="6", count=1, share=0.25),

@@ -1,4 +1,7 @@
-"""`cpm next`: the likeliest next pieces."""
+"""`cpm next`: the likeliest next tokens.
+
+Knows options and printing; does not know probabilities.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +17,20 @@ from cpm_lm.cli.options import json_option, model_options
 __all__ = ["command"]
 
 
-@click.command("next", short_help="列出最可能的下一个词。List the likeliest next pieces.")
+@click.command("next", short_help="列出最可能的下一个词元。List the likeliest next tokens.")
 @click.argument("prompt", type=Text())
 @click.option(
     "-k",
     type=click.IntRange(min=1),
     default=10,
     show_default=True,
-    help="列出几个。How many to list.",
+    help="列出几个。Number of tokens to list.",
 )
 @click.option(
     "--also",
     type=Text(),
     multiple=True,
-    help="再列出这个词的概率。List this piece too, however unlikely.",
+    help="同时列出这个词元的概率。List this token as well, however unlikely.",
 )
 @model_options
 @json_option
@@ -40,9 +43,9 @@ def command(
     threads: int | None,
     as_json: bool,
 ) -> None:
-    """列出 PROMPT 之后最可能的词及其概率。
+    """列出 PROMPT 之后最可能的词元及其概率。
 
-    List the likeliest next pieces after PROMPT, with their probabilities.
+    List the likeliest next tokens after PROMPT, with their probabilities.
 
     \b
     cpm next '今天的天空好' --also 黑

@@ -1,4 +1,7 @@
-"""`cpm sample`: continuations of a prompt."""
+"""`cpm sample`: draw continuations of a prompt.
+
+Knows options and printing; does not know how texts are drawn.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,10 @@ from cpm_lm.cli.options import json_option, model_options, sampling_options
 __all__ = ["command"]
 
 
-class InOrder:
-    """Prints several texts one below the other while all of them grow at once.
+class OrderedPrinter:
+    """Prints texts in order while all of them are drawn at the same time.
 
-    The first is printed as it is drawn; the others wait, and then catch up.
+    The current text is printed while it is drawn; the parts of later texts are buffered.
     """
 
     def __init__(self, n: int) -> None:
@@ -29,7 +32,7 @@ class InOrder:
         self._begin()
 
     def feed(self, index: int, text: str, ended: bool) -> None:
-        """Take the next part of one text."""
+        """Print or buffer the next part of one text."""
         self.ended[index] = ended
         if index != self.at:
             self.texts[index] += text
@@ -59,7 +62,7 @@ def command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """续写 PROMPT（“-”表示从标准输入读）。
+    """续写 PROMPT（“-”表示从标准输入读取）。
 
     Continue PROMPT (`-` reads it from standard input).
 
@@ -70,7 +73,7 @@ def command(
 
     prompt = read_prompt(prompt)
     opened = load(model, engine=engine, threads=threads)
-    feed = None if as_json else InOrder(options["n"]).feed
+    feed = None if as_json else OrderedPrinter(options["n"]).feed
     started = time.perf_counter()
     samples = opened.sample(prompt, **options, on_text=feed)
     seconds = time.perf_counter() - started

@@ -1,11 +1,11 @@
-"""The exact distribution of answers, by expanding the likeliest beginnings first.
+"""Best-first search for the exact distribution of answers: the likeliest prefixes come first.
 
-Knows token ids, probabilities and a function that says which ids are an answer; does not know
-text, nor how answers are compared.
+Knows token ids, probabilities and a function from ids to an answer; does not know text, nor how
+answers are compared.
 
-Every text that the rules allow has a probability. What has been reached belongs to an answer, or
-was cut off by the length limit, or is still unexplored; so the probability of an answer is at
-least what has been found of it, and at most that and all that is unexplored.
+Every text that the rules allow has a probability. The search assigns this probability (the text's
+mass) to an answer or to the length limit; the rest is unexplored. So the mass found for an answer
+is a lower bound of its probability, and this plus the unexplored mass is an upper bound.
 """
 
 from __future__ import annotations
@@ -28,55 +28,58 @@ from cpm_lm.errors import CapacityError, RequestError
 __all__ = ["NO_ANSWER", "Found", "best_first"]
 
 AnswerOf = Callable[[tuple[int, ...], bool], Hashable | None]
-"""Told the ids drawn and whether an end token came after them, returns the answer, or None while
-it may still change, or NO_ANSWER. After an end token None means that there is no answer, too."""
+"""Called with the ids of a text and whether an end token follows them. Returns the answer, None
+while it may still change, or NO_ANSWER. After an end token, None means NO_ANSWER."""
 NO_ANSWER = object()
-"""What is returned for a text that has ended without an answer."""
+"""The result for a text that has ended without an answer."""
 
 Reason = Literal["proven", "explored", "budget", "searching"]
 
 MARGIN = 1e-6
-"""By how much the leader must be ahead of all others to have won."""
+"""The lead that proves a winner; far above the rounding errors of the sums of masses."""
 CHECK_EVERY = 256
-"""Texts settled between two checks whether the search is over."""
+"""Texts taken from the frontier between two checks of the stopping conditions."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a search knows when it ends."""
+    """The state of a search: the bounds of each answer's probability."""
 
     masses: dict[Hashable | None, float]
-    """The probability found of each answer, greatest first: its lower bound."""
+    """The mass found for each answer, greatest first: a lower bound of its probability. The key
+    None is the mass of texts without an answer."""
     unexplored: float
-    """The probability of all texts not reached; an upper bound is lower bound plus this."""
+    """The mass of all texts not reached; an upper bound is the lower bound plus this."""
     cut_off: float
-    """The probability of texts that the length limit cut off, which belong to no answer."""
+    """The mass of texts that the length limit cut off, which belong to no answer."""
     rows: int
     """Forward rows computed."""
     reason: Reason
-    """`proven`: the leader has won; `explored`: less than the tolerance is left; `budget`: the
-    rows were spent, and the bounds are all that is known; `searching`: it has not ended."""
+    """`proven`: no other answer can reach the leader; `explored`: less than the tolerance is
+    unexplored; `budget`: the budget of rows is spent; `searching`: the search has not ended."""
 
 
 class _Leaf:
-    """The texts that begin with one computed node, as far as they have not been taken out."""
+    """A computed node, and its children that are not yet taken, likeliest first."""
 
-    def __init__(self, path: tuple[int, ...], mass: float, slot: int, next_: Distribution) -> None:
+    def __init__(
+        self, path: tuple[int, ...], mass: float, slot: int, distribution: Distribution
+    ) -> None:
         self.path = path
         self.slot = slot
-        falling = np.argsort(-next_.masses, kind="stable")
-        self._tokens = next_.tokens[falling]
-        self._masses = mass * next_.masses[falling]
-        self._at = 0
+        descending = np.argsort(-distribution.masses, kind="stable")
+        self._tokens = distribution.tokens[descending]
+        self._masses = mass * distribution.masses[descending]
+        self._next = 0
 
-    def heaviest(self) -> float:
-        """Return the mass of the next child; 0 when none is left."""
-        return float(self._masses[self._at]) if self._at < len(self._masses) else 0.0
+    def next_mass(self) -> float:
+        """Return the mass of the next child; 0 if all are taken."""
+        return float(self._masses[self._next]) if self._next < len(self._masses) else 0.0
 
     def take(self) -> tuple[int, float]:
-        """Take out the next child: its token and its mass."""
-        at, self._at = self._at, self._at + 1
-        return int(self._tokens[at]), float(self._masses[at])
+        """Take the next child: return its token and its mass."""
+        i, self._next = self._next, self._next + 1
+        return int(self._tokens[i]), float(self._masses[i])
 
 
 def best_first(
@@ -90,17 +93,17 @@ def best_first(
     width: int = 64,
     on_found: Callable[[Found], None] | None = None,
 ) -> Algorithm[Found]:
-    """Enumerate the texts after a prompt, the likeliest beginnings first.
+    """Enumerate the continuations of a prompt, the likeliest prefixes first.
 
     Args:
-        prompt: 1 to n_positions tokens.
-        rules: how logits become the distribution that is searched.
-        limits: the length limit, the context and the capacity; a context never slides here.
-        answer_of: says what is an answer.
-        rows: the budget: the most forward rows computed, the prompt's among them.
-        tolerance: the search also ends when less than this is unexplored.
-        width: the most rows of one request.
-        on_found: called before each step with what has been found so far.
+        prompt: token ids, 1 to n_positions.
+        rules: the sampling rules, which define the distribution.
+        limits: the length limit, the context and the capacity; `slide` is not supported.
+        answer_of: the answer of a text.
+        rows: the budget: the maximum number of forward rows, the prompt's included.
+        tolerance: the search also ends when less than this mass is unexplored.
+        width: the maximum number of rows in one request.
+        on_found: called before each request with the present state.
 
     Raises:
         RequestError: `limits` asks for a sliding context.
@@ -111,10 +114,10 @@ def best_first(
     if len(prompt) > limits.capacity:
         raise CapacityError(f"the prompt needs {len(prompt)} nodes, of {limits.capacity} in all")
     state = _Frontier(limits, answer_of, longest=limits.longest(len(prompt)), tolerance=tolerance)
-    left = min(rows, limits.capacity) - len(prompt)  # nothing is released before the end
+    left = min(rows, limits.capacity) - len(prompt)  # no node is released before the end
     if left < 0:
         return state.found(0, "budget")
-    reply = yield _chain(prompt)
+    reply = yield _prefill(prompt)
     state.add([((), 1.0)], reply.nodes[-1:].tolist(), distributions(reply.answers[0], rules))
     computed = len(prompt)
     while True:
@@ -134,7 +137,7 @@ def best_first(
 
 
 class _Frontier:
-    """What has been found, and the leaves by the mass of their heaviest child."""
+    """The masses found, and a heap of leaves ordered by the mass of their next child."""
 
     def __init__(
         self, limits: Limits, answer_of: AnswerOf, *, longest: int, tolerance: float
@@ -142,49 +145,49 @@ class _Frontier:
         self._end_ids, self._answer_of = limits.end_ids, answer_of
         self._longest, self._tolerance = longest, tolerance
         self._heap: list[tuple[float, int, _Leaf]] = []
-        self._order = 0
+        self._pushes = 0
         self._masses: dict[Hashable | None, float] = {}
         self._cut_off = 0.0
-        self._settled = 0.0
+        self._assigned = 0.0
 
     def add(
         self,
         paths: Sequence[tuple[tuple[int, ...], float]],
         slots: Sequence[int],
-        next_: Sequence[Distribution],
+        next_tokens: Sequence[Distribution],
     ) -> None:
-        """Take in computed nodes."""
-        for (path, mass), slot, distribution in zip(paths, slots, next_, strict=True):
+        """Add computed nodes: their ids and mass, slot, and distribution of the next token."""
+        for (path, mass), slot, distribution in zip(paths, slots, next_tokens, strict=True):
             self._push(_Leaf(path, mass, slot, distribution))
 
     def next_batch(
         self, size: int
     ) -> tuple[list[tuple[tuple[int, ...], float, int]], Reason | None]:
-        """Return the heaviest texts to compute (ids, mass, parent's node), or why to end."""
+        """Return the likeliest texts to compute (ids, mass, parent's slot), or a reason to stop."""
         batch: list[tuple[tuple[int, ...], float, int]] = []
         taken = 0
         while self._heap and (len(batch) < size or not size):
-            if taken % CHECK_EVERY == 0 and (reason := self._over()):
+            if taken % CHECK_EVERY == 0 and (reason := self._stop_reason()):
                 return [], reason
             taken += 1
             leaf = heapq.heappop(self._heap)[2]
             token, mass = leaf.take()
             self._push(leaf)
-            if not self._settle(leaf.path, token, mass):
-                if not size:  # nothing more may be computed
-                    return [], self._over() or "budget"
+            if not self._assign(leaf.path, token, mass):
+                if not size:  # the budget allows no more rows
+                    return [], self._stop_reason() or "budget"
                 batch.append(((*leaf.path, token), mass, leaf.slot))
-        if reason := self._over():
+        if reason := self._stop_reason():
             return [], reason
         return batch, None if batch else "explored"
 
     def found(self, rows: int, reason: Reason) -> Found:
-        """Return what is known."""
-        falling = dict(sorted(self._masses.items(), key=lambda item: -item[1]))
-        return Found(falling, self._unexplored(), self._cut_off, rows, reason)
+        """Return the present state of the search."""
+        descending = dict(sorted(self._masses.items(), key=lambda item: -item[1]))
+        return Found(descending, self._unexplored(), self._cut_off, rows, reason)
 
-    def _settle(self, path: tuple[int, ...], token: int, mass: float) -> bool:
-        """Give a text's mass to its answer or to the length limit; False if it goes on."""
+    def _assign(self, path: tuple[int, ...], token: int, mass: float) -> bool:
+        """Assign a text's mass to its answer or to the length limit; False if it continues."""
         finished = token in self._end_ids
         ids = path if finished else (*path, token)
         answer = self._answer_of(ids, finished)
@@ -195,30 +198,28 @@ class _Frontier:
             self._cut_off += mass
         else:
             return False
-        self._settled += mass
+        self._assigned += mass
         return True
 
-    def _over(self) -> Reason | None:
+    def _stop_reason(self) -> Reason | None:
         unexplored = self._unexplored()
-        first, second = (*heapq.nlargest(2, self._of_answers()), 0.0, 0.0)[:2]
+        answers = [mass for answer, mass in self._masses.items() if answer is not None]
+        first, second = (*heapq.nlargest(2, answers), 0.0, 0.0)[:2]
         if first > second + unexplored + MARGIN:
             return "proven"
         return "explored" if unexplored < self._tolerance else None
 
-    def _of_answers(self) -> list[float]:
-        return [mass for answer, mass in self._masses.items() if answer is not None]
-
     def _unexplored(self) -> float:
-        return max(0.0, 1.0 - self._settled)
+        return max(0.0, 1.0 - self._assigned)
 
     def _push(self, leaf: _Leaf) -> None:
-        if mass := leaf.heaviest():
-            self._order += 1
-            heapq.heappush(self._heap, (-mass, self._order, leaf))
+        if mass := leaf.next_mass():
+            self._pushes += 1  # breaks ties, since leaves have no order
+            heapq.heappush(self._heap, (-mass, self._pushes, leaf))
 
 
-def _chain(tokens: Sequence[int]) -> Extend:
-    """Return the request for a prompt: each token below the one before."""
+def _prefill(tokens: Sequence[int]) -> Extend:
+    """Return the request that computes a prompt and the logits after it."""
     return Extend(
         tokens=np.array(tokens, np.int32),
         parents=chain(len(tokens)),

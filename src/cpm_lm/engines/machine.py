@@ -1,6 +1,6 @@
-"""What this process may use of the machine: processor cores and memory.
+"""The processor cores and the memory that this process may use.
 
-Knows the operating system's own accounts; does not know engines or models.
+Knows the files in which the operating system reports them; does not know engines or models.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ TOPOLOGY = "/sys/devices/system/cpu/cpu{}/topology"
 
 
 def threads_from_environment() -> int | None:
-    """Return what CPM_THREADS says, or None.
+    """Return the environment variable CPM_THREADS as a number, or None if it is not set.
 
     Raises:
-        EngineError: it is not a number of threads.
+        EngineError: it is not an integer from 1 to MAX_THREADS.
     """
     text = os.environ.get("CPM_THREADS", "").strip()
     if not text:
         return None
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MAX_THREADS:
         raise EngineError(
-            f"CPM_THREADS is {text!r}; a whole number from 1 to {MAX_THREADS} was expected"
+            f"CPM_THREADS is {text!r}; an integer from 1 to {MAX_THREADS} was expected"
         )
     return int(text)
 
@@ -37,36 +37,37 @@ def threads_from_environment() -> int | None:
 def cores() -> int:
     """Return how many physical cores this process may use: its affinity, within its quota.
 
-    Two threads on one core share its arithmetic and its way to memory, and only get in each
-    other's way.
+    Physical cores, because two threads on one core share its arithmetic units and its bandwidth.
     """
     if hasattr(os, "sched_getaffinity"):
         physical = len({_core(cpu) for cpu in os.sched_getaffinity(0)})
     else:
         physical = os.cpu_count() or 1
     quotas = [
-        int(words[0]) // int(words[1])
-        for words in _settings("cpu.max")
-        if len(words) == 2 and words[0].isdigit()
+        int(fields[0]) // int(fields[1])
+        for fields in _cgroup_fields("cpu.max")
+        if len(fields) == 2 and fields[0].isdigit()
     ]
     return max(1, min([physical, MAX_THREADS, *quotas]))
 
 
 def available_memory() -> int | None:
-    """Return the bytes that can be had without swapping, or None if the system does not tell."""
+    """Return the bytes that can be allocated without swapping, or None if they are not known."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         free = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")]
     except OSError:
         return None
-    for limit, used in zip(_settings("memory.max"), _settings("memory.stat"), strict=True):
-        if limit and limit[0].isdigit() and used[:1] == ["anon"]:  # files can be read again
+    limits, usages = _cgroup_fields("memory.max"), _cgroup_fields("memory.stat")
+    for limit, used in zip(limits, usages, strict=True):
+        # Only anonymous memory counts: the kernel can drop cached files and read them again.
+        if limit and limit[0].isdigit() and used[:1] == ["anon"]:
             free.append(int(limit[0]) - int(used[1]))
     return max(0, min(free)) if free else None
 
 
 def processor() -> str:
-    """Return the processor's name, as far as the system tells it."""
+    """Return the processor's name, or its architecture if the name is not known."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -76,7 +77,7 @@ def processor() -> str:
 
 
 def _core(cpu: int) -> tuple[str, ...]:
-    """Return what names the physical core of a logical one; itself where that is not known."""
+    """Return the package and core ids of a logical CPU, or its own number if they are not known."""
     folder = Path(TOPOLOGY.format(cpu))
     try:
         return tuple(
@@ -86,20 +87,22 @@ def _core(cpu: int) -> tuple[str, ...]:
         return (str(cpu),)
 
 
-def _settings(name: str) -> list[list[str]]:
-    """Return the words of one file of this process's control group, and of each above it.
+def _cgroup_fields(name: str) -> list[list[str]]:
+    """Return the fields of a file of this process's control group and of each parent group.
 
-    Version 2 of the groups; without it, and where there is no such file, there are no words.
+    Control groups version 2. A missing file has no fields; without control groups the list is
+    empty.
     """
     try:
         lines = Path("/proc/self/cgroup").read_text().splitlines()
     except OSError:
         return []
     own = CGROUPS / next((line[3:] for line in lines if line.startswith("0::")), "/").strip("/")
-    return [_words(group / name) for group in (own, *own.parents) if group.is_relative_to(CGROUPS)]
+    groups = [group for group in (own, *own.parents) if group.is_relative_to(CGROUPS)]
+    return [_fields(group / name) for group in groups]
 
 
-def _words(path: Path) -> list[str]:
+def _fields(path: Path) -> list[str]:
     try:
         return path.read_text().split()
     except OSError:

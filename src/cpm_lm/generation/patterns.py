@@ -1,4 +1,4 @@
-"""A regular expression that finds the answer in a text: whether it is safe, when it is certain.
+"""A regular expression for answers: whether its time is bounded, and when a match is certain.
 
 Knows expressions and texts; does not know answers. An expression is parsed once.
 """
@@ -16,19 +16,19 @@ from cpm_lm.errors import RequestError
 __all__ = ["WINDOW", "AnswerPattern"]
 
 WINDOW = 200
-"""Characters of a text that a pattern looks at, so that its time is bounded."""
-MAX_WAYS = (WINDOW + 1) ** 3
-"""The most ways of matching at one place: those of three open repeats."""
+"""The characters of a text that a pattern is matched against, which bounds its time."""
+MAX_PATHS = (WINDOW + 1) ** 3
+"""The maximum number of backtracking paths from one position: that of three open repeats."""
 
 
 class AnswerPattern:
-    """An expression, checked.
+    """A regular expression whose matching time is bounded.
 
     Args:
-        expression: of Python's `re`; its first group, if it has one, is the answer.
+        expression: in the syntax of Python's `re`; its first group, if it has one, is the answer.
 
     Raises:
-        RequestError: it does not compile, or backtracking could make it slow without bound.
+        RequestError: it does not compile, or backtracking could take very long.
     """
 
     def __init__(self, expression: str) -> None:
@@ -39,7 +39,7 @@ class AnswerPattern:
             raise RequestError(
                 f"the answer's pattern {expression!r} does not compile: {error}"
             ) from error
-        if _ways(self._tree, repeated=False) > MAX_WAYS:
+        if _backtracking_paths(self._tree, repeated=False) > MAX_PATHS:
             raise RequestError(
                 f"the answer's pattern {expression!r} could take very long; use at most three open "
                 "repeats (* + {n,}), with neither repeats nor alternatives inside them"
@@ -47,63 +47,64 @@ class AnswerPattern:
         self._expression = expression
 
     def first(self, text: str, *, finished: bool) -> str | None:
-        """Return what the first match finds, or None where there is none or it may still change.
+        """Return the first match's group; None if there is no match or it may still change.
 
         Args:
             text: the text so far.
-            finished: whether it is all.
+            finished: whether the text is complete.
         """
         window = text[:WINDOW]
         found = self._compiled.search(window)
-        settled = finished or len(window) == WINDOW
-        if not found or not (settled or self._certain(window, found.start())):
+        complete = finished or len(window) == WINDOW
+        if not found or not (complete or self._is_certain(window, found.start())):
             return None
         return found.group(1 if found.re.groups else 0) or ""
 
-    def _certain(self, text: str, start: int) -> bool:
-        """Say whether the first match, at `start`, stays the same whatever text follows.
+    def _is_certain(self, text: str, start: int) -> bool:
+        """Return whether the first match, at `start`, is the same whatever text follows.
 
-        It does where no way of matching, here or further left, asks for a character beyond the end:
-        made to fail after each way, the pattern tries them all. What looks around may ask without
-        telling, and is not certain before the end.
+        It is, if no backtracking path from `start` or further left needs a character beyond the
+        end. `_all_paths` tries every path, and a partial match tells that one needs more text.
+        Partial matching does not report the characters that a lookaround needs, so a pattern with
+        lookarounds is not certain before the end.
         """
-        if self._looks_around:
+        if self._has_lookaround:
             return False
-        return not any(self._failing.match(text, at, partial=True) for at in range(start + 1))
+        return not any(self._all_paths.match(text, at, partial=True) for at in range(start + 1))
 
     @cached_property
-    def _looks_around(self) -> bool:
-        return _looks_around(self._tree)
+    def _has_lookaround(self) -> bool:
+        return _has_lookaround(self._tree)
 
     @cached_property
-    def _failing(self) -> Any:
-        """The expression, made to fail after each way of matching."""
+    def _all_paths(self) -> Any:
+        """The expression followed by a failure, so that backtracking tries every path."""
         # Imported here: only votes with a pattern need it.
         return importlib.import_module("regex").compile(f"(?:{self._expression})(*FAIL)")
 
 
-def _looks_around(node: Any) -> bool:
-    """Say whether a parsed pattern has a lookahead, a lookbehind, an end or a word's edge."""
+def _has_lookaround(node: Any) -> bool:
+    """Return whether a parsed pattern has a lookahead, a lookbehind, `$` or a word boundary."""
     name = str(node[0]) if isinstance(node, tuple) and node else ""
     if name.startswith("ASSERT") or (name == "AT" and "BEGINNING" not in str(node[1])):
         return True
     parts = node if isinstance(node, list | tuple) or hasattr(node, "data") else ()
-    return any(_looks_around(part) for part in parts)
+    return any(_has_lookaround(part) for part in parts)
 
 
-def _ways(node: Any, *, repeated: bool) -> float:
-    """Bound the number of ways in which backtracking may try a parsed pattern at one place.
+def _backtracking_paths(node: Any, *, repeated: bool) -> float:
+    """Return an upper bound of the backtracking paths of a parsed pattern from one position.
 
-    A choice multiplies the ways; a choice within a repeat has no useful bound.
+    The numbers of choices are multiplied; a choice within a repeat has no useful bound.
     """
     name = str(node[0]) if isinstance(node, tuple) and node else ""
     if name.endswith("_REPEAT"):
         low, high, body = node[1]
-        ways = max(1.0, min(int(high), WINDOW) - int(low) + 1)
-        inner = _ways(body, repeated=repeated or int(high) > 1)
-        return math.inf if repeated and ways > 1 else ways * inner
+        choices = max(1.0, min(int(high), WINDOW) - int(low) + 1)
+        inner = _backtracking_paths(body, repeated=repeated or int(high) > 1)
+        return math.inf if repeated and choices > 1 else choices * inner
     if name == "BRANCH":
-        ways = math.inf if repeated else float(len(node[1][1]))
-        return ways * _ways(node[1][1], repeated=repeated)
+        choices = math.inf if repeated else float(len(node[1][1]))
+        return choices * _backtracking_paths(node[1][1], repeated=repeated)
     parts = node if isinstance(node, list | tuple) or hasattr(node, "data") else ()
-    return math.prod((_ways(part, repeated=repeated) for part in parts), start=1.0)
+    return math.prod((_backtracking_paths(part, repeated=repeated) for part in parts), start=1.0)

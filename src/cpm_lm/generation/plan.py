@@ -1,4 +1,4 @@
-"""A prompt and what bounds its continuations: what completions and votes have in common.
+"""The common part of completions and votes: the prompt's ids, stop strings, seed and limits.
 
 Knows tokenizers and options; does not know how continuations are drawn or used.
 """
@@ -20,9 +20,9 @@ from cpm_lm.tokenizer import Tokenizer
 __all__ = ["MIN_CAPACITY", "SamplingPlan"]
 
 MIN_CAPACITY = 1024
-"""Nodes that a session holds at least, where memory allows it, so that it serves the next call."""
+"""The minimum capacity of a session, if memory allows it, so that the next call can reuse it."""
 SPLIT_WORD = (
-    "the prompt ends where a word could go on, but its last word is taken for a whole one: "
+    "the prompt may end within a word, but the tokenizer treats the last word as complete: "
     "end the prompt with punctuation or a newline, or with a whole word"
 )
 
@@ -31,11 +31,11 @@ class SamplingPlan:
     """A prompt's ids, the stop strings, the seed and the limits, all checked.
 
     Args:
-        tokenizer: of the model.
-        config: its shape.
-        prompt: text, or ids that are taken as they are.
-        options: of the call.
-        stops: more stop strings, as they come out of the tokenizer.
+        tokenizer: the model's tokenizer.
+        config: the model's shape.
+        prompt: text, or token ids that are used unchanged.
+        options: the options of the call.
+        stops: more stop strings, in the form that the tokenizer decodes.
 
     Raises:
         RequestError: the prompt or a stop string is wrong.
@@ -54,10 +54,10 @@ class SamplingPlan:
         self.ids = prompt_ids(tokenizer, config, prompt)
         self._tokenizer = tokenizer
         self._stops = (*normalized_stops(options.stop, tokenizer.as_generated), *stops)
-        # A space that ends the prompt is there already.
+        # After a final space in the prompt, the decoder must not write one between the words.
         spaced = isinstance(prompt, str) and prompt[-1:].isspace()
         self._after = () if spaced else tuple(self.ids)
-        # 48 bits survive every JSON reader.
+        # 48 bits, because many JSON readers store a number as float64, exact to 53 bits.
         self.seed = int.from_bytes(os.urandom(6)) if options.seed is None else options.seed
         split = isinstance(prompt, str) and tokenizer.splits_word(prompt)
         self.note = "; ".join(filter(None, [tokenizer.note, SPLIT_WORD if split else ""]))
@@ -68,9 +68,9 @@ class SamplingPlan:
             slide=options.overflow == "slide",
         )
         self.longest = self.limits.longest(len(self.ids))
-        """The most tokens of a continuation."""
+        """The maximum number of tokens of a continuation."""
         self.most_rows = self.limits.rows(len(self.ids), self.longest)
-        """The rows that one continuation alone computes at the most."""
+        """The maximum number of rows that one continuation alone computes."""
         self._memory, self._node_bytes = options.memory, config.node_bytes
         self._check_memory()
 
@@ -79,9 +79,9 @@ class SamplingPlan:
         return StoppedText(self._tokenizer.decoder(self._after), self._stops, skip=skip)
 
     def node_budget(self, most_nodes: int) -> int:
-        """Return how many nodes to hold for work that could use so many, within the memory.
+        """Return the session capacity for work that uses at most `most_nodes`, within the memory.
 
-        Rounded to a power of two where possible, because engines may compile for each capacity.
+        A power of two where possible, because engines may compile for each capacity.
         """
         room = self._memory // self._node_bytes
         rounded = max(MIN_CAPACITY, 1 << (most_nodes - 1).bit_length())
@@ -90,7 +90,7 @@ class SamplingPlan:
         return rounded if rounded >= self.most_rows else room
 
     def within(self, node_budget: int) -> Limits:
-        """Return the limits with that many nodes."""
+        """Return the limits with this capacity."""
         return replace(self.limits, capacity=node_budget)
 
     def _check_memory(self) -> None:

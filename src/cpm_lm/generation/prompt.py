@@ -1,6 +1,6 @@
-"""A prompt's token ids, checked.
+"""From a prompt to checked token ids.
 
-Knows tokenizers and the context's length; does not know what follows the prompt.
+Knows tokenizers and the length of the context; does not know what follows the prompt.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["prompt_ids"]
 
 
 def prompt_ids(tokenizer: Tokenizer, config: GPTConfig, prompt: str | Sequence[int]) -> list[int]:
-    """Return a prompt's token ids, with what the tokenizer puts before every prompt.
+    """Return a prompt's token ids, after the tokenizer's prefix ids.
 
     Raises:
         RequestError: the prompt is empty, fills the context, or holds an id out of range.
@@ -29,7 +29,7 @@ def prompt_ids(tokenizer: Tokenizer, config: GPTConfig, prompt: str | Sequence[i
         except TypeError:
             raise RequestError("the prompt holds something other than whole token ids") from None
     if not ids:
-        raise RequestError(f"the prompt is {prompt!r}, without any token; at least one is needed")
+        raise RequestError(f"the prompt is empty: {prompt!r} has no tokens; give at least one")
     size, room = tokenizer.vocab_size, config.n_positions
     if bad := [i for i in ids if not 0 <= i < size]:
         raise RequestError(f"token id {bad[0]} in the prompt; expected 0 to {size - 1}")

@@ -1,4 +1,4 @@
-"""GPT as a Keras model: for `fit`, `summary` and `.keras` files, and for the engines' cache.
+"""GPT as a Keras model: for `fit`, `summary`, `.keras` files and, with a KV cache, the engines.
 
 Knows Keras and token ids; does not know files of weights, trees of tokens or text.
 Axes: B batch, T new tokens, S past tokens, K = S + T, L layers, N heads, H head size, D width,
@@ -31,18 +31,20 @@ __all__ = ["GPT", "StoredPolicy"]
 
 @keras.saving.register_keras_serializable("cpm_lm")
 class GPT(keras.Model):  # type: ignore[misc]
-    """The next-token scores of a GPT; its weights exist as soon as it is made.
+    """A GPT that maps token ids to logits; the constructor creates the weights.
 
-    Train it with tokens shifted by one and a loss that takes raw scores:
+    Train it with tokens shifted by one and a loss that takes logits:
 
         model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
         model.fit(tokens[:, :-1], tokens[:, 1:])
 
     Args:
-        config: the model's shape, or the same as JSON values.
-        dropout: the rate, while training, of embeddings, attention weights and block outputs.
-        initial: what weights start from: `normal`, or `zeros` where others will be loaded.
+        config: the model's shape, or its JSON values.
+        dropout: the dropout rate of embeddings, attention weights and block outputs.
+        initial: the initial weights: `normal`, or `zeros` if weights will be loaded.
         **kwargs: `dtype` (a Keras dtype policy), `name`.
+
+    `.keras` files and SavedModels contain the attribute names of layers: do not rename them.
     """
 
     built: bool
@@ -87,7 +89,7 @@ class GPT(keras.Model):  # type: ignore[misc]
         self.build((None, None))
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Make the weights; called once by the constructor."""
+        """Create the weights; the constructor calls it."""
         if self.built:
             return
         self.wte.build(input_shape)
@@ -99,7 +101,7 @@ class GPT(keras.Model):  # type: ignore[misc]
     def call(
         self, tokens: Int[Any, "B T"], training: bool | None = None
     ) -> Float[Any, "B T {self.config.vocab_size}"]:
-        """Return the next-token scores after every token, float32[B, T, V]."""
+        """Return the logits after every token, float32[B, T, V]."""
         *_, last = self._states(tokens, training=training)
         return self.logits(last)
 
@@ -118,16 +120,16 @@ class GPT(keras.Model):  # type: ignore[misc]
     ) -> tuple[list[Float[Any, "B T D"]], list[KeysValues]]:
         """Return the hidden states of new tokens, and their keys and values.
 
-        The one path through the network, with and without a cache: `past` is only read, and
-        whoever keeps it appends the keys and values returned.
+        The only forward path, with and without a KV cache. `past` is only read; the caller appends
+        the returned keys and values to its cache.
 
         Args:
             tokens: ids.
-            positions: each token's position.
+            positions: the position of each token.
             visible: which past tokens (first) and new tokens (last) each new token attends to.
             past: keys and values [B, N, S, H] of earlier tokens for each block; None for none.
-            training: whether to drop out.
-            product: how the blocks' matrices are multiplied by; an engine may keep them its way.
+            training: whether dropout is on.
+            product: multiplies by the blocks' matrices; an engine may store them in another form.
         """
         x = self.drop(self.wte(tokens) + self.wpe(positions), training=training)
         states, new = [x], []
@@ -139,12 +141,12 @@ class GPT(keras.Model):  # type: ignore[misc]
         return [*states, self.ln_f(x)], new
 
     def logits(self, hidden: Float[Any, "... D"]) -> Float[Any, "... V"]:
-        """Return the next-token scores, float32, for vectors that passed the final norm."""
+        """Return the logits, float32, of hidden states after the final norm."""
         matrix = ops.transpose(ops.cast(self.wte.embeddings, self.compute_dtype))
         return ops.cast(ops.matmul(hidden, matrix), "float32")
 
     def get_config(self) -> dict[str, Any]:
-        """Return what the constructor needs, as JSON values."""
+        """Return the constructor's arguments as JSON values."""
         return {
             **super().get_config(),
             "config": self.config.to_json(),

@@ -1,8 +1,8 @@
-"""The family of GPT2-Chinese and UER-py: BERT's word pieces, in one of several text styles.
+"""The tokenizer of GPT2-Chinese and UER-py: BERT's WordPiece, with one of several text styles.
 
-Knows how a text is put together again; the vocabulary's files and the library that cuts a text have
-their own modules. What goes before a text and what ends it differs between trainers that use one
-and the same vocabulary: `text_style` has the conventions.
+Knows how ids become text; does not know the vocabulary's files (`wordpiece_files`) or how the
+tokenizers library is set up (`wordpiece_library`). Trainers used the same vocabulary with different
+special pieces around a text: `text_style` lists them.
 Sources: tokenizations/tokenization_bert.py, train.py and generate.py of GPT2-Chinese.
 """
 
@@ -26,20 +26,20 @@ __all__ = ["WordPieceTokenizer"]
 CONTINUATION_MARK = "##"
 UNKNOWN = "⁇"
 SURROGATES = dict.fromkeys(range(0xD800, 0xE000), UNKNOWN)
-"""Half a pair (from undecodable bytes) has no encoding at all, so it is unknown."""
+"""A lone surrogate (from undecodable bytes) has no UTF-8 encoding, so it is unknown."""
 HAN = re.compile(
     "[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
     "\U00020000-\U0002a6df\U0002a700-\U0002ceaf\U0002f800-\U0002fa1f]"
 )
-"""The characters that are words of their own, as BERT's code lists them."""
+"""The characters that are single words, as listed in BERT's code."""
 
 
 class WordPieceTokenizer(Tokenizer):
-    """BERT's word pieces.
+    """BERT's WordPiece tokenizer.
 
-    A text comes back without what its ids do not say: all spaces but those between two words of
-    letters, where there must have been one, and line ends where the text style has none. Encoding
-    needs the tokenizers library; the rest, such as checking a vocabulary, does not.
+    Ids do not record most spaces and, in most text styles, newlines. Decoding restores only the
+    spaces between two words of letters, where the text must have had one. Encoding needs the
+    tokenizers library; decoding and reading a vocabulary do not.
     """
 
     def __init__(self, vocabulary: WordPieces) -> None:
@@ -61,17 +61,17 @@ class WordPieceTokenizer(Tokenizer):
         self.prefix_ids = tuple(special[role] for role in style.before)
         self.end_ids = frozenset([special[style.end]])
         self.pad_id = special.get("pad")
-        self._letters = set(" ").union(*(self.text(i)[0] for i in range(self.vocab_size)))
-        self._letters.discard(UNKNOWN)
+        self._characters = set(" ").union(*(self.text(i)[0] for i in range(self.vocab_size)))
+        self._characters.discard(UNKNOWN)
 
     @staticmethod
     def files_in(directory: Path) -> tuple[str, ...]:
-        """Return the names of such a vocabulary's files; empty: none is there."""
+        """Return the names of the vocabulary files; empty if there are none."""
         return wordpiece_files(directory)
 
     @classmethod
     def read(cls, directory: Path, text_style: str | None = None) -> WordPieceTokenizer:
-        """Read `vocab.txt` or `tokenizer.json`, and the files beside it that say more.
+        """Read `vocab.txt` or `tokenizer.json`, and the settings beside it.
 
         Raises:
             TokenizerError: files are missing, damaged, or of another kind.
@@ -79,18 +79,17 @@ class WordPieceTokenizer(Tokenizer):
         tokenizer = cls(read_wordpieces(directory, text_style))
         if not tokenizer.text_style_evidence:
             tokenizer.note = (
-                f"{directory} does not say how its texts begin and end; read as those of "
-                f"{tokenizer.text_style} models ([CLS] before a prompt, [SEP] ends). Record it: "
+                f"{directory} does not record a text style; assumed {tokenizer.text_style} "
+                "([CLS] before a prompt, [SEP] ends a text). Record it: "
                 f"cpm convert {directory} NEW --text-style {tokenizer.text_style}, or "
                 f"{', '.join(name for name in STYLES if name != tokenizer.text_style)}"
             )
         return tokenizer
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of a text; none of them is a special token, whatever the text says.
+        """Return the ids of a text; none is a special token, whatever the text contains.
 
-        A line end has an id of its own in some text styles. Safe to call from several threads at
-        once.
+        In some text styles a newline has an id. Thread-safe.
 
         Raises:
             TokenizerError: the tokenizers library is not installed.
@@ -106,33 +105,33 @@ class WordPieceTokenizer(Tokenizer):
 
     def _encode_line(self, text: str) -> list[int]:
         ids: list[int] = self._library.encode(text, add_special_tokens=False).ids
-        # Only a special piece without brackets could come out of a text.
+        # The library splits at brackets, so only a special piece without them can occur here.
         return [self._unknown if i in self._controls else i for i in ids]
 
     def decode(self, ids: Iterable[SupportsIndex]) -> str:
-        """Return the text of ids, words of letters parted by spaces. See `Tokenizer.decode`."""
+        """Return the text of ids, with spaces between words of letters. See `Tokenizer.decode`."""
         decoder = self.decoder()
         return "".join([decoder.feed(token) for token in ids])
 
     def decoder(self, after: Iterable[SupportsIndex] = NOTHING) -> Decoder:
-        """Return an incremental decoder, which never holds anything back."""
-        return _Spacing(self, after)
+        """Return an incremental decoder, which holds nothing back."""
+        return _SpacingDecoder(self, after)
 
     def piece(self, token: SupportsIndex) -> str:
-        """Return one id's piece as the vocabulary has it, `##` included, for display."""
+        """Return the piece of an id for display, `##` included."""
         return self._pieces[self._index(token)]
 
     def unknown_count(self, ids: Iterable[SupportsIndex]) -> int:
-        """Return how many of the ids are the unknown piece."""
+        """Return the number of unknown ids."""
         return sum(token.__index__() == self._unknown for token in ids)
 
     def splits_word(self, prompt: str) -> bool:
-        """Say whether the last character is a letter or a digit, and no word of its own."""
+        """Return whether the last character is a letter or a digit, but not a single word."""
         last = prompt[-1:]
-        return last.isalnum() and not self.stands_alone(last)
+        return last.isalnum() and not self.is_single_word(last)
 
-    def stands_alone(self, character: str) -> bool:
-        """Say whether a character is a word of its own: Chinese, a sign, in some styles a digit."""
+    def is_single_word(self, character: str) -> bool:
+        """Return whether a character is a single word: Chinese, punctuation, or a split digit."""
         if character == "\n" or (self._split_digits and character.isdigit()):
             return True
         if HAN.match(character) or unicodedata.category(character).startswith("P"):
@@ -140,30 +139,31 @@ class WordPieceTokenizer(Tokenizer):
         return character.isascii() and character.isprintable() and not character.isalnum()
 
     def as_generated(self, text: str) -> str:
-        """Return a stop string as it would be drawn, or nothing if no model can draw it.
+        """Return a stop string in the form that is generated, or "" if no model can generate it.
 
-        It need not be made of whole words, so it is not cut into pieces; only its letters count.
+        A stop string may begin or end within a word. So it is not split into pieces; it is
+        possible if the vocabulary has all its characters.
         """
         text = text.translate(SURROGATES)
         lines = text.split("\n") if self._line_end is not None else [text]
-        drawn = "\n".join(self._line_as_generated(line) for line in lines)
-        return drawn if set(drawn) <= self._letters else ""
+        result = "\n".join(self._line_as_generated(line) for line in lines)
+        return result if set(result) <= self._characters else ""
 
     def _line_as_generated(self, line: str) -> str:
-        drawn = ""
+        result = ""
         for i, part in enumerate(self._added_words.split(line)):
             for word in [part] if i % 2 else self._words_of(part):
-                parted = drawn and not any(map(self.stands_alone, (drawn[-1], word[0])))
-                drawn += f" {word}" if parted else word
-        return drawn
+                spaced = result and not any(map(self.is_single_word, (result[-1], word[0])))
+                result += f" {word}" if spaced else word
+        return result
 
     def _words_of(self, text: str) -> list[str]:
-        plain = self._library.normalizer.normalize_str(text)
-        return [word for word, _ in self._library.pre_tokenizer.pre_tokenize_str(plain)]
+        normalized = self._library.normalizer.normalize_str(text)
+        return [word for word, _ in self._library.pre_tokenizer.pre_tokenize_str(normalized)]
 
     @functools.cached_property
     def _added_words(self) -> re.Pattern[str]:
-        """What matches an added token that is text, in a group; the longest of several."""
+        """A pattern, in one group, for added tokens that are text; the longest matches first."""
         longest = sorted(self._words, key=len, reverse=True)
         return re.compile(f"({'|'.join(map(re.escape, longest))})" if longest else "(?!)")
 
@@ -172,7 +172,7 @@ class WordPieceTokenizer(Tokenizer):
         return wordpiece_library(self._vocabulary, split_digits=self._split_digits)
 
     def text(self, token: SupportsIndex) -> tuple[str, bool]:
-        """Return what an id stands for, and whether it goes on within a word.
+        """Return the text of an id, and whether it continues a word.
 
         Raises:
             RequestError: the id is not in the vocabulary.
@@ -189,8 +189,8 @@ class WordPieceTokenizer(Tokenizer):
         return piece, False
 
 
-class _Spacing(Decoder):
-    """Puts a space where BERT must have seen one: between two words, neither of them one sign."""
+class _SpacingDecoder(Decoder):
+    """Inserts a space between two words of letters, where the text must have had one."""
 
     def __init__(self, tokenizer: WordPieceTokenizer, after: Iterable[SupportsIndex]) -> None:
         self._tokenizer = tokenizer
@@ -198,15 +198,15 @@ class _Spacing(Decoder):
         for token in reversed(list(after)):
             text, _ = tokenizer.text(token)
             if text:
-                self._in_word = not tokenizer.stands_alone(text[-1])
+                self._in_word = not tokenizer.is_single_word(text[-1])
                 break
 
     def feed(self, token: SupportsIndex) -> str:
-        text, goes_on = self._tokenizer.text(token)
+        text, continues = self._tokenizer.text(token)
         if not text:
             return ""
-        space = self._in_word and not goes_on and not self._tokenizer.stands_alone(text[0])
-        self._in_word = not self._tokenizer.stands_alone(text[-1])
+        space = self._in_word and not continues and not self._tokenizer.is_single_word(text[0])
+        self._in_word = not self._tokenizer.is_single_word(text[-1])
         return f" {text}" if space else text
 
     def flush(self) -> str:

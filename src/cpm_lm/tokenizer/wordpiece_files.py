@@ -1,9 +1,9 @@
-"""The vocabulary files of models with BERT's word pieces: which pieces, and how a text is prepared.
+"""The vocabulary files of models with BERT's WordPiece: the pieces and the normalization.
 
-Knows files and names; does not know how a text is cut. The files are `vocab.txt`, a piece in each
-line, or the `tokenizer.json` that newer versions of Hugging Face's library write instead;
-`tokenizer_config.json`, if it is there; and what says more of it (`added_tokens`,
-`text_style_files`).
+Knows files and names; does not know how a text is split. The files are `vocab.txt`, one piece per
+line, or `tokenizer.json`, which newer versions of Hugging Face's library write instead; optionally
+`tokenizer_config.json`; and those of added tokens (`added_tokens`) and of the text style
+(`text_style_files`).
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ TOKENIZER = "tokenizer.json"
 SETTINGS = "tokenizer_config.json"
 
 CLASSES = ("BertTokenizer", "PreTrainedTokenizer", "Tokenizers")
-"""Beginnings of what settings may call the tokenizer: BERT's, or a class that is no family."""
+"""Prefixes of supported class names in the settings: BERT's, or a class of no family."""
 SPEAKER = re.compile(r"[\[<]\|?speaker[ _-]?\d\|?[\]>]", re.IGNORECASE)
-"""Pieces that tell who speaks, in models that are told it once more by token types."""
+"""Special pieces that mark a speaker, in models that also add token types."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,25 +50,24 @@ class WordPieces:
     """A vocabulary of word pieces."""
 
     pieces: tuple[str, ...]
-    """By id; `##` begins what goes on within a word."""
+    """The pieces by id; one that continues a word begins with `##`."""
     lines: int
-    """How many of them are the model's own; those behind were added."""
+    """The number of the model's own pieces; those after them are added tokens."""
     added: tuple[AddedToken, ...]
-    """Tokens that are matched before a text is cut, by id."""
+    """Tokens that are matched before a text is split, by id."""
     special: Mapping[str, int]
-    """Ids of the special pieces by role: unk, and as far as there are such, cls, sep, pad, mask,
-    bos and eos."""
+    """The ids of the special pieces by role: unk, and if present, cls, sep, pad, mask, bos, eos."""
     style: StyleFound
-    """The convention of the model's texts."""
+    """The text style of the model."""
     lowercase: bool
     strip_accents: bool | None
-    """None: where letters are made lower-case."""
+    """None for the value of `lowercase`."""
     split_han: bool
-    """Whether every Chinese character is a word of its own."""
+    """Whether every Chinese character is a single word."""
 
 
 def wordpiece_files(directory: Path) -> tuple[str, ...]:
-    """Return the names of the files of such a vocabulary; empty: none is there."""
+    """Return the names of the vocabulary files; empty if there are none."""
     beside = tuple(
         name for name in (SETTINGS, NAMES, ADDED, RECORD) if (directory / name).is_file()
     )
@@ -132,7 +131,7 @@ def _lines(path: Path) -> tuple[str, ...]:
 
 
 def _serialized(directory: Path) -> dict[str, Any] | None:
-    """Return what a tokenizer.json holds, if its model is one of word pieces."""
+    """Return the content of tokenizer.json if its model is WordPiece, else None."""
     if not (directory / TOKENIZER).is_file():
         return None
     values = read_json(directory / TOKENIZER)
@@ -143,15 +142,15 @@ def _serialized(directory: Path) -> dict[str, Any] | None:
 def _from_json(
     path: Path, listed: Mapping[str, AddedToken]
 ) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """Return the pieces of a tokenizer.json, and its settings by their names elsewhere.
+    """Return the pieces of a tokenizer.json, and its settings named as in tokenizer_config.json.
 
-    Ids that its model leaves out must be those of added tokens.
+    Ids that its model does not have must be those of added tokens.
     """
     values = _serialized(path.parent) or {}
-    model, before = values["model"], values.get("normalizer")
-    splitter = values.get("pre_tokenizer")
-    kinds = [part.get("type") if isinstance(part, dict) else None for part in (before, splitter)]
-    if kinds != ["BertNormalizer", "BertPreTokenizer"] or not isinstance(before, dict):
+    model, normalizer = values["model"], values.get("normalizer")
+    parts = (normalizer, values.get("pre_tokenizer"))
+    kinds = [part.get("type") if isinstance(part, dict) else None for part in parts]
+    if kinds != ["BertNormalizer", "BertPreTokenizer"] or not isinstance(normalizer, dict):
         raise TokenizerError(
             f"{path} prepares a text by {kinds[0]!a} and {kinds[1]!a}; expected BertNormalizer "
             "and BertPreTokenizer: it is not of BERT's kind"
@@ -169,9 +168,9 @@ def _from_json(
     except (KeyError, TypeError, ValueError):
         raise TokenizerError(f"{path} is damaged: expected ids from 0 on, each once") from None
     settings = {
-        "do_lower_case": before.get("lowercase", True),
-        "strip_accents": before.get("strip_accents"),
-        "tokenize_chinese_chars": before.get("handle_chinese_chars", True),
+        "do_lower_case": normalizer.get("lowercase", True),
+        "strip_accents": normalizer.get("strip_accents"),
+        "tokenize_chinese_chars": normalizer.get("handle_chinese_chars", True),
     }
     return tuple(sorted(ids, key=ids.__getitem__)), settings
 
@@ -180,7 +179,7 @@ def _check_dialogue(pieces: tuple[str, ...], directory: Path) -> None:
     if speakers := [piece for piece in pieces if SPEAKER.fullmatch(piece)]:
         raise TokenizerError(
             f"the vocabulary in {directory} has {', '.join(speakers[:4])}: it is of a dialogue "
-            "model such as CDial-GPT, which adds the embedding of who speaks (token_type_ids) to "
+            "model such as CDial-GPT, which adds the embedding of the speaker (token_type_ids) to "
             "every token; token types are not supported, and without them its text would be wrong"
         )
 
