@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from cpm_lm.checkpoints.layouts.store import MODEL
+from cpm_lm.tokenizer import Tokenizer
+from tests.support.fake_hub import FakeHub, serving
 from tests.support.make_pretrained import random_model, write_config
 from tests.support.running import Run, parsed
 from tests.support.tiny_bert import PIECES, write_pieces
@@ -31,10 +34,35 @@ def test_it_is_asked_for_and_shown(run: Run, silent: Path, tmp_path: Path) -> No
     run("convert", silent, tmp_path / "no", "--text-style", "x", code=2)
     run("convert", silent, tmp_path / "new", "--text-style", "gpt2-chinese")
     shown = run("inspect", tmp_path / "new").stdout
-    assert "text style: gpt2-chinese (it is recorded in text_style.json)" in shown
+    assert "text style: gpt2-chinese (recorded in text_style.json)" in shown
     found = parsed(run("inspect", tmp_path / "new", "--json"))
     assert found["text_style"] == "gpt2-chinese"
     assert "text_style.json" in found["text_style_evidence"]
+
+
+@pytest.mark.parametrize("owner", ["uer", "someone"])
+def test_pull_knows_some_publishers_and_asks_for_others(
+    run: Run, silent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: str
+) -> None:
+    from huggingface_hub import constants
+
+    files = {name: (silent / name).read_bytes() for name in ("config.json", "vocab.txt", MODEL)}
+    name = f"{owner}/gpt2-chinese"
+    with serving(FakeHub(name=name, files=files)) as served:
+        monkeypatch.setenv("HF_ENDPOINT", served.url)
+        monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+        monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        # Exit code 1 of a result: random weights are not sound, which does not matter here.
+        words = ["pull", name, *ENGINE]
+        first = run(*words, "-o", tmp_path / "first", code=1)
+        assert ("--text-style uer or" in first.stderr) == (owner != "uer")
+        run(*words, "-o", tmp_path / "new", "--text-style", "gpt2-chinese", code=1)
+    found = {place: Tokenizer.load(tmp_path / place) for place in ("first", "new")
+             if (tmp_path / place).exists()}  # fmt: skip
+    styles = {place: tokenizer.text_style for place, tokenizer in found.items()}
+    assert styles == {"new": "gpt2-chinese"} | ({"first": "uer"} if owner == "uer" else {})
+    assert not any(tokenizer.note for tokenizer in found.values())
 
 
 def test_what_is_not_known_is_told(run: Run, silent: Path) -> None:

@@ -204,6 +204,8 @@ def entry(**change: Any) -> dict[str, Any]:
         ("added_tokens.json", {"": N}, "is damaged"),
         ("added_tokens.json", {"天": N}, "where the word pieces have another"),
         ("added_tokens.json", {"x": 3}, "where the word pieces have another"),
+        ("added_tokens.json", {"\ud800": N}, "lone surrogate"),
+        ("special_tokens_map.json", {"pad_token": "\udfff"}, "lone surrogate"),
         ("added_tokens.json", [], "expected a JSON object"),
         ("tokenizer_config.json", {"added_tokens_decoder": 3}, "is damaged"),
         ("tokenizer_config.json", {"added_tokens_decoder": {str(N): "x"}}, "is damaged"),

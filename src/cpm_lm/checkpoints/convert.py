@@ -64,8 +64,7 @@ def convert(
         config: the model's shape, or a JSON file with it.
         heads: the number of attention heads, which shards do not say.
         tokenizer: a directory with the vocabulary; default: the source's own.
-        text_style: of BERT's word pieces, the convention of the model's texts; default: what the
-            files say.
+        text_style: for BERT's WordPiece, the text style; by default as the files tell.
         ranks: how many shards "megatron" writes.
         layout: how they lie: "deepspeed" or "megatron".
         overwrite: replace an existing store, once the new one is complete.
@@ -80,8 +79,7 @@ def convert(
         ConfigError: the shape is unknown, disagrees with the tensors, or cannot be sharded over
             so many ranks; or an option does not go with `to`.
         TokenizerError: the vocabulary is missing, damaged or does not fit the embedding; its files
-            do not say the convention of the model's texts, and `text_style` is not given; or the
-            model needs token types.
+            do not tell the text style, and `text_style` is None; or the model needs token types.
     """
     options = ConvertOptions(
         to=to,
@@ -169,13 +167,12 @@ def _lossy(source: Source) -> tuple[str, ...]:
 
 
 def _style_notes(words: Tokenizer | None, said: bool) -> tuple[str, ...]:
-    """Return a line on a convention that was inferred, so that a wrong one is noticed."""
+    """Return a note about an inferred text style, so that the user notices a wrong one."""
     if words is None or not words.text_style or said:
         return ()
     return (
-        f"texts begin and end as those of {words.text_style} models do, because "
-        f"{words.text_style_evidence}; if the model was trained otherwise, give --text-style "
-        f"({', '.join(STYLES)})",
+        f"text style {words.text_style}, because {words.text_style_evidence}; if the model was "
+        f"trained with another, choose it: --text-style ({', '.join(STYLES)})",
     )
 
 
@@ -200,7 +197,7 @@ def _shape(source: Source, config: str | Path | GPTConfig | None, heads: int | N
 
 
 def _tokenizer(directory: Path, config: GPTConfig, text_style: str | None) -> Tokenizer:
-    """Return the tokenizer in a directory, which must be this model's, its convention known."""
+    """Return the tokenizer in a directory, which must fit the model and have a known text style."""
     tokenizer = Tokenizer.load(directory, text_style=text_style)
     if (size := tokenizer.vocab_size) != config.vocab_size:
         raise TokenizerError(
@@ -209,10 +206,10 @@ def _tokenizer(directory: Path, config: GPTConfig, text_style: str | None) -> To
         )
     if tokenizer.note:
         raise TokenizerError(
-            f"the files in {directory} do not say how the model's texts begin and end; say who "
-            f"trained it: --text-style {' or '.join(STYLES)} (uer: [CLS] before a prompt, [SEP] "
-            "ends; gpt2-chinese, with that project's train.py: nothing before, [SEP] is a line "
-            "end, [CLS] ends)"
+            f"the files in {directory} do not tell the text style, which depends on the trainer; "
+            f"choose it: --text-style {' or '.join(STYLES)} (uer: [CLS] before a prompt, [SEP] "
+            "ends a text; gpt2-chinese, by that project's train.py: nothing before a prompt, [SEP] "
+            "is a newline, [CLS] ends a text)"
         )
     return tokenizer
 

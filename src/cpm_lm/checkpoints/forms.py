@@ -38,7 +38,7 @@ class WriteJob:
     tokenizer: Path | None
     """The directory of the tokenizer's files, if they are to be copied."""
     text_style: Mapping[str, str]
-    """What is recorded of the convention of its texts; empty: the family has one only."""
+    """The record of the text style; empty for a family that has only one."""
     ids: Mapping[str, int | None]
     """Its special ids by Hugging Face's names."""
     notes: tuple[str, ...]
@@ -107,7 +107,7 @@ def _write_megatron(
 
 
 def _copy_tokenizer(directory: Path, work: WriteJob) -> tuple[FileRecord, ...]:
-    """Copy all files of the tokenizer, and record the convention of its texts."""
+    """Copy all files of the tokenizer, and write the record of the text style."""
     names = () if work.tokenizer is None else Tokenizer.files(work.tokenizer)
     for name in names:
         shutil.copyfile(Path(str(work.tokenizer), name), directory / name)

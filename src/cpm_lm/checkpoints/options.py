@@ -76,18 +76,18 @@ class ConvertOptions:
     text_style: str | None = field(
         default=None,
         metadata={
-            "help": "BERT 词表的模型如何训练：提示前放什么、什么是结尾、换行和数字怎么编码；"
-            "默认看文件怎么说，文件没说则必须给出。"
-            "Of models with BERT's vocab.txt: what goes before a prompt and what ends a text; "
-            "default: what the files say, and needed where they do not."
+            "help": "BERT 词表（vocab.txt）的模型用哪种文本格式：提示前、结尾、换行用什么词元，"
+            "数字是否逐位切分；默认由文件判断，判断不出时必填。"
+            "Text style of a model with BERT's vocab.txt: the special pieces around a text; "
+            "by default as the files tell, required if they do not."
         },
     )
-    """Of models with BERT's word pieces, the convention of their texts, which is recorded: `uer`,
-    `[CLS]` before a prompt and `[SEP]` the end; `gpt2-chinese`, of that project's own trainer,
-    nothing before, `[SEP]` a line end, `[CLS]` the end, digits one by one; `gpt2-chitchat`, `[CLS]`
-    before and `[SEP]` behind every utterance, a line each; `bos-eos` and `eos`, the pieces that the
-    files name so, the first before a prompt or not. Default: what the files say; where they say
-    nothing it must be given."""
+    """The text style of a model with BERT's WordPiece, which the result records. `uer`: `[CLS]`
+    before a prompt, `[SEP]` ends a text. `gpt2-chinese`, by that project's train.py: nothing before
+    a prompt, `[SEP]` is a newline, `[CLS]` ends a text, every digit is a piece. `gpt2-chitchat`:
+    `[CLS]` before a prompt, one utterance per line, `[SEP]` ends each. `bos-eos` and `eos`: the
+    eos_token of the settings ends a text, with the bos_token before a prompt, or nothing. By
+    default as the files tell; required if they do not."""
     ranks: int | None = field(
         default=None,
         metadata={

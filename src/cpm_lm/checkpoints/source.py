@@ -70,7 +70,7 @@ class Source:
 
     @property
     def text_style(self) -> str | None:
-        """The convention its texts are read by, said or assumed; None: there are not several.
+        """The text style, known or assumed; None without a tokenizer or for CPM's.
 
         Raises:
             TokenizerError: the tokenizer is damaged.

@@ -59,8 +59,7 @@ def pull(
         output: the directory to make; default: the name without its owner, here.
         weights: the number format; default: that of the published files.
         revision: a branch, a tag or a commit.
-        text_style: see `ConvertOptions`; default: what is known of the model's trainer, else what
-            the files say.
+        text_style: see `ConvertOptions`.
         overwrite: replace an existing store.
         engine: what computes the loss, see `open_engine`.
         threads: how many threads it uses.
@@ -104,7 +103,7 @@ def pull(
 
 
 def _known_style(name: str, source: Source) -> str | None:
-    """Return what is known of a model's texts where its files do not say it."""
+    """Return the publisher's text style, if it is known and the files do not tell one."""
     if source.tokenizer is None or not Tokenizer.load(source.tokenizer).note:
         return None
     return published_style(name)

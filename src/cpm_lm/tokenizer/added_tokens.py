@@ -1,9 +1,9 @@
-"""Tokens that were added to a finished vocabulary: where files keep them, and what their flags say.
+"""Added tokens: the tokens that were added to a finished vocabulary, with their flags.
 
-Knows files and keys; does not know how a text is cut. The places, by version of transformers:
-`added_tokens.json` (ids alone), `special_tokens_map.json` (names), `tokenizer.json`
-(`added_tokens`), `tokenizer_config.json` (`added_tokens_decoder`, and names). Where the last has
-ids, the library reads no `special_tokens_map.json`, and neither do we.
+Knows files and keys; does not know how a text is split. Depending on its version, transformers
+writes them to `added_tokens.json` (ids), `special_tokens_map.json` (names), `tokenizer.json`
+(`added_tokens`) or `tokenizer_config.json` (`added_tokens_decoder`, and names). If the last has
+`added_tokens_decoder`, transformers ignores `special_tokens_map.json`; so does this module.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ADDED = "added_tokens.json"
 NAMES = "special_tokens_map.json"
 DECODER = "added_tokens_decoder"
 ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
-"""In the library's order, which is that of the ids of those that have none yet."""
+"""In transformers' order, in which tokens without an id get one."""
 EXTRA = ("extra_special_tokens", "additional_special_tokens")
 """Newer and older name of the same list."""
 FLAGS = ("special", "normalized", "single_word", "lstrip", "rstrip")
@@ -39,34 +39,34 @@ FLAGS = ("special", "normalized", "single_word", "lstrip", "rstrip")
 
 @dataclass(frozen=True, kw_only=True)
 class AddedToken:
-    """A token that is matched in a text before anything else is cut."""
+    """A token that is matched before a text is split into words."""
 
     content: str
     id: int
     special: bool = False
-    """Whether it stands for no text: it never comes from a text and prints as nothing."""
+    """Whether it has no text: no text encodes to it, and it decodes to an empty text."""
     normalized: bool = True
-    """Whether it is looked for in the text as it is once letters are lower-case."""
+    """Whether it is matched in the normalized (lower-case) text."""
     single_word: bool = False
-    """Whether it must not touch other letters."""
+    """Whether it is matched only if no letter is beside it."""
     lstrip: bool = False
-    """Whether it takes the spaces before it."""
+    """Whether the match includes the spaces before it."""
     rstrip: bool = False
-    """Whether it takes the spaces behind it."""
+    """Whether the match includes the spaces after it."""
 
 
 def names_of(settings: Mapping[str, Any], directory: Path) -> dict[str, Any]:
-    """Return settings with the names that `special_tokens_map.json` gives, where it is read."""
+    """Return the settings, updated with `special_tokens_map.json` if it is used."""
     if DECODER in settings or not (directory / NAMES).is_file():
         return dict(settings)
     return {**settings, **read_json(directory / NAMES)}
 
 
 def named(settings: Mapping[str, Any]) -> dict[str, str]:
-    """Return the contents of the special tokens by role, as far as the settings name them.
+    """Return the special tokens in the settings, by role.
 
     Raises:
-        TokenizerError: a role has something other than a string.
+        TokenizerError: the value of a role is not a string.
     """
     said = {role: content for role in ROLES if (content := _content(settings, role))}
     for role, content in said.items():
@@ -78,9 +78,9 @@ def named(settings: Mapping[str, Any]) -> dict[str, str]:
 
 
 def special_names(settings: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the contents of all special tokens that the settings name, in the library's order."""
+    """Return all special tokens in the settings, in transformers' order."""
     extra = next((settings[key] for key in EXTRA if settings.get(key)), ())
-    if isinstance(extra, Mapping):  # newer settings may give each a name of its own
+    if isinstance(extra, Mapping):  # in newer settings, by an arbitrary name
         extra = tuple(extra.values())
     if not isinstance(extra, (list, tuple)):
         raise TokenizerError(f"the special tokens {str(extra)[:60]!a} are no list of names")
@@ -92,15 +92,15 @@ def special_names(settings: Mapping[str, Any]) -> tuple[str, ...]:
 def listed_tokens(
     directory: Path, settings: Mapping[str, Any], serialized: Any
 ) -> dict[str, AddedToken]:
-    """Return the added tokens that have an id in some file, by content.
+    """Return the added tokens that have an id in a file, by content.
 
     Args:
-        directory: where the tokenizer's files lie.
-        settings: those of the tokenizer.
+        directory: the directory of the tokenizer's files.
+        settings: the tokenizer's settings.
         serialized: `added_tokens` of tokenizer.json.
 
     Raises:
-        TokenizerError: a file is damaged, or two of them disagree.
+        TokenizerError: a file is damaged, or two files disagree.
     """
     special = frozenset(special_names(settings))
     tokens: dict[str, AddedToken] = {}
@@ -122,7 +122,7 @@ def listed_tokens(
 def _entries(
     directory: Path, settings: Mapping[str, Any], serialized: Any
 ) -> Iterator[tuple[Path, Any, Any, Mapping[str, Any]]]:
-    """Yield file, content, id and flags of all tokens, the file that knows most of them last."""
+    """Yield file, content, id and flags of all tokens; files with all flags come last."""
     if (path := directory / ADDED).is_file():
         for content, index in read_json(path).items():
             yield path, content, index, {}
@@ -136,7 +136,7 @@ def _entries(
 
 
 def _list(values: Any, kind: type, path: Path) -> Any:
-    """Return a list or an object of added tokens, checked."""
+    """Return a list or an object of added tokens after checking its type."""
     entries = values.values() if isinstance(values, dict) else values
     if not isinstance(values, kind) or not all(isinstance(entry, dict) for entry in entries):
         raise TokenizerError(f"{path} is damaged: the added tokens are no {kind.__name__} of them")
@@ -159,6 +159,6 @@ def _token(
 
 
 def _content(settings: Mapping[str, Any], role: str) -> Any:
-    """Return what the settings say of a role; newer ones tell more of a token than its content."""
+    """Return the value of a role in the settings; in newer ones, an object with `content`."""
     said = settings.get(f"{role}_token")
     return said.get("content") if isinstance(said, Mapping) else said

@@ -1,4 +1,7 @@
-"""JSON files of a tokenizer, read as objects."""
+"""Read the JSON files of a tokenizer.
+
+Knows JSON objects; does not know their keys.
+"""
 
 from __future__ import annotations
 

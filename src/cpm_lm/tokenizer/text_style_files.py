@@ -1,6 +1,6 @@
-"""Which convention of texts a directory's files say, and the file that records it.
+"""The text style of a model, as its files tell it, and the file of a store that records it.
 
-Knows names of files and keys; the conventions themselves are in `text_style`.
+Knows names of files and keys; does not know what a style means (`text_style`).
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ __all__ = [
 ]
 
 RECORD = "text_style.json"
-"""A store's own file; other tools do not look at it."""
+"""A file of the store that other tools ignore."""
 KEY = "text_style"
 STORE = "manifest.json"
-"""Every store has it. One without a record was written before there were records."""
+"""Every store has it; a store without RECORD was written before the style was recorded."""
 CONFIG = "config.json"
 
 
 @dataclass(frozen=True, kw_only=True)
 class StyleFound:
-    """A convention, and what says that it is this model's."""
+    """The text style of a model, and how it is known."""
 
     name: str
     """One of STYLES."""
     evidence: str
-    """What says so, in words; empty: nothing does, it is assumed."""
+    """How it is known, in words; empty if it is assumed."""
 
 
 def find_style(
@@ -51,25 +51,25 @@ def find_style(
     pieces: Collection[str],
     wanted: str | None,
 ) -> StyleFound:
-    """Return the convention of a directory's model.
+    """Return the text style of the model in a directory.
 
     Args:
-        directory: where the tokenizer's files lie.
-        settings: those of the tokenizer.
-        serialized: what tokenizer.json holds, if it is there.
-        pieces: all that have an id.
-        wanted: what a user asked for, which wins.
+        directory: the directory of the tokenizer's files.
+        settings: the tokenizer's settings.
+        serialized: the content of tokenizer.json, empty if there is none.
+        pieces: all pieces that have an id.
+        wanted: the style that the caller chose, or None.
 
     Raises:
-        TokenizerError: `wanted`, or what is recorded, is none.
+        TokenizerError: `wanted` or the recorded style is unknown.
     """
     if wanted is not None:
         style_named(wanted, "the text style")
-        return StyleFound(name=wanted, evidence="it was asked for")
+        return StyleFound(name=wanted, evidence="given by the caller")
     if (directory / RECORD).is_file():
         name = read_json(directory / RECORD).get(KEY)
         style_named(name, f"{KEY} in {directory / RECORD}")
-        return StyleFound(name=str(name), evidence=f"it is recorded in {RECORD}")
+        return StyleFound(name=str(name), evidence=f"recorded in {RECORD}")
     if (directory / STORE).is_file():
         return StyleFound(name=DEFAULT_STYLE, evidence="")
     return _inferred(directory, settings, serialized, pieces)
@@ -81,9 +81,9 @@ def _inferred(
     serialized: Mapping[str, Any],
     pieces: Collection[str],
 ) -> StyleFound:
-    """Return what the files of a published model say.
+    """Return the text style that the files of a published model tell.
 
-    An end of its own says more than the class: BertTokenizer puts [CLS] and [SEP] around a text
+    Its own eos_token has priority over the class: BertTokenizer adds [CLS] and [SEP] to every text,
     whatever the model was trained on.
     """
     names = {role: content for role, content in named(settings).items() if content in pieces}
@@ -92,21 +92,21 @@ def _inferred(
     if (begin, end) != (cls, sep) and "eos" in names:
         begins = "bos" in names and settings.get("add_bos_token") is not False
         name = "bos-eos" if begins else "eos"
-        return StyleFound(name=name, evidence=f"the files name eos_token {end!a:.60}")
+        return StyleFound(name=name, evidence=f"eos_token is {end!a:.60}")
     config = _config(directory)
     for file, values in (("the tokenizer's settings", settings), (CONFIG, config)):
         kind = values.get("tokenizer_class")
         if isinstance(kind, str) and kind.startswith("BertTokenizer"):
             return StyleFound(name="uer", evidence=f"tokenizer_class in {file} is {kind!a:.60}")
     if "eos" in names:
-        return StyleFound(name="uer", evidence=f"the files name eos_token {end!a:.60}")
+        return StyleFound(name="uer", evidence=f"eos_token is {end!a:.60}")
     if _template(serialized) == (cls, sep):
-        return StyleFound(name="uer", evidence="tokenizer.json puts [CLS] and [SEP] around a text")
+        return StyleFound(name="uer", evidence="tokenizer.json adds [CLS] and [SEP] to a text")
     return StyleFound(name=DEFAULT_STYLE, evidence="")
 
 
 def recorded_names(directory: Path) -> dict[str, str]:
-    """Return the pieces that a store's record names, as settings name them."""
+    """Return the special pieces that a store records, in the form of settings."""
     record = read_json(directory / RECORD) if (directory / RECORD).is_file() else {}
     return {
         key: value
@@ -118,10 +118,10 @@ def recorded_names(directory: Path) -> dict[str, str]:
 def ids_in_config(
     directory: Path, settings: Mapping[str, Any], listed: Mapping[str, AddedToken]
 ) -> dict[str, str]:
-    """Return the begin and end that config.json gives by their ids, as settings name them.
+    """Return the bos_token and eos_token that config.json gives as ids, in the form of settings.
 
-    Only where the tokenizer's own files name no end, and only added tokens: of the pieces of
-    vocab.txt, configurations give wrong ids (those of GPT-2 in English, or zeros) too often.
+    Only if the tokenizer's own files have no eos_token, and only added tokens: for other pieces,
+    configurations often have wrong ids (those of the English GPT-2, or zeros).
     """
     if "eos" in named(settings) or (directory / STORE).is_file():
         return {}
@@ -137,7 +137,7 @@ def ids_in_config(
 
 
 def rows_in_config(directory: Path) -> int | None:
-    """Return how many ids the model beside the tokenizer has, if its configuration is there."""
+    """Return the vocabulary size in the model's configuration, or None if there is none."""
     rows = _config(directory).get("vocab_size")
     return rows if type(rows) is int else None
 
@@ -147,7 +147,7 @@ def _config(directory: Path) -> dict[str, Any]:
 
 
 def _template(serialized: Mapping[str, Any]) -> tuple[object, object] | None:
-    """Return the pieces that tokenizer.json puts before and behind a text."""
+    """Return the pieces that tokenizer.json adds before and after a text."""
     after = serialized.get("post_processor")
     if not isinstance(after, dict):
         return None
@@ -161,6 +161,6 @@ def _template(serialized: Mapping[str, Any]) -> tuple[object, object] | None:
 
 
 def write_style(directory: Path, record: Mapping[str, str]) -> None:
-    """Record a convention in a directory, with the pieces that it needs."""
+    """Write a text style and its special pieces into a directory."""
     assert record[KEY] in STYLES
     (directory / RECORD).write_text(json.dumps(record, indent=2) + "\n", "utf-8")

@@ -1,6 +1,6 @@
-"""Which piece of a vocabulary has which id: lines, added tokens, and special pieces by role.
+"""The ids of a WordPiece vocabulary: its own pieces, added tokens and special pieces by role.
 
-Knows lines and settings that were read; does not know files.
+Knows pieces and settings; does not know files.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from cpm_lm.tokenizer.text_style_files import StyleFound
 __all__ = ["special_ids", "with_added"]
 
 BERT = {role: f"[{role.upper()}]" for role in ("unk", "cls", "sep", "pad", "mask")}
-"""What BERT calls its special pieces."""
+"""BERT's special pieces by role."""
 REQUIRED = ("unk", "cls", "sep")
-"""Roles whose pieces are never made up: without them the vocabulary is another model's."""
+"""Roles whose pieces must already be in the vocabulary."""
 
 
 def with_added(
@@ -30,18 +30,18 @@ def with_added(
     directory: Path,
     rows: int | None,
 ) -> tuple[tuple[str, ...], tuple[AddedToken, ...]]:
-    """Return all pieces by id, and those that are matched before a text is cut.
+    """Return all pieces by id, and the tokens that are matched before a text is split.
 
-    Behind the lines come the added tokens that have an id in a file, then special ones that the
-    settings only name, as the library gives them ids: no more than the model has rows, since the
-    settings of many models name tokens that the model was never given.
+    The added tokens with an id in a file follow the lines. Special tokens without an id follow
+    them, in transformers' order, while the model has rows: the settings of many models name tokens
+    that the model does not have.
 
     Args:
         lines: the model's own pieces.
         listed: the added tokens that have an id in a file.
-        settings: which tokens are special.
-        directory: where all this lies, for messages.
-        rows: how many ids the model has, if its configuration is there.
+        settings: the tokenizer's settings, which name the special tokens.
+        directory: the directory, for messages.
+        rows: the model's vocabulary size, or None if unknown.
     """
     ids = {piece: i for i, piece in enumerate(lines)}
     for token in listed.values():
@@ -69,19 +69,24 @@ def with_added(
         token = added.get(content) or AddedToken(content=content, id=ids[content], normalized=False)
         added[content] = replace(token, special=True)
     pieces = (*lines, *sorted(ids.keys() - set(lines), key=ids.__getitem__))
+    try:
+        "".join(pieces).encode()
+    except UnicodeEncodeError:
+        raise TokenizerError(
+            f"the vocabulary in {directory} is damaged: a piece has a lone surrogate"
+        ) from None
     return pieces, tuple(sorted(added.values(), key=lambda token: token.id))
 
 
 def roles_of(settings: Mapping[str, Any]) -> dict[str, str]:
-    """Return the special pieces by role, by the names that the settings or BERT give them."""
+    """Return the special pieces by role; the settings or BERT name the pieces."""
     return BERT | named(settings)
 
 
 def _unlisted(settings: Mapping[str, Any]) -> Iterator[str]:
-    """Yield special tokens that get an id behind all others if they have none.
+    """Yield the special tokens that get a new id if they have none.
 
-    BERT's own do not: the library takes them for granted, but no model has a row for an id that
-    its vocabulary lacks.
+    BERT's own do not get one: transformers adds them always, but models have no rows for them.
     """
     roles = named(settings)
     for role, content in roles.items():
@@ -100,7 +105,7 @@ def special_ids(
     """Return the ids of the special pieces by role.
 
     Raises:
-        TokenizerError: one is missing that the text style needs, or the unknown piece.
+        TokenizerError: the unknown piece, or a piece that the text style needs, is missing.
     """
     ids = {piece: i for i, piece in enumerate(pieces)}
     roles = roles_of(settings)

@@ -1,6 +1,6 @@
-"""The tokenizers library, set up to cut texts as a vocabulary of BERT's word pieces asks.
+"""Set up the tokenizers library for a WordPiece vocabulary.
 
-Knows the library; does not know text styles, nor how ids become text.
+Knows the library; does not know text styles or decoding.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from cpm_lm.tokenizer.wordpiece_files import WordPieces
 __all__ = ["wordpiece_library"]
 
 MAX_WORD_LETTERS = 100
-"""Letters of the longest word that is cut into pieces; a longer one is unknown, as to BERT."""
+"""The length of the longest word that is split into pieces; a longer one is unknown, as in BERT."""
 
 
 def wordpiece_library(vocabulary: WordPieces, *, split_digits: bool) -> Any:
-    """Return a tokenizers.Tokenizer whose ids are those of a vocabulary.
+    """Return a tokenizers.Tokenizer with the ids of a vocabulary.
 
-    Special tokens are added, so that every id is what it is to the library, but not looked for in
-    a text.
+    Special tokens are added too, because the library numbers added tokens in order, but they are
+    not matched in a text.
 
     Args:
-        vocabulary: the pieces, and how a text is prepared.
-        split_digits: whether every digit is a word of its own.
+        vocabulary: the pieces and the normalization.
+        split_digits: whether every digit is a single word.
 
     Raises:
         TokenizerError: the tokenizers library is not installed.
@@ -68,8 +68,9 @@ def wordpiece_library(vocabulary: WordPieces, *, split_digits: bool) -> Any:
 def _ids(vocabulary: WordPieces) -> dict[str, int]:
     """Return the ids of the model's own pieces.
 
-    The library counts pieces to number what is added. A piece that stands on several lines has the
-    last one's id; on the others lies what no text can contain, since it is cut at line ends.
+    The first added token gets the number of pieces as its id, so each line must be one piece. A
+    piece on several lines has the id of the last. The other lines get a placeholder with a newline,
+    which no word contains.
     """
     lines = vocabulary.pieces[: vocabulary.lines]
     last = {piece: i for i, piece in enumerate(lines)}
@@ -78,5 +79,5 @@ def _ids(vocabulary: WordPieces) -> dict[str, int]:
 
 @functools.cache
 def _digits() -> str:
-    """Return an expression for what GPT2-Chinese's code takes for a digit: `str.isdigit`."""
+    """Return an expression for the digits of GPT2-Chinese's code, which uses `str.isdigit`."""
     return f"[{''.join(filter(str.isdigit, map(chr, range(sys.maxunicode + 1))))}]"

@@ -60,10 +60,10 @@ class Inspection:
     tokenizer: bool
     """Whether a vocabulary lies beside the weights."""
     text_style: str | None
-    """How its texts begin and end, see `ConvertOptions`; None: its family has one convention, or
-    there is no vocabulary that can be used."""
+    """The text style, see `ConvertOptions`; None without a usable vocabulary, or for CPM's, which
+    has only one."""
     text_style_evidence: str | None
-    """What says so; "assumed" where nothing does."""
+    """How the text style is known, or "assumed"."""
     files: tuple[WeightFile, ...]
     release: str | None
     """The published checkpoint that this is, by its digests."""
@@ -174,7 +174,7 @@ def _quirks(source: Source, words: Tokenizer | None) -> Iterator[str]:
 
 
 def _tokenizer(source: Source) -> tuple[Tokenizer | None, list[str]]:
-    """Return the tokenizer beside the weights, and what is odd about it or makes it useless."""
+    """Return the tokenizer beside the weights, and warnings about it."""
     if source.tokenizer is None:
         return None, []
     try:

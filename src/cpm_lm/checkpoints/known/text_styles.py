@@ -1,6 +1,6 @@
-"""Which convention of texts the publishers of models trained with, where their files may not say.
+"""The text styles of known publishers, for models whose files do not tell it.
 
-Knows names on the hub only. Source: the model cards of uer/gpt2-chinese-*, trained by UER-py.
+Knows names on the hub only. Source: the model cards of uer/gpt2-chinese-*, trained with UER-py.
 """
 
 from __future__ import annotations
@@ -12,5 +12,5 @@ OWNERS = {"uer": "uer"}
 
 
 def published_style(name: str) -> str | None:
-    """Return the text style of a model's owner, `owner/name`; None: it is not known."""
+    """Return the text style of a model, `owner/name`, or None if its owner is not known."""
     return OWNERS.get(name.split("/")[0].lower())
