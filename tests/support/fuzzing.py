@@ -75,6 +75,28 @@ def newer_tokenizer(directory: Path) -> Path:
     return directory
 
 
+def with_added_tokens(directory: Path) -> Path:
+    entry = {"content": "<s>", "special": True, "normalized": False}
+    write_pieces(directory, added_tokens_decoder={str(len(PIECES)): entry}, eos_token="<s>")
+    added = {"<s>": len(PIECES), "天气": len(PIECES) + 1}
+    (directory / "added_tokens.json").write_text(json.dumps(added))
+    return directory
+
+
+def with_special_names(directory: Path) -> Path:
+    write_pieces(directory)
+    names = {"eos_token": {"content": "</s>"}, "additional_special_tokens": ["<a>"]}
+    (directory / "special_tokens_map.json").write_text(json.dumps(names))
+    record = {"text_style": "eos", "eos_token": "</s>"}
+    (directory / "text_style.json").write_text(json.dumps(record))
+    return directory
+
+
+def encoding(directory: Path) -> None:
+    """Whatever opens must encode a text: the library gets all pieces and flags only then."""
+    Tokenizer.load(directory).encode("今天天气 hello")
+
+
 def widened(directory: Path) -> None:
     """Whatever opens must have finite numbers in all its packed matrices."""
     store = Store.open(directory)
@@ -100,13 +122,17 @@ TARGETS: dict[str, tuple[Callable[[Path], Path], str, Read]] = {
     "h5": (lambda d: write_h5(d, MODEL), "tf_model.h5", open_source),
     "config": (saved, "config.json", open_source),
     "index": (in_two, "pytorch_model.bin.index.json", open_source),
-    "vocab.txt": (write_pieces, "vocab.txt", Tokenizer.load),
+    "vocab.txt": (write_pieces, "vocab.txt", encoding),
     "tokenizer settings": (
         lambda d: write_pieces(d, do_lower_case=True, cls_token="[CLS]"),
         "tokenizer_config.json",
-        Tokenizer.load,
+        encoding,
     ),
-    "tokenizer.json": (newer_tokenizer, "tokenizer.json", Tokenizer.load),
+    "added tokens": (with_added_tokens, "added_tokens.json", encoding),
+    "added tokens of newer settings": (with_added_tokens, "tokenizer_config.json", encoding),
+    "special tokens": (with_special_names, "special_tokens_map.json", encoding),
+    "text style": (with_special_names, "text_style.json", encoding),
+    "tokenizer.json": (newer_tokenizer, "tokenizer.json", encoding),
 }
 """What is written, which file of it is damaged, and what reads it."""
 

@@ -26,6 +26,8 @@ from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError, ConfigError, TokenizerError
 from cpm_lm.progress import Progress, ProgressCounter
 from cpm_lm.tokenizer import Tokenizer
+from cpm_lm.tokenizer.text_style import STYLES
+from cpm_lm.tokenizer.text_style_files import RECORD
 
 __all__ = ["convert"]
 
@@ -39,6 +41,7 @@ def convert(
     config: str | Path | GPTConfig | None = ConvertOptions.config,
     heads: int | None = ConvertOptions.heads,
     tokenizer: str | Path | None = ConvertOptions.tokenizer,
+    text_style: str | None = ConvertOptions.text_style,
     ranks: int | None = ConvertOptions.ranks,
     layout: str | None = ConvertOptions.layout,
     overwrite: bool = ConvertOptions.overwrite,
@@ -62,6 +65,7 @@ def convert(
         config: the model's configuration, or a JSON file with it.
         heads: the number of attention heads, which shards do not record.
         tokenizer: a directory with the vocabulary; default: the source's own.
+        text_style: for BERT's WordPiece, the text style; by default as the files tell.
         ranks: the number of shards for "megatron".
         layout: the directory layout for "megatron": "deepspeed" or "megatron".
         overwrite: replace an existing target, once the new one is complete.
@@ -75,7 +79,9 @@ def convert(
             finite or too large for `weights`, or the target cannot be written.
         ConfigError: the configuration is unknown, disagrees with the tensors, or cannot be sharded
             over this number of ranks; or an option cannot be combined with `to`.
-        TokenizerError: the vocabulary is missing, damaged or does not match the embedding.
+        TokenizerError: the vocabulary is missing, damaged or does not match the embedding; its
+            files do not tell the text style, and `text_style` is None; or the model needs token
+            types.
     """
     options = ConvertOptions(
         to=to,
@@ -83,6 +89,7 @@ def convert(
         config=config,
         heads=heads,
         tokenizer=tokenizer,
+        text_style=text_style,
         ranks=ranks,
         layout=layout,
         overwrite=overwrite,
@@ -102,7 +109,16 @@ def _write_job(source: Source, options: ConvertOptions) -> WriteJob:
     """Validate the options against the source; return the job to write."""
     resolved = _resolve_config(source, options.config, options.heads)
     vocabulary = source.tokenizer if options.tokenizer is None else Path(options.tokenizer)
-    loaded = None if vocabulary is None else _load_tokenizer(vocabulary, resolved)
+    loaded = (
+        None if vocabulary is None else _load_tokenizer(vocabulary, resolved, options.text_style)
+    )
+    if loaded is None and options.text_style is not None:
+        raise ConfigError(
+            f"text_style is {options.text_style!r}, but there is no vocabulary; give its directory "
+            "(--tokenizer)"
+        )
+    recorded = vocabulary is not None and (vocabulary / RECORD).is_file()
+    style_notes = _style_notes(loaded, recorded or options.text_style is not None)
     ranks = 1 if options.ranks is None else options.ranks
     if options.to == "megatron":
         check_ranks(resolved, ranks)
@@ -111,8 +127,14 @@ def _write_job(source: Source, options: ConvertOptions) -> WriteJob:
         config=resolved,
         weights=options.weights,
         tokenizer=vocabulary,
+        text_style=loaded.text_style_record if loaded else {},
         ids=special_ids(loaded),
-        notes=(*source.notes, *_quantization_notes(source), *quirks(resolved, source.ids, loaded)),
+        notes=(
+            *source.notes,
+            *_quantization_notes(source),
+            *style_notes,
+            *quirks(resolved, source.ids, loaded),
+        ),
         ranks=ranks,
         layout=options.layout or LAYOUTS[0],
     )
@@ -153,6 +175,16 @@ def _quantization_notes(source: Source) -> tuple[str, ...]:
     )
 
 
+def _style_notes(tokenizer: Tokenizer | None, given: bool) -> tuple[str, ...]:
+    """Return a note about an inferred text style, so that the user notices a wrong one."""
+    if tokenizer is None or not tokenizer.text_style or given:
+        return ()
+    return (
+        f"text style {tokenizer.text_style}, because {tokenizer.text_style_evidence}; if the model "
+        f"was trained with another, choose it: --text-style ({', '.join(STYLES)})",
+    )
+
+
 def _resolve_config(
     source: Source, config: str | Path | GPTConfig | None, heads: int | None
 ) -> GPTConfig:
@@ -179,13 +211,20 @@ def _resolve_config(
     return known
 
 
-def _load_tokenizer(directory: Path, config: GPTConfig) -> Tokenizer:
-    """Load a tokenizer; its vocabulary size must be that of the model."""
-    tokenizer = Tokenizer.load(directory)
+def _load_tokenizer(directory: Path, config: GPTConfig, text_style: str | None) -> Tokenizer:
+    """Load a tokenizer; its text style must be known, its vocabulary size that of the model."""
+    tokenizer = Tokenizer.load(directory, text_style=text_style)
     if (size := tokenizer.vocab_size) != config.vocab_size:
         raise TokenizerError(
             f"the vocabulary in {directory} has {size:,} pieces, but the word embedding has "
             f"{config.vocab_size:,} rows; give the vocabulary this model was trained with"
+        )
+    if tokenizer.note:
+        raise TokenizerError(
+            f"the files in {directory} do not tell the text style, which depends on the trainer; "
+            f"choose it: --text-style {' or '.join(STYLES)} (uer: [CLS] before a prompt, [SEP] "
+            "ends a text; gpt2-chinese, by that project's train.py: nothing before a prompt, [SEP] "
+            "is a newline, [CLS] ends a text)"
         )
     return tokenizer
 

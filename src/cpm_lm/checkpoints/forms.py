@@ -22,6 +22,7 @@ from cpm_lm.checkpoints.source import Source
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import ConfigError
 from cpm_lm.tokenizer import Tokenizer
+from cpm_lm.tokenizer.text_style_files import RECORD, write_style
 
 __all__ = ["FORMS", "Form", "WriteJob", "WriteResult", "form_named"]
 
@@ -36,6 +37,8 @@ class WriteJob:
     """The number format: f32, f16 or bf16; for a store also q8 or q4."""
     tokenizer: Path | None
     """The directory of the tokenizer files to copy; None for none."""
+    text_style: Mapping[str, str]
+    """The record of the text style; empty for a family that has only one."""
     ids: Mapping[str, int | None]
     """The tokenizer's special ids by Hugging Face's names."""
     notes: tuple[str, ...]
@@ -102,9 +105,13 @@ def _write_megatron(directory: Path, job: WriteJob, on_bytes: Callable[[int], No
 
 
 def _copy_tokenizer(directory: Path, job: WriteJob) -> tuple[FileRecord, ...]:
+    """Copy all files of the tokenizer, and write the record of the text style."""
     names = () if job.tokenizer is None else Tokenizer.files(job.tokenizer)
     for name in names:
         shutil.copyfile(Path(str(job.tokenizer), name), directory / name)
+    if job.text_style:
+        write_style(directory, job.text_style)
+        names = tuple(dict.fromkeys([*names, RECORD]))
     return tuple(digest(directory / name, name) for name in names)
 
 

@@ -12,6 +12,7 @@ from cpm_lm.checkpoints.forms import Form, form_named
 from cpm_lm.checkpoints.layouts.megatron_writer import LAYOUTS
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import ConfigError
+from cpm_lm.tokenizer.text_style import STYLES
 
 __all__ = ["ConvertOptions"]
 
@@ -72,6 +73,21 @@ class ConvertOptions:
     BERT's word pieces, `vocab.txt`. Default: the one beside the weights, if any; else the store has
     no tokenizer. The vocabulary size must equal the rows of the word embedding: a row without a
     piece could be sampled, but has no text."""
+    text_style: str | None = field(
+        default=None,
+        metadata={
+            "help": "BERT 词表（vocab.txt）的模型用哪种文本格式：提示前、结尾、换行用什么词元，"
+            "数字是否逐位切分；默认由文件判断，判断不出时必填。"
+            "Text style of a model with BERT's vocab.txt: the special pieces around a text; "
+            "by default as the files tell, required if they do not."
+        },
+    )
+    """The text style of a model with BERT's WordPiece, which the result records. `uer`: `[CLS]`
+    before a prompt, `[SEP]` ends a text. `gpt2-chinese`, by that project's train.py: nothing before
+    a prompt, `[SEP]` is a newline, `[CLS]` ends a text, every digit is a piece. `gpt2-chitchat`:
+    `[CLS]` before a prompt, one utterance per line, `[SEP]` ends each. `bos-eos` and `eos`: the
+    eos_token of the settings ends a text, with the bos_token before a prompt, or nothing. By
+    default as the files tell; required if they do not."""
     ranks: int | None = field(
         default=None,
         metadata={
@@ -105,6 +121,10 @@ class ConvertOptions:
             raise ConfigError(f"ranks and layout are options of 'megatron', but to is {self.to!r}")
         if self.layout not in (None, *LAYOUTS):
             raise ConfigError(f"layout is {self.layout!r}; expected one of {', '.join(LAYOUTS)}")
+        if self.text_style not in (None, *STYLES):
+            raise ConfigError(
+                f"text_style is {self.text_style!r}; expected one of {', '.join(STYLES)}"
+            )
 
     @property
     def form(self) -> Form:

@@ -69,6 +69,17 @@ class Source:
         return tuple(name for name, dtype in WEIGHTS.items() if dtype in dtypes)
 
     @property
+    def text_style(self) -> str | None:
+        """The text style, known or assumed; None without a tokenizer or for CPM's.
+
+        Raises:
+            TokenizerError: the tokenizer is damaged.
+        """
+        if self.tokenizer is None:
+            return None
+        return Tokenizer.load(self.tokenizer).text_style or None
+
+    @property
     def parameters(self) -> int:
         """The number of parameters."""
         return self.dims.with_heads(1).parameter_count

@@ -53,8 +53,11 @@ def _print(found: Inspection, digests: bool) -> None:
         "参数 parameters": f"{found.parameters:,}",
         "精度 weights": found.weights,
         "词表 tokenizer": "yes" if found.tokenizer else "no",
+        "文本格式 text style": f"{found.text_style} ({found.text_style_evidence})",
         "发布 release": found.release or ("unknown" if digests else "not checked"),
     }
+    if found.text_style is None:
+        del lines["文本格式 text style"]
     for label, value in lines.items():
         click.echo(f"{label}: {value}")
     for file in found.files:

@@ -18,6 +18,7 @@ from cpm_lm.checkpoints.options import ConvertOptions
 from cpm_lm.cli.console import Text
 from cpm_lm.engines.options import ENGINES, EngineOptions
 from cpm_lm.generation.options import MATCHES, METHODS, SamplingOptions, VotingOptions
+from cpm_lm.tokenizer.text_style import STYLES
 
 __all__ = [
     "convert_options",
@@ -29,6 +30,7 @@ __all__ = [
     "overwrite_option",
     "sampling_options",
     "special_option",
+    "text_style_option",
     "voting_options",
 ]
 
@@ -46,6 +48,7 @@ CHOICES: dict[str, Sequence[str]] = {
     "to": tuple(FORMS),
     "weights": FORMS["store"].formats,
     "layout": LAYOUTS,
+    "text_style": tuple(STYLES),
 }
 KINDS: dict[str, Any] = {
     "stop": Text(),
@@ -117,6 +120,7 @@ voting_options = _with_deprecated_order(options_of(VotingOptions))
 special_option = options_of(SamplingOptions, "special")
 engine_options = options_of(EngineOptions, "engine", "threads")
 convert_options = options_of(ConvertOptions)
+text_style_option = options_of(ConvertOptions, "text_style")
 overwrite_option = options_of(ConvertOptions, "overwrite")
 
 

@@ -16,7 +16,7 @@ import click
 
 from cpm_lm.checkpoints.forms import FORMS
 from cpm_lm.cli.console import print_json, progress_bar
-from cpm_lm.cli.options import engine_options, json_option, overwrite_option
+from cpm_lm.cli.options import engine_options, json_option, overwrite_option, text_style_option
 from cpm_lm.cli.verify import print_verification
 from cpm_lm.errors import CheckpointError
 
@@ -44,6 +44,7 @@ STAGES = {"fetch": "下载 Downloading", "convert": "转换 Converting", "verify
     show_default=True,
     help="分支、标签或提交。A branch, a tag or a commit.",
 )
+@text_style_option
 @overwrite_option
 @engine_options
 @json_option

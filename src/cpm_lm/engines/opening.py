@@ -65,6 +65,7 @@ def start_checkpoint(
             source,
             store,
             weights=own_weights(source),
+            text_style=source.text_style,  # known or assumed: an engine uses ids only
             config=config if no_config else None,
             heads=heads if no_config else None,
         )

@@ -255,7 +255,13 @@ def _common_tokenizer(sources: tuple[Source, Source], text: str) -> Tokenizer:
                 f"the vocabulary in {place} has {tokenizer.vocab_size:,} pieces, the models "
                 f"{sizes[0]:,}; it belongs to another model"
             )
-    if len(tokenizers) == 2 and tokenizers[0].encode(text) != tokenizers[1].encode(text):
+    # A text style that is only assumed gives way to the other model's.
+    if known := [tokenizer.text_style for tokenizer in tokenizers if not tokenizer.note]:
+        tokenizers = [
+            Tokenizer.load(place, text_style=known[0] or None) if tokenizer.note else tokenizer
+            for tokenizer, place in zip(tokenizers, places, strict=True)
+        ]
+    if len({(*each.prefix_ids, *each.encode(text)) for each in tokenizers}) > 1:
         raise ConfigError(
             "the models cannot be compared: their vocabularies encode the text differently"
         )

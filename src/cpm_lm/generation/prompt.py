@@ -61,11 +61,12 @@ def read_prompt(
         RequestError: the prompt is empty, holds an id out of range, or fills the context, which
             does not slide.
     """
+    notes = [tokenizer.note] if tokenizer.note else []
     if isinstance(prompt, str):
         found = [*tokenizer.prefix_ids, *_encoded(tokenizer, prompt, special=special)]
-        notes = [*_notes(tokenizer, prompt, special=special)]
+        notes += _notes(tokenizer, prompt, special=special)
     else:
-        found, notes = _given_ids(prompt), []
+        found = _given_ids(prompt)
     if not found:
         raise RequestError(f"the prompt is empty: {prompt!r} has no tokens; give at least one")
     size, context = tokenizer.vocab_size, config.n_positions

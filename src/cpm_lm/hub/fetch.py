@@ -43,7 +43,7 @@ WEIGHTS = (
 CONFIG = "config.json"
 TOKENIZER_FILES = frozenset(
     "chinese_vocab.model spiece.model vocab.json vocab.txt tokenizer.json tokenizer_config.json "
-    "special_tokens_map.json added_tokens.json".split()
+    "special_tokens_map.json added_tokens.json text_style.json".split()
 )
 """The files that a tokenizer may have."""
 

@@ -11,12 +11,14 @@ from pathlib import Path
 
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.checkpoints.forms import form_named
+from cpm_lm.checkpoints.known.text_styles import published_style
 from cpm_lm.checkpoints.manifest import Manifest
-from cpm_lm.checkpoints.source import open_source
+from cpm_lm.checkpoints.source import Source, open_source
 from cpm_lm.engines.opening import own_weights
 from cpm_lm.engines.options import EngineOptions
 from cpm_lm.errors import CheckpointError
 from cpm_lm.hub.fetch import Fetched, fetch, full_name
+from cpm_lm.tokenizer import Tokenizer
 from cpm_lm.verification.verify import Verification, verify
 
 __all__ = ["Pulled", "pull"]
@@ -42,6 +44,7 @@ def pull(
     *,
     weights: str | None = None,
     revision: str = "main",
+    text_style: str | None = None,
     overwrite: bool = False,
     engine: str = EngineOptions.engine,
     threads: int | None = EngineOptions.threads,
@@ -58,6 +61,7 @@ def pull(
             directory.
         weights: the number format; default: that of the published files.
         revision: a branch, a tag or a commit.
+        text_style: see `ConvertOptions`.
         overwrite: replace an existing store.
         engine: the engine that computes the loss, see `open_engine`.
         threads: the number of threads of the engine.
@@ -65,7 +69,8 @@ def pull(
 
     Raises:
         CheckpointError: see `fetch` and `convert`; or the target exists.
-        ConfigError: `name` or `weights` is unknown.
+        ConfigError: `name`, `weights` or `text_style` is unknown.
+        TokenizerError: see `convert`.
         EngineError: huggingface_hub is not installed, or the engine cannot run.
     """
     name = full_name(name)
@@ -91,8 +96,16 @@ def pull(
         source,
         target,
         weights=weights or own_weights(source),
+        text_style=text_style or _known_style(name, source),
         overwrite=overwrite,
         progress=stage_progress("convert"),
     )
     verification = verify(target, engine=engine, threads=threads, progress=stage_progress("verify"))
     return Pulled(fetched=fetched, target=target, manifest=manifest, verification=verification)
+
+
+def _known_style(name: str, source: Source) -> str | None:
+    """Return the publisher's text style, if it is known and the files do not tell one."""
+    if source.tokenizer is None or not Tokenizer.load(source.tokenizer).note:
+        return None
+    return published_style(name)

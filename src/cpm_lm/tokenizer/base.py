@@ -44,21 +44,35 @@ class Tokenizer(abc.ABC):
     """The ids before those of every prompt."""
     special_ids: Mapping[str, int] = MappingProxyType({})
     """Special tokens by name. A name in a text is text: `encode` never returns these ids."""
+    text_style: str = ""
+    """The name of the text style; empty for a family that has only one."""
+    text_style_evidence: str = ""
+    """How the text style is known, in words; empty if it is assumed."""
+    text_style_record: Mapping[str, str] = MappingProxyType({})
+    """What a store records of the text style: its name, and its special pieces by role."""
+    note: str = ""
+    """One line for the user if the text style is assumed, else empty."""
 
     families: ClassVar[tuple[type[Tokenizer], ...]] = ()
     """Set by `families`, so that this module imports no family."""
 
     @staticmethod
-    def load(directory: str | Path) -> Tokenizer:
+    def load(directory: str | Path, *, text_style: str | None = None) -> Tokenizer:
         """Read the vocabulary files in a directory; the files determine the family.
 
+        Args:
+            directory: the directory.
+            text_style: for BERT's WordPiece, the special pieces around and in a text: uer,
+                gpt2-chinese, gpt2-chitchat, bos-eos or eos; by default as the files tell, else uer.
+
         Raises:
-            TokenizerError: files are missing, damaged, or do not fit together.
+            TokenizerError: files are missing, damaged, or do not fit together; or the style is
+                unknown, or the family has only one.
         """
         directory = Path(directory)
         for family in Tokenizer.families:
             if family.files_in(directory):
-                return family.read(directory)
+                return family.read(directory, text_style)
         raise TokenizerError(
             f"no vocabulary: {directory} has no chinese_vocab.model, as CPM's models do, and no "
             "vocab.txt, as those with BERT's word pieces do; put the model's own files there"
@@ -77,11 +91,12 @@ class Tokenizer(abc.ABC):
 
     @classmethod
     @abc.abstractmethod
-    def read(cls, directory: Path) -> Tokenizer:
+    def read(cls, directory: Path, text_style: str | None = None) -> Tokenizer:
         """Read this family's files in a directory.
 
         Raises:
-            TokenizerError: files are missing, damaged, or do not fit together.
+            TokenizerError: files are missing, damaged, or do not fit together; or the family has
+                no such text style.
         """
 
     @abc.abstractmethod
@@ -93,9 +108,9 @@ class Tokenizer(abc.ABC):
         """Return the text of ids.
 
         Encoding is lossy. CPM's makes full-width punctuation half-width and drops tabs and
-        ideographic spaces; BERT's drops newlines and most spaces; an unknown character becomes
-        `⁇`. So decode only the new ids of a continuation; do not cut the decoded text by the
-        length of the prompt.
+        ideographic spaces; BERT's drops most spaces and, in most text styles, newlines; an unknown
+        character becomes `⁇`. So decode only the new ids of a continuation; do not cut the decoded
+        text by the length of the prompt.
 
         Raises:
             RequestError: an id is not in the vocabulary.

@@ -12,10 +12,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, SupportsIndex
 
+from cpm_lm.errors import TokenizerError
 from cpm_lm.tokenizer.base import NOTHING, Decoder, Tokenizer
 from cpm_lm.tokenizer.cpm_files import (
     CONTROLS,
     END,
+    MODEL_FILE,
     NEWLINE,
     PAD,
     SPACE,
@@ -78,12 +80,18 @@ class CPMTokenizer(Tokenizer):
         return vocabulary_files(directory)
 
     @classmethod
-    def read(cls, directory: Path) -> CPMTokenizer:
+    def read(cls, directory: Path, text_style: str | None = None) -> CPMTokenizer:
         """Read `chinese_vocab.model` and, if it is there, `vocab.json`.
 
         Raises:
-            TokenizerError: files are missing, damaged, or do not fit together.
+            TokenizerError: files are missing, damaged, or do not fit together; or a text style is
+                asked for, of which there is only one.
         """
+        if text_style is not None:
+            raise TokenizerError(
+                f"text style {text_style!a} goes with BERT's word pieces (vocab.txt), but "
+                f"{directory} has {MODEL_FILE}, whose models have one style; leave it out"
+            )
         return cls(*read_vocabulary(directory))
 
     def encode(self, text: str) -> list[int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from cpm_lm.checkpoints.known.releases import known_release
 from cpm_lm.checkpoints.manifest import read_chunks
 from cpm_lm.checkpoints.source import Source, open_source
 from cpm_lm.engines.footprint import EngineMemory, engine_memory
+from cpm_lm.errors import TokenizerError
 from cpm_lm.tokenizer import Tokenizer
 
 __all__ = ["Inspection", "WeightFile", "inspect"]
@@ -59,6 +60,11 @@ class Inspection:
     """The number format: f32, f16, bf16, q8 or q4; several are separated by commas."""
     tokenizer: bool
     """Whether there are tokenizer files beside the weights."""
+    text_style: str | None
+    """The text style, see `ConvertOptions`; None without a usable vocabulary, or for CPM's, which
+    has only one."""
+    text_style_evidence: str | None
+    """How the text style is known, or "assumed"."""
     files: tuple[WeightFile, ...]
     release: str | None
     """The published checkpoint with the same digests; None if there is none."""
@@ -99,6 +105,7 @@ def inspect(
         files.append(_weight_file(file, source.directory, digests, done, total, progress))
     found = [(str(file.sha1), str(file.md5)) for file in files]
     release, warnings = known_release(found)
+    words, problems = _tokenizer(source)
     heads = source.config.n_head if source.config else KNOWN_HEADS.get(source.dims.n_embd)
     return Inspection(
         path=str(path),
@@ -110,11 +117,13 @@ def inspect(
         parameters=source.parameters,
         weights=", ".join(source.formats),
         tokenizer=source.tokenizer is not None,
+        text_style=(words.text_style or None) if words else None,
+        text_style_evidence=_evidence(words),
         files=tuple(files),
         release=release,
         memory=engine_memory(source.dims, source.formats[0]),
         ignored=source.ignored,
-        warnings=(*warnings, *_warnings(source, heads)),
+        warnings=(*warnings, *_warnings(source, heads), *problems, *_quirks(source, words)),
     )
 
 
@@ -157,7 +166,26 @@ def _warnings(source: Source, heads: int | None) -> list[str]:
             f"expected {CPM_LARGE:,}"
         )
     warnings += source.notes
-    if source.config is not None:
-        tokenizer = Tokenizer.load(source.tokenizer) if source.tokenizer else None
-        warnings += quirks(source.config, source.ids, tokenizer)
     return warnings
+
+
+def _quirks(source: Source, words: Tokenizer | None) -> Iterator[str]:
+    if source.config is not None:
+        yield from quirks(source.config, source.ids, words)
+
+
+def _tokenizer(source: Source) -> tuple[Tokenizer | None, list[str]]:
+    """Return the tokenizer beside the weights, and warnings about it."""
+    if source.tokenizer is None:
+        return None, []
+    try:
+        words = Tokenizer.load(source.tokenizer)
+    except TokenizerError as error:
+        return None, [str(error)]
+    return words, [words.note] if words.note else []
+
+
+def _evidence(words: Tokenizer | None) -> str | None:
+    if words is None or not words.text_style:
+        return None
+    return words.text_style_evidence or "assumed"

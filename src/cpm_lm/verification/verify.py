@@ -239,6 +239,8 @@ def _check_loss(source: Source, engine: Engine, result: Verification) -> None:
             f"the vocabulary has {tokenizer.vocab_size:,} pieces, but the word embedding "
             f"has {engine.config.vocab_size:,} rows; one of them belongs to another model"
         )
+    if tokenizer.note:
+        result.notes.append(tokenizer.note)
     result.sanity = sanity(engine, tokenizer)
     _add_problem(result.sanity.problem if result.sanity else None, result.problems)
 
