@@ -16,7 +16,13 @@ from cpm_lm.tokenizer import Tokenizer
 from tests.support.tiny_bert import PIECES, write_pieces
 
 N = len(PIECES)
-WORDS = {"公园散步": {}, "Covid": {}, "cov": {"single_word": True}, "A B": {"normalized": False}}
+WORDS = {
+    "公园散步": {},
+    "Covid": {},
+    "As": {},
+    "cov": {"single_word": True},
+    "A B": {"normalized": False},
+}
 SPECIAL = {"<|end|>": {"special": True, "normalized": False}, "eos": {"special": True}}
 STRIPPING = {"蓝色": {"lstrip": True}, "@x": {"rstrip": True, "normalized": False}, "##年": {}}
 ALL = WORDS | SPECIAL | STRIPPING
@@ -138,7 +144,23 @@ def test_special_ones_print_as_nothing_and_others_as_they_are(tmp_path: Path) ->
     assert ours.decode([PIECES.index("hello"), ids["Covid"], ids["A B"]]) == "hello Covid A B"
     assert ours.decode([PIECES.index("a"), ids["##年"]]) == "a##年"  # a text, no continuation
     assert ours.piece(ids["<|end|>"]) == "<|end|>"
-    assert ours.as_generated("去Covid，公园散步") == "去Covid，公园散步"
+
+
+@pytest.mark.parametrize(
+    ("stop", "expected"),
+    [
+        ("去Covid，公园散步", "去Covid，公园散步"),
+        ("COVID hello", "Covid hello"),  # matched in lower case, but it decodes as it is spelled
+        ("A B", "A B"),
+        ("a b", "a b"),  # not normalized: only as it is spelled
+        ("今<|end|>", ""),
+        ("a\u017f", ""),  # no error for a letter that equals "s" if case is ignored
+    ],
+)
+def test_stop_strings_are_as_they_would_be_drawn(stop: str, expected: str) -> None:
+    assert OURS.as_generated(stop) == expected
+    if expected:
+        assert OURS.decode(OURS.encode(stop)) == expected
 
 
 @pytest.mark.parametrize("name", ["additional_special_tokens", "extra_special_tokens"])

@@ -152,10 +152,17 @@ class WordPieceTokenizer(Tokenizer):
     def _line_as_generated(self, line: str) -> str:
         result = ""
         for i, part in enumerate(self._added_words.split(line)):
-            for word in [part] if i % 2 else self._words_of(part):
+            for word in [self._spelling(part)] if i % 2 else self._words_of(part):
                 spaced = result and not any(map(self.is_single_word, (result[-1], word[0])))
                 result += f" {word}" if spaced else word
         return result
+
+    def _spelling(self, part: str) -> str:
+        """Return the added token that a part of a text matches, which decodes as it is spelled."""
+        if part in self._words:
+            return part
+        # Lower case does not unite all letters that ignoring case does, such as "s" and "ſ".
+        return next((word for word in self._words if word.lower() == part.lower()), part)
 
     def _words_of(self, text: str) -> list[str]:
         normalized = self._library.normalizer.normalize_str(text)
@@ -164,8 +171,13 @@ class WordPieceTokenizer(Tokenizer):
     @functools.cached_property
     def _added_words(self) -> re.Pattern[str]:
         """A pattern, in one group, for added tokens that are text; the longest matches first."""
-        longest = sorted(self._words, key=len, reverse=True)
-        return re.compile(f"({'|'.join(map(re.escape, longest))})" if longest else "(?!)")
+        tokens = [token for token in self._vocabulary.added if not token.special]
+        ignore_case = "(?i:{})" if self._vocabulary.lowercase else "{}"
+        patterns = [
+            (ignore_case if token.normalized else "{}").format(re.escape(token.content))
+            for token in sorted(tokens, key=lambda token: -len(token.content))
+        ]
+        return re.compile(f"({'|'.join(patterns)})" if patterns else "(?!)")
 
     @functools.cached_property
     def _library(self) -> Any:
