@@ -1,8 +1,8 @@
-"""The shape of a model: what a checkpoint's tensors alone do not say.
+"""The configuration of a model: the hyperparameters that its tensors alone do not determine.
 
-Knows numbers and JSON; does not know files of weights, tokenizers or engines.
-The names are those of Hugging Face's GPT-2 configuration, so that a store's
-`config.json` is read by other tools as it is.
+Knows numbers and JSON; does not know weight files, tokenizers or engines. The field names are
+those of Hugging Face's GPT-2 configuration, so that other tools read a store's `config.json`
+directly.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from cpm_lm.errors import ConfigError
 
 __all__ = ["GPTConfig"]
 
-# What the original's own configuration files call the same numbers.
+# The names in the original's configuration files (Megatron-LM), and ours.
 MEGATRON_NAMES = {
     "num_layers": "n_layer",
     "hidden_size": "n_embd",
@@ -25,8 +25,8 @@ MEGATRON_NAMES = {
     "max_position_embeddings": "n_positions",
 }
 
-# Keys of published configurations that do not change what the network computes at inference.
-INERT_KEYS = frozenset(
+# Keys of published configurations that do not change the output at inference.
+IGNORED_KEYS = frozenset(
     "_name_or_path architectures attn_pdrop attention_dropout_prob attention_probs_dropout_prob "
     "bos_token_id dtype embd_pdrop embedding_dropout_prob eos_token_id gradient_checkpointing "
     "hidden_dropout_prob initializer_range make_vocab_size_divisible_by model_type n_special "
@@ -37,8 +37,8 @@ INERT_KEYS = frozenset(
     "use_cache".split()
 )
 
-# What Hugging Face's library writes into every configuration, whatever the model: for other tasks,
-# or how a text is drawn, which the caller says.
+# Keys that Hugging Face's library writes into every configuration. They concern other tasks, or
+# sampling, whose options come from the caller.
 LIBRARY_KEYS = frozenset(
     "bad_words_ids begin_suppress_tokens chunk_size_feed_forward cross_attention_hidden_size "
     "decoder_start_token_id diversity_penalty do_sample early_stopping "
@@ -52,7 +52,7 @@ LIBRARY_KEYS = frozenset(
     "use_return_dict xla_device".split()
 )
 
-# Keys that would change the mathematics, with the only values this network has.
+# Keys that would change the computation, each with the values this network supports.
 FIXED_KEYS: dict[str, tuple[Any, ...]] = {
     "n_inner": (None,),
     "scale_attn_weights": (True,),
@@ -64,30 +64,31 @@ FIXED_KEYS: dict[str, tuple[Any, ...]] = {
 }
 
 LIMITS = {"n_layer": 10_000}
-KINDS: dict[str, type] = {
+TYPES: dict[str, type] = {
     **dict.fromkeys(("vocab_size", "n_positions", "n_embd", "n_layer", "n_head"), int),
     "layer_norm_epsilon": float,
     "activation_function": str,
 }
-"""What JSON must hold under each name."""
+"""The JSON type of each key."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GPTConfig:
-    """The shape of a GPT.
+    """The hyperparameters of a GPT.
 
     Raises:
-        ConfigError: a number is not positive, or the heads do not divide the width.
+        ConfigError: a number is out of range, the number of heads does not divide the width, or
+            the activation function is unknown.
     """
 
     vocab_size: int
-    """V, the number of pieces, rows of the word embedding."""
+    """V, the number of vocabulary pieces: the rows of the word embedding."""
     n_positions: int
-    """The longest context in tokens, rows of the position embedding."""
+    """The longest context in tokens: the rows of the position embedding."""
     n_embd: int
     """D, the width of the residual stream."""
     n_layer: int
-    """L, the number of blocks."""
+    """L, the number of layers."""
     n_head: int
     """N, the number of attention heads; must divide n_embd."""
     layer_norm_epsilon: float = 1e-5
@@ -99,13 +100,17 @@ class GPTConfig:
         for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head"):
             value = getattr(self, name)
             if type(value) is not int or value < 1:
-                raise ConfigError(f"{name} is {value!r}; a positive whole number was expected")
-            if value >= LIMITS.get(name, 1 << 31):  # no table of tensors is made of nonsense
-                raise ConfigError(f"{name} is {value}; that is no model's")
+                raise ConfigError(f"{name} is {value!r}; expected a positive integer")
+            # A damaged file must not make us build a table of billions of tensor names.
+            if value >= (limit := LIMITS.get(name, 1 << 31)):
+                raise ConfigError(f"{name} is {value}; expected less than {limit:,}")
         if self.n_embd % self.n_head:
             raise ConfigError(f"n_head {self.n_head} does not divide n_embd {self.n_embd}")
         if not 0 < self.layer_norm_epsilon < 1:
-            raise ConfigError(f"layer_norm_epsilon is {self.layer_norm_epsilon}; expected 0 to 1")
+            raise ConfigError(
+                f"layer_norm_epsilon is {self.layer_norm_epsilon}; "
+                "expected a number between 0 and 1"
+            )
         if self.activation_function not in ("gelu_new", "gelu"):
             raise ConfigError(
                 f"activation_function is {self.activation_function!r}; "
@@ -119,7 +124,7 @@ class GPTConfig:
 
     @property
     def parameter_count(self) -> int:
-        """The number of trained numbers, the tied output matrix counted once.
+        """The number of parameters; the tied output matrix is counted once.
 
         2,597,073,920 for CPM-LM.
         """
@@ -129,39 +134,40 @@ class GPTConfig:
 
     @property
     def node_bytes(self) -> int:
-        """Bytes of keys and values that one token holds in float32."""
+        """The size of one token's KV cache in bytes, float32, all layers."""
         return 2 * 4 * self.n_layer * self.n_embd
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> GPTConfig:
-        """Read a configuration in Hugging Face's or in the original's names.
+        """Read a configuration with Hugging Face's key names or the original's.
 
         Raises:
-            ConfigError: a name is missing, unknown, or would change the mathematics.
+            ConfigError: a key is missing, unknown, of the wrong type, or has a value that this
+                network does not support.
         """
         values = {MEGATRON_NAMES.get(key, key): value for key, value in values.items()}
-        if "n_ctx" in values:  # an older name of the same number
+        if "n_ctx" in values:  # the older name of n_positions
             values.setdefault("n_positions", values["n_ctx"])
             del values["n_ctx"]
-        for name, kind in KINDS.items():
-            value = values.get(name, kind())
-            if type(value) is not kind and not (kind is float and type(value) is int):
-                raise ConfigError(f"{name} is {value!a:.80}; expected {kind.__name__}")
+        for name, expected in TYPES.items():
+            value = values.get(name, expected())
+            if type(value) is not expected and not (expected is float and type(value) is int):
+                raise ConfigError(f"{name} is {value!a:.80}; expected {expected.__name__}")
         for key, allowed in FIXED_KEYS.items():
             value = values.pop(key, allowed[0])
             if value not in allowed and not (
                 key == "n_inner" and value == 4 * values.get("n_embd", 0)
             ):
-                raise ConfigError(f"{key} is {value!r}; this network has only {allowed[0]!r}")
-        if unknown := sorted(values.keys() - KINDS.keys() - INERT_KEYS - LIBRARY_KEYS):
-            raise ConfigError(f"unknown names in the model configuration: {', '.join(unknown)}")
+                raise ConfigError(f"{key} is {value!r}; only {allowed[0]!r} is supported")
+        if unknown := sorted(values.keys() - TYPES.keys() - IGNORED_KEYS - LIBRARY_KEYS):
+            raise ConfigError(f"unknown keys in the model configuration: {', '.join(unknown)}")
         required = ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head")
         if missing := [name for name in required if name not in values]:
-            raise ConfigError(f"missing in the model configuration: {', '.join(missing)}")
-        return cls(**{name: values[name] for name in sorted(KINDS.keys() & values.keys())})
+            raise ConfigError(f"missing keys in the model configuration: {', '.join(missing)}")
+        return cls(**{name: values[name] for name in sorted(TYPES.keys() & values.keys())})
 
     def to_json(self) -> dict[str, Any]:
-        """Return the configuration as Hugging Face's GPT-2 reads it."""
+        """Return the configuration in Hugging Face's GPT-2 format."""
         return {
             "architectures": ["GPT2LMHeadModel"],
             "model_type": "gpt2",

@@ -63,8 +63,8 @@ def test_json_says_all_and_options_are_heeded(run: Run, hub: FakeHub, tmp_path: 
 
 def test_what_goes_wrong_is_one_line(run: Run, hub: FakeHub, tmp_path: Path) -> None:
     for words, said in (
-        (["no such name"], "is no name of a model"),
-        (["someone/else"], "has no model someone/else"),
+        (["no such name"], "unknown model"),
+        (["someone/else"], "has no public model someone/else"),
         ([NAME, "--revision", "v9"], "no such revision"),
     ):
         result = run("pull", *words, code=1)

@@ -17,7 +17,7 @@ import pytest
 
 from cpm_lm.errors import CheckpointError, ConfigError
 from cpm_lm.hub import fetch as module
-from cpm_lm.hub.fetch import KNOWN, Fetched, _File, choose, fetch, full_name
+from cpm_lm.hub.fetch import KNOWN, Fetched, _File, choose_files, fetch, full_name
 from tests.support.fake_hub import COMMIT, FakeHub, serving
 
 NAME = "owner/tiny"
@@ -190,7 +190,7 @@ def test_two_at_once(hub: FakeHub, get: Get, tmp_path: Path) -> None:
 
 def test_a_damaged_file_is_thrown_away(hub: FakeHub, get: Get, tmp_path: Path) -> None:
     hub.damaged = True
-    with pytest.raises(CheckpointError, match="came damaged"):
+    with pytest.raises(CheckpointError, match="arrived damaged"):
         get()
     assert not any(SHA in name for name in blobs(tmp_path))
     hub.damaged = False
@@ -204,7 +204,7 @@ def test_a_part_of_something_else_does_no_harm(
     part(tmp_path).parent.mkdir(parents=True)
     part(tmp_path).write_bytes(b"?" * size)
     if size < len(MODEL):  # it is taken up, and found out at the end
-        with pytest.raises(CheckpointError, match="came damaged"):
+        with pytest.raises(CheckpointError, match="arrived damaged"):
             get()
     assert (get().directory / "model.safetensors").read_bytes() == MODEL
 
@@ -212,10 +212,10 @@ def test_a_part_of_something_else_does_no_harm(
 @pytest.mark.parametrize(
     ("status", "error", "said"),
     [
-        (404, "RepoNotFound", "has no model owner/tiny"),
-        (401, None, "or not for everyone: check the name, or set HF_TOKEN"),
-        (403, None, "or not for everyone"),
-        (403, "GatedRepo", "agreed to its terms"),
+        (404, "RepoNotFound", "has no public model owner/tiny"),
+        (401, None, "has no public model owner/tiny: check the name, or set HF_TOKEN"),
+        (403, None, "has no public model"),
+        (403, "GatedRepo", "is gated: accept its terms"),
         (404, "RevisionNotFound", "no such revision"),
         (500, None, "status 500"),
         (429, None, "status 429"),
@@ -300,21 +300,21 @@ def test_a_full_disk_keeps_what_is_there(
 ) -> None:
     import errno
 
-    from cpm_lm.hub.transfer import GrowingFile
+    from cpm_lm.hub.transfer import ProgressFile
 
-    real, written = GrowingFile.write, [0]
+    real, written = ProgressFile.write, [0]
 
-    def full(self: GrowingFile, data: bytes) -> int:
+    def full(self: ProgressFile, data: bytes) -> int:
         written[0] += len(data)
         if written[0] > 150_000:
             raise OSError(errno.ENOSPC, "No space left on device")
         return real(self, data)
 
     hub.break_after = 100_000  # so that what is there is in several pieces
-    monkeypatch.setattr(GrowingFile, "write", full)
+    monkeypatch.setattr(ProgressFile, "write", full)
     with pytest.raises(CheckpointError, match="the disk is full"):
         get()
-    monkeypatch.setattr(GrowingFile, "write", real)
+    monkeypatch.setattr(ProgressFile, "write", real)
     get()
 
 
@@ -349,7 +349,7 @@ def files(*names: str) -> list[_File]:
     ],
 )
 def test_one_form_of_the_weights_is_chosen(there: list[str], chosen: list[str]) -> None:
-    found = choose(
+    found = choose_files(
         NAME, files(*there, "config.json", "spiece.model", "rust_model.ot", "a/vocab.txt")
     )
     assert [file.name for file in found] == sorted([*chosen, "config.json", "spiece.model"])
@@ -365,7 +365,7 @@ def test_one_form_of_the_weights_is_chosen(there: list[str], chosen: list[str]) 
 )
 def test_what_cannot_be_read_is_not_fetched(there: list[str], said: str) -> None:
     with pytest.raises(CheckpointError, match=said):
-        choose(NAME, files(*there))
+        choose_files(NAME, files(*there))
 
 
 def test_names() -> None:

@@ -1,6 +1,6 @@
-"""Files that hold a model's configuration.
+"""Read a model's configuration file.
 
-Knows JSON files; `config` knows what the values mean.
+Knows JSON files; does not know what the values mean: that is `cpm_lm.config`.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ CONFIG = "config.json"
 
 
 def read_config(path: Path) -> GPTConfig:
-    """Read a model's shape from a JSON file.
+    """Read a model's configuration from a JSON file.
 
     Raises:
-        ConfigError: the file is missing, not JSON, or not the shape of a GPT.
+        ConfigError: the file is missing, not JSON, or not the configuration of a GPT.
     """
     return parse_config(read_values(path), path)
 
 
 def read_values(path: Path) -> dict[str, Any]:
-    """Read a configuration as it is written.
+    """Read a configuration file without interpreting it.
 
     Raises:
         ConfigError: the file is missing, or not a JSON object.
@@ -43,10 +43,10 @@ def read_values(path: Path) -> dict[str, Any]:
 
 
 def parse_config(values: Mapping[str, Any], path: Path) -> GPTConfig:
-    """Return a model's shape from a configuration read from `path`.
+    """Parse configuration values that were read from `path`.
 
     Raises:
-        ConfigError: it is not the shape of a GPT.
+        ConfigError: they are not the configuration of a GPT; the message names `path`.
     """
     try:
         return GPTConfig.from_json(values)

@@ -1,6 +1,6 @@
-"""From any readable checkpoint to a store: from files to files, without a framework.
+"""Convert a checkpoint of any readable layout: read, validate, write, record.
 
-Knows the order of the work; the readers, the store and the table know the rest.
+Knows the order of these steps; does not know how a layout is stored: the readers and writers do.
 """
 
 from __future__ import annotations
@@ -44,37 +44,38 @@ def convert(
     overwrite: bool = ConvertOptions.overwrite,
     progress: Progress | None = None,
 ) -> Manifest:
-    """Make a store of a checkpoint.
+    """Convert a checkpoint to a store, or to another form.
 
-    The target appears complete or not at all, also if the process is killed or the disk fills.
-    Memory stays far below one layer of the model: tensors are joined and written piece by piece;
-    only "q4" has whole matrices in memory, one or two at a time.
+    The target is written to a temporary directory and renamed on success. No partial target is
+    left if the process is killed or the disk is full. Peak memory is far below one layer: tensors
+    are merged and written in blocks. Only "q4" holds full matrices in memory, one or two at a time.
 
     Args:
-        source: a store, of any number format; a Megatron checkpoint of any number of ranks: the
-            directory with `latest_checkpointed_iteration.txt`, or that of one training step; a
-            directory of Hugging Face's GPT-2 with `config.json` and any form of the weights; a
-            TensorFlow SavedModel; or any of them opened by `open_source`.
-        target: the directory to make.
-        to: "store", "huggingface" or "megatron". This and the others: see `ConvertOptions`.
+        source: a store in any number format; a Megatron checkpoint with any number of ranks (the
+            directory with `latest_checkpointed_iteration.txt`, or that of one training step); a
+            directory of Hugging Face's GPT-2 with `config.json` and weights in any file format; a
+            TensorFlow SavedModel; or any of these opened by `open_source`.
+        target: the directory to create.
+        to: "store", "huggingface" or "megatron". For this and the other options see
+            `ConvertOptions`.
         weights: "f32", "f16", "bf16", "q8" or "q4".
-        config: the model's shape, or a JSON file with it.
-        heads: the number of attention heads, which shards do not say.
+        config: the model's configuration, or a JSON file with it.
+        heads: the number of attention heads, which shards do not record.
         tokenizer: a directory with the vocabulary; default: the source's own.
-        ranks: how many shards "megatron" writes.
-        layout: how they lie: "deepspeed" or "megatron".
-        overwrite: replace an existing store, once the new one is complete.
-        progress: called with the bytes done and the bytes in all.
+        ranks: the number of shards for "megatron".
+        layout: the directory layout for "megatron": "deepspeed" or "megatron".
+        overwrite: replace an existing target, once the new one is complete.
+        progress: called with the bytes done and the total.
 
     Returns:
-        The record that is kept in the store as `manifest.json`.
+        The manifest, which is also written to the target as `manifest.json`.
 
     Raises:
-        CheckpointError: the source is incomplete or inconsistent, holds numbers that are not
+        CheckpointError: the source is incomplete or inconsistent, holds values that are not
             finite or too large for `weights`, or the target cannot be written.
-        ConfigError: the shape is unknown, disagrees with the tensors, or cannot be sharded over
-            so many ranks; or an option does not go with `to`.
-        TokenizerError: the vocabulary is missing, damaged or does not fit the embedding.
+        ConfigError: the configuration is unknown, disagrees with the tensors, or cannot be sharded
+            over this number of ranks; or an option cannot be combined with `to`.
+        TokenizerError: the vocabulary is missing, damaged or does not match the embedding.
     """
     options = ConvertOptions(
         to=to,
@@ -87,73 +88,79 @@ def convert(
         overwrite=overwrite,
     )
     opened = source if isinstance(source, Source) else open_source(source)
-    order = _work(opened, options)
-    result_bytes = stored_bytes(Dims.of(order.config), weights)
+    job = _write_job(opened, options)
+    result_bytes = stored_bytes(Dims.of(job.config), weights)
     total = sum(file.stat().st_size for file in opened.files) + result_bytes
     count = ProgressCounter(total, progress)
     form = options.form
     with staged(Path(target), overwrite=overwrite, replaceable=form.replaceable) as work:
         _check_space(work, result_bytes)
-        return _write(form, order, work, count)
+        return _write(form, job, work, count)
 
 
-def _work(source: Source, options: ConvertOptions) -> WriteJob:
-    """Return what is to be written, everything about it checked."""
-    shape = _shape(source, options.config, options.heads)
+def _write_job(source: Source, options: ConvertOptions) -> WriteJob:
+    """Validate the options against the source; return the job to write."""
+    resolved = _resolve_config(source, options.config, options.heads)
     vocabulary = source.tokenizer if options.tokenizer is None else Path(options.tokenizer)
-    words = None if vocabulary is None else _tokenizer(vocabulary, shape)
+    loaded = None if vocabulary is None else _load_tokenizer(vocabulary, resolved)
     ranks = 1 if options.ranks is None else options.ranks
     if options.to == "megatron":
-        check_ranks(shape, ranks)
+        check_ranks(resolved, ranks)
     return WriteJob(
         source=source,
-        config=shape,
+        config=resolved,
         weights=options.weights,
         tokenizer=vocabulary,
-        ids=special_ids(words),
-        notes=(*source.notes, *_lossy(source), *quirks(shape, source.ids, words)),
+        ids=special_ids(loaded),
+        notes=(*source.notes, *_quantization_notes(source), *quirks(resolved, source.ids, loaded)),
         ranks=ranks,
         layout=options.layout or LAYOUTS[0],
     )
 
 
-def _write(form: Form, order: WriteJob, work: Path, count: ProgressCounter) -> Manifest:
-    """Fill the new directory, its manifest last."""
-    source = order.source
-    written = form.write(work, order, count.add)
+def _write(form: Form, job: WriteJob, work: Path, count: ProgressCounter) -> Manifest:
+    """Write all files into the new directory, the manifest last."""
+    source = job.source
+    written = form.write(work, job, count.add)
     manifest = Manifest(
         tool=tool_version(),
         layout=source.layout,
         ranks=source.ranks,
         iteration=source.iteration,
-        weights=order.weights,
-        parameters=order.config.parameter_count,
+        weights=job.weights,
+        parameters=job.config.parameter_count,
         sources=tuple(
             digest(file, file.relative_to(source.directory).as_posix(), count.add)
             for file in source.files
         ),
         files=written.files,
-        rounding=rounding_of(order.weights),
+        rounding=rounding_of(job.weights),
         errors=written.errors,
         ignored=source.ignored,
-        notes=order.notes,
+        notes=job.notes,
     )
     text = json.dumps(manifest.to_json(), indent=2)
     (work / MANIFEST).write_text(text + "\n", "utf-8")
     return manifest
 
 
-def _lossy(source: Source) -> tuple[str, ...]:
+def _quantization_notes(source: Source) -> tuple[str, ...]:
     if source.packed is None:
         return ()
     return (
-        f"the source's matrices are in {source.packed}; what that rounding lost stays lost, and "
-        "errors are counted from it",
+        f"the source's matrices are already quantized to {source.packed}; that error remains, and "
+        "the recorded errors are relative to the quantized matrices",
     )
 
 
-def _shape(source: Source, config: str | Path | GPTConfig | None, heads: int | None) -> GPTConfig:
-    """Return the model's whole shape, from all that is known about it."""
+def _resolve_config(
+    source: Source, config: str | Path | GPTConfig | None, heads: int | None
+) -> GPTConfig:
+    """Return the configuration from the options, else from the source, else from a known width.
+
+    Raises:
+        ConfigError: no number of heads is known, or the configuration disagrees with the tensors.
+    """
     if config is not None and not isinstance(config, GPTConfig):
         config = read_config(Path(config))
     known = config or source.config
@@ -161,9 +168,9 @@ def _shape(source: Source, config: str | Path | GPTConfig | None, heads: int | N
         known = source.dims.with_heads(known_heads(source.dims) if heads is None else heads)
     if heads is not None and heads != known.n_head:
         raise ConfigError(f"heads is {heads}, but the configuration says {known.n_head}")
-    said, found = dataclasses.asdict(Dims.of(known)), dataclasses.asdict(source.dims)
-    if wrong := [f"{n} {said[n]}, expected {found[n]}" for n in found if said[n] != found[n]]:
-        raise ConfigError(f"the configuration does not fit the tensors: {'; '.join(wrong)}")
+    stated, found = dataclasses.asdict(Dims.of(known)), dataclasses.asdict(source.dims)
+    if wrong := [f"{n} {stated[n]}, expected {found[n]}" for n in found if stated[n] != found[n]]:
+        raise ConfigError(f"the configuration does not match the tensors: {'; '.join(wrong)}")
     if known.n_head % source.ranks:
         raise ConfigError(
             f"{known.n_head} heads cannot have been split over {source.ranks} ranks; "
@@ -172,8 +179,8 @@ def _shape(source: Source, config: str | Path | GPTConfig | None, heads: int | N
     return known
 
 
-def _tokenizer(directory: Path, config: GPTConfig) -> Tokenizer:
-    """Return the tokenizer in a directory, which must be this model's."""
+def _load_tokenizer(directory: Path, config: GPTConfig) -> Tokenizer:
+    """Load a tokenizer; its vocabulary size must be that of the model."""
     tokenizer = Tokenizer.load(directory)
     if (size := tokenizer.vocab_size) != config.vocab_size:
         raise TokenizerError(

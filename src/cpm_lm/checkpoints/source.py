@@ -1,6 +1,6 @@
-"""A checkpoint of any readable layout, seen as one whole model.
+"""A checkpoint of any readable layout, as one merged model.
 
-Knows which layouts there are; the readers know how each lies on disk.
+Knows which layouts can be read and how to recognize them; the readers know the files.
 """
 
 from __future__ import annotations
@@ -29,40 +29,40 @@ __all__ = ["Source", "open_source"]
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A checkpoint whose tensors are checked and joined, and still lie in their files."""
+    """A checkpoint with validated, merged and memory-mapped tensors."""
 
     layout: str
     """deepspeed, megatron, huggingface, tensorflow or store."""
     directory: Path
-    """The directory that `files` are named below."""
+    """The directory that the paths of `files` are relative to in a manifest."""
     files: tuple[Path, ...]
-    """The files that hold weights or shape."""
+    """The files that hold weights or the configuration."""
     ranks: int
     """The number of shards."""
     iteration: int | None
-    """The training step it was written at, if the files say."""
+    """The training step, if recorded."""
     dims: Dims
-    """The model's shape, as far as its tensors say."""
+    """The dimensions that the tensors determine."""
     config: GPTConfig | None
-    """The whole shape, where the files say it."""
+    """The full configuration, if recorded."""
     tensors: Mapping[str, LazyTensor]
-    """Every tensor, by the names of a store."""
+    """Every tensor, by its name in a store."""
     tokenizer: Path | None
-    """The directory of the tokenizer's files, where they lie beside the weights."""
+    """The directory of the tokenizer files, if there are any beside the weights."""
     packed: str | None = None
-    """How matrices are packed, q8 or q4; None where they are floats."""
+    """How the matrices are quantized, q8 or q4; None for floats."""
     ids: Mapping[str, Any] = field(default_factory=dict)
-    """Special ids by Hugging Face's names, as a configuration says them; they may be wrong."""
+    """Special ids by Hugging Face's names, as the configuration states them; they may be wrong."""
     ignored: tuple[str, ...] = ()
-    """Tensors that were left out: they are no weights, or copies."""
+    """Tensors that are not converted: buffers and copies, not weights."""
     notes: tuple[str, ...] = ()
-    """What is odd about it, a line each."""
+    """Anomalies, one line each."""
     store: Store | None = None
-    """The store, where it is one."""
+    """The store, if the checkpoint is one."""
 
     @property
     def formats(self) -> tuple[str, ...]:
-        """The number formats: q8 or q4 by itself, or those of f32, f16 and bf16 that occur."""
+        """The number formats: q8 or q4 alone, or every one of f32, f16 and bf16 that occurs."""
         if self.packed is not None:
             return (self.packed,)
         dtypes = {tensor.dtype for tensor in self.tensors.values()}
@@ -70,21 +70,22 @@ class Source:
 
     @property
     def parameters(self) -> int:
-        """The number of trained numbers."""
+        """The number of parameters."""
         return self.dims.with_heads(1).parameter_count
 
 
 def open_source(path: str | Path) -> Source:
-    """Open a checkpoint of any layout there is a reader for.
+    """Open a checkpoint of any supported layout; tensors are memory-mapped.
 
     Raises:
-        CheckpointError: nothing readable is there, or it is incomplete or inconsistent.
+        CheckpointError: there is no readable checkpoint, or it is incomplete or inconsistent.
     """
     path = Path(path)
     if not path.exists():
         raise CheckpointError(f"{path} does not exist; expected a directory with a checkpoint")
     try:
-        # A store is a Hugging Face directory with our record in it, checked more strictly.
+        # A store is a Hugging Face directory with a manifest, or a quantized one. It comes first,
+        # because its reader checks more.
         if (path / CONFIG).is_file() and (
             all((path / name).is_file() for name in (MANIFEST, MODEL)) or is_packed(path)
         ):
@@ -132,7 +133,7 @@ def _from_pretrained(model: Pretrained) -> Source:
 
 
 def _from_variables(variables: Variables) -> Source:
-    beside = (variables.directory, variables.directory / EXTRA)
+    candidates = (variables.directory, variables.directory / EXTRA)
     return Source(
         layout="tensorflow",
         directory=variables.directory,
@@ -142,12 +143,12 @@ def _from_variables(variables: Variables) -> Source:
         dims=variables.dims,
         config=variables.config,
         tensors=variables.tensors,
-        tokenizer=next((place for place in beside if Tokenizer.files(place)), None),
+        tokenizer=next((place for place in candidates if Tokenizer.files(place)), None),
     )
 
 
 def _from_shards(path: Path, shards: Shards) -> Source:
-    beside = (path, shards.directory, shards.directory.parent)
+    candidates = (path, shards.directory, shards.directory.parent)
     return Source(
         layout=shards.layout,
         directory=shards.directory,
@@ -157,5 +158,5 @@ def _from_shards(path: Path, shards: Shards) -> Source:
         dims=shards.dims,
         config=None,
         tensors=shards.tensors,
-        tokenizer=next((place for place in beside if Tokenizer.files(place)), None),
+        tokenizer=next((place for place in candidates if Tokenizer.files(place)), None),
     )

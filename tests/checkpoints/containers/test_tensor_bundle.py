@@ -70,7 +70,7 @@ def test_a_table_made_by_hand_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("index", "says"),
     [
-        (b"", "does not end as such an index"),
+        (b"", "its footer is missing"),
         (table(block([(0, b"abc", NUMBERS)])), "damaged"),  # without a header
         (table(block([(0, b"", HEADER + b"\x10\x01")])), "big-endian"),
         (table(block([(0, b"", HEADER)]), kind=1), "compressed"),
@@ -83,8 +83,8 @@ def test_a_table_made_by_hand_is_read(tmp_path: Path) -> None:
         (table(block([(0, b"", HEADER), (0, b"a", NUMBERS + b"\x18\x01")])), "file 1 of 1"),
         (table(block([(0, b"", HEADER), (0, b"a", NUMBERS + b"\x20\x01")])), "truncated"),
         (table(block([(0, b"", HEADER), (0, b"a", b"\x08\x01\x28\x08")])), "has 8 bytes"),
-        (table(block([(0, b"", HEADER), (0, b"a", b"\x0a\x01\x01")])), "a number was expected"),
-        (table(block([(0, b"", HEADER), (0, b"a", b"\x10\x01")])), "a message was expected"),
+        (table(block([(0, b"", HEADER), (0, b"a", b"\x0a\x01\x01")])), "expected a number"),
+        (table(block([(0, b"", HEADER), (0, b"a", b"\x10\x01")])), "expected a message"),
         (table(block([(0, b"", HEADER), (0, b"\xff", NUMBERS)])), "damaged"),  # no UTF-8
         (table(block([(0, b"", HEADER), (0, b"a", HUGE)])), "has the shape"),
     ],

@@ -101,7 +101,7 @@ def test_wrong_published_ids_are_replaced_and_told(tmp_path: Path, vocabulary: P
     model.save_pretrained(tmp_path / "in")
     write_config(tmp_path / "in", model)
     (expected,) = inspect(tmp_path / "in").warnings
-    assert "bos_token_id 50256, eos_token_id 50256; no tokenizer is there" in expected
+    assert "bos_token_id 50256, eos_token_id 50256; there is no tokenizer" in expected
     for name in ("chinese_vocab.model", "spiece.model"):  # as CPM calls it, and its copies
         (tmp_path / "in" / name).write_bytes((vocabulary / "chinese_vocab.model").read_bytes())
         (told,) = inspect(tmp_path / "in").warnings
@@ -132,7 +132,7 @@ def test_a_model_of_cpms_shape_that_says_erf(named: str, width: int) -> None:
 
 def test_a_published_directory_is_no_store_yet(tmp_path: Path) -> None:
     random_model().save_pretrained(tmp_path)
-    with pytest.raises(CheckpointError, match="make one of it with cpm convert"):
+    with pytest.raises(CheckpointError, match="convert it with cpm convert"):
         cpm_lm.load(tmp_path)
 
 

@@ -95,7 +95,7 @@ def test_the_vocabulary_comes_along(tmp_path: Path) -> None:
 def test_ranks_that_do_not_divide_are_refused_with_those_that_do(
     checkpoints: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match=r"over 3 ranks; they can over 1, 2, 4$"):
+    with pytest.raises(ConfigError, match=r"over 3 ranks; possible numbers are 1, 2, 4$"):
         convert(checkpoints / "tiny-mp2", tmp_path / "out", to="megatron", ranks=3, heads=4)
     assert not list(tmp_path.iterdir())
 
@@ -108,13 +108,13 @@ def test_counts_named_as_fitting_do_fit(heads: int, vocab: int, ranks: int) -> N
         return
     with pytest.raises(ConfigError) as caught:
         check_ranks(config, ranks)
-    named = [int(word) for word in str(caught.value).split("they can over ")[1].split(", ")]
+    named = [int(word) for word in str(caught.value).split("possible numbers are ")[1].split(", ")]
     assert named == [n for n in range(1, 50) if heads % n == 0 and vocab % n == 0]
 
 
 def test_options_that_go_with_another_form_are_refused(checkpoints: Path, tmp_path: Path) -> None:
     for option in ({"ranks": 2}, {"layout": "megatron"}):
-        with pytest.raises(ConfigError, match="of the form 'megatron'"):
+        with pytest.raises(ConfigError, match="options of 'megatron'"):
             convert(checkpoints / "tiny-mp2", tmp_path / "out", heads=4, **option)
     with pytest.raises(ConfigError, match="expected one of deepspeed, megatron"):
         convert(checkpoints / "tiny-mp2", tmp_path / "o", heads=4, to="megatron", layout="x")
@@ -159,7 +159,7 @@ def test_long_entries_say_their_sizes_in_64_bits(
     tmp_path: Path, checkpoints: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Gigabytes are not written here: the limit is lowered instead."""
-    monkeypatch.setattr("cpm_lm.checkpoints.containers.torch_writer.LONG", 1000)
+    monkeypatch.setattr("cpm_lm.checkpoints.containers.torch_writer.ZIP64_MIN_BYTES", 1000)
     convert(checkpoints / "tiny-mp1", tmp_path / "out", to="megatron", heads=4)
     file = next((tmp_path / "out").rglob("*.pt"))
     loaded = torch.load(file, weights_only=True, mmap=True)["module"]

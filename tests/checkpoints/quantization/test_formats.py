@@ -49,21 +49,21 @@ def test_codes_are_the_nearest_and_scales_lose_least(seed: int, packing: Any) ->
     numbers = rng.standard_t(3, (3, 2, packing.group)).astype(np.float32)
     numbers[0, 0] = 0
     codes, scales, lost = quantize(numbers, packing)
-    assert packing.least <= codes.min() <= codes.max() <= packing.largest
+    assert packing.min_code <= codes.min() <= codes.max() <= packing.max_code
     wide = scales.astype(np.float32)[..., None]
     back = codes * wide
     assert scales[0, 0] == 0
     # Within half a step wherever the largest code is not reached, and never on the wrong side.
-    inside = (codes > packing.least) & (codes < packing.largest)
+    inside = (codes > packing.min_code) & (codes < packing.max_code)
     assert (
         np.abs(back - numbers)[inside] <= 0.501 * np.broadcast_to(wide, codes.shape)[inside]
     ).all()
     assert (back * numbers >= 0).all()
     assert lost == pytest.approx(np.square(back - numbers).sum(), rel=1e-3)
     # No more than by the scale that cuts nothing off; and in 8 bits by no other.
-    plain = (np.abs(numbers).max(axis=-1, keepdims=True) / packing.largest).astype(np.float16)
+    plain = (np.abs(numbers).max(axis=-1, keepdims=True) / packing.max_code).astype(np.float16)
     step = np.maximum(plain.astype(np.float32), 1e-9)
-    whole = np.clip(np.rint(numbers / step), packing.least, packing.largest) * step
+    whole = np.clip(np.rint(numbers / step), packing.min_code, packing.max_code) * step
     assert lost <= np.square(whole - numbers).sum() * 1.001
     assert packing.bits == 4 or np.array_equal(scales, plain[..., 0])
 
@@ -207,7 +207,7 @@ def test_padding_must_be_zero(weights: str, name: str, tmp_path: Path) -> None:
     codes = view(tmp_path / "new", name)
     codes[3, -1] ^= 0x10
     codes.flush()
-    with pytest.raises(CheckpointError, match=f"{name} has numbers in its padding"):
+    with pytest.raises(CheckpointError, match=f"{name} has values in its padding"):
         Store.open(tmp_path / "new")
 
 

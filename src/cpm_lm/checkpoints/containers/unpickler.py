@@ -1,9 +1,9 @@
-"""A pickle reader that can build tensors and containers, and nothing else.
+"""A restricted unpickler: it builds tensors, dictionaries and lists, and nothing else.
 
-Knows the pickle format and the names that checkpoints carry; does not know containers or files.
-Nothing that a pickle names is ever imported or called: every allowed name leads to a class of
-this module, and every other name is refused. Random states, numpy objects and argument lists
-become stand-ins that ignore what they are given.
+Knows the pickle format and the names that occur in checkpoints; does not know file containers.
+Nothing that a pickle names is imported or called. Every allowed name maps to a class of this
+module, and every other name is refused. Random states, numpy objects and argument lists become
+placeholders that ignore their content.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ MEMO_OPCODES = ("PUT", "BINPUT", "LONG_BINPUT")
 
 
 class Inert:
-    """Stands in for an object that is not needed: takes any arguments and state, keeps nothing."""
+    """A placeholder for an object that is not needed; it ignores its arguments and its state."""
 
     __slots__ = ()
 
@@ -51,14 +51,14 @@ class Inert:
 
 
 class Dict(dict[Any, Any]):
-    """Stands in for an OrderedDict; its attributes (`_metadata` of state dicts) are dropped."""
+    """Replaces OrderedDict; attributes, such as `_metadata` of state dicts, are ignored."""
 
     __slots__ = ()
     __setstate__ = Inert.__setstate__
 
 
 class StorageType(Inert):
-    """Stands in for a class such as torch.HalfStorage."""
+    """Replaces a class such as torch.HalfStorage."""
 
     __slots__ = ("dtype",)
 
@@ -67,7 +67,7 @@ class StorageType(Inert):
 
 
 class Storage(Inert):
-    """A run of numbers that lies elsewhere in the file; the device it was saved from is dropped."""
+    """A reference to an array of `count` values in the file; the saved device is ignored."""
 
     __slots__ = ("count", "dtype", "key")
 
@@ -76,9 +76,9 @@ class Storage(Inert):
 
 
 class StridedTensor(Inert):
-    """Stands in for torch._utils._rebuild_tensor_v2: a window onto a storage, not yet checked.
+    """Replaces torch._utils._rebuild_tensor_v2: a strided view of a storage, not yet checked.
 
-    `tensor` is None until whoever knows the file has placed it.
+    `tensor` is None until the reader of the container sets it.
     """
 
     __slots__ = ("offset", "shape", "storage", "stride", "tensor")
@@ -87,13 +87,13 @@ class StridedTensor(Inert):
         if not isinstance(storage, Storage):
             raise TypeError("a tensor without a storage")
         self.storage = storage
-        self.offset = _counts((offset,))[0]
-        self.shape, self.stride = _counts(shape), _counts(stride)
+        self.offset = _check_sizes((offset,))[0]
+        self.shape, self.stride = _check_sizes(shape), _check_sizes(stride)
         self.tensor: Any = None
 
 
 class Parameter(Inert):
-    """Stands in for torch._utils._rebuild_parameter: the tensor itself."""
+    """Replaces torch._utils._rebuild_parameter: returns the tensor itself."""
 
     def __new__(cls, data: object, *_: object) -> Any:
         return data
@@ -118,31 +118,32 @@ ALLOWED: dict[str, Callable[..., Any]] = {
 
 
 def unpickle(file: mmap.mmap, start: int, what: str) -> tuple[Any, list[StridedTensor], int]:
-    """Build the object of the pickle at `start`; return it, every tensor in it, and its end.
+    """Load the pickle at `start`; return the object, every tensor in it, and the pickle's end.
 
     Args:
-        file: what holds the pickle.
-        start: where it begins, in bytes.
-        what: the name to use in errors.
+        file: the memory-mapped file.
+        start: the offset of the pickle in bytes.
+        what: the file's name in error messages.
 
     Raises:
-        CheckpointError: the pickle is damaged, or names anything that is not allowed.
+        CheckpointError: the pickle is damaged, or names an object that is not allowed.
     """
-    end = _scan(file, start, what)
+    end = _find_end(file, start, what)
     reader = _Unpickler(file[start:end], what)
     try:
         root = reader.load()
     except CheckpointError:
         raise
-    except Exception as error:  # damaged pickles raise nearly every kind
+    except Exception as error:  # damaged pickles raise many exception types
         raise CheckpointError(f"{what} is damaged: {one_line(error)}") from None
     return root, reader.tensors, end
 
 
-def _scan(file: mmap.mmap, start: int, what: str) -> int:
-    """Return where the pickle ends, once its sizes are found sane.
+def _find_end(file: mmap.mmap, start: int, what: str) -> int:
+    """Return the end of the pickle, after checking its opcodes and its memo indices.
 
-    They are checked before anything is built, so that a small file cannot ask for much memory.
+    pickle allocates the memo up to the largest index. The check runs before anything is built, so
+    that a small file cannot make it allocate gigabytes.
     """
     file.seek(start)
     try:
@@ -168,30 +169,30 @@ class _Unpickler(pickle.Unpickler):
         full = f"{module}.{name}"
         if full not in ALLOWED:
             raise CheckpointError(
-                f"{self._what} names {one_line(full)}, which no file of weights needs and which "
-                "could run a program; it was refused. Get the file from its publisher"
+                f"{self._what} names {one_line(full)}, which no weight file needs and which "
+                "could run code; it was refused. Get the file from its publisher"
             )
         found = ALLOWED[full]
-        return self._listed if found is StridedTensor else found
+        return self._recorder if found is StridedTensor else found
 
     @property
-    def _listed(self) -> _Listed:
-        return _Listed(self.tensors)
+    def _recorder(self) -> _TensorRecorder:
+        return _TensorRecorder(self.tensors)
 
     def persistent_load(self, pid: Any) -> Storage:
         match pid:
             case ("storage", StorageType(dtype=dtype), str(key), str(), int(count), *view):
                 if view not in ([], [None]):
                     raise CheckpointError(
-                        f"{self._what} holds views of storages as PyTorch before 0.4 wrote them; "
-                        "save it again with a newer PyTorch"
+                        f"{self._what} holds storage views of PyTorch before 0.4, which are not "
+                        "supported; save it again with a newer PyTorch"
                     )
-                return Storage(dtype, key, *_counts((count,)))
-        raise ValueError(f"a storage was expected, not {str(pid)[:80]}")
+                return Storage(dtype, key, *_check_sizes((count,)))
+        raise ValueError(f"expected a storage, found {str(pid)[:80]}")
 
 
-class _Listed(Inert):
-    """Builds tensors and lists them."""
+class _TensorRecorder(Inert):
+    """Builds tensors and appends each to a list."""
 
     __slots__ = ("_tensors",)
 
@@ -204,8 +205,8 @@ class _Listed(Inert):
         return tensor
 
 
-def _counts(values: object) -> tuple[int, ...]:
-    """Return a tuple of whole numbers from 0 on; anything else is a damaged file."""
+def _check_sizes(values: object) -> tuple[int, ...]:
+    """Return the values if they are a tuple of integers of at least 0; else raise TypeError."""
     if not isinstance(values, tuple) or not all(type(v) is int and v >= 0 for v in values):
-        raise TypeError(f"sizes were expected, not {str(values)[:80]}")
+        raise TypeError(f"expected sizes, found {str(values)[:80]}")
     return values

@@ -1,7 +1,7 @@
-"""Directories of Hugging Face's GPT-2: a configuration, and weights in any form they come in.
+"""Read directories of Hugging Face's GPT-2: a configuration, and weights in any file format.
 
-Knows the files' names, and which tensors a model has; the formats have their own modules. Names
-and layout of the tensors are those of a store, but for a prefix that some files have.
+Knows the file names and the tensors of a model; does not know the file formats: `containers` does.
+The tensors have the names and the layout of a store; some files add the prefix `transformer.`.
 """
 
 from __future__ import annotations
@@ -31,63 +31,65 @@ from cpm_lm.errors import CheckpointError, ConfigError
 
 __all__ = ["Pretrained", "find_weights", "read_pretrained"]
 
-HEAD = "lm_head.weight"
+LM_HEAD = "lm_head.weight"
 EMBEDDING = "wte.weight"
 BUFFERS = re.compile(r"h\.\d{1,4}\.attn\.(bias|masked_bias)")
-"""The causal mask and its value, which older versions kept beside the weights."""
+"""The causal mask and its fill value, which older versions saved with the weights."""
 
 ACTIVATIONS = {"gelu_pytorch_tanh": "gelu_new", "gelu_fast": "gelu_new", "gelu_python": "gelu"}
-"""Other names of the same two functions."""
+"""Other names of the two activation functions."""
 
-Found = tuple[Mapping[str, Tensor], tuple[Path, ...]]
-"""Tensors by name, and the files they lie in."""
+ReadResult = tuple[Mapping[str, Tensor], tuple[Path, ...]]
+"""Tensors by name, and the files that hold them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pretrained:
-    """A directory's model, checked; its tensors still lie in their files."""
+    """The validated model of a directory; its tensors are memory-mapped."""
 
     directory: Path
     files: tuple[Path, ...]
-    """The configuration and the files of weights."""
+    """The configuration and the weight files."""
     config: GPTConfig
     ids: Mapping[str, Any]
-    """The configuration as it was read, for the special ids it names."""
+    """The values of the configuration file, for its special ids."""
     tensors: Mapping[str, ShardedTensor]
-    """Every tensor, by the names of a store."""
+    """Every tensor, by its name in a store."""
     ignored: tuple[str, ...]
-    """Tensors that are no weights, or copies."""
+    """Tensors that are not used: buffers and copies, not weights."""
     notes: tuple[str, ...]
-    """What is odd, a line each."""
+    """Anomalies, one line each."""
 
 
 def find_weights(directory: Path) -> str | None:
-    """Return the name of the file of weights, or of their index, that is read there, if any."""
+    """Return the name of the weight file, or of the index, to read; None if there is none."""
     return next((name for name in READERS if (directory / name).is_file()), None)
 
 
 def read_pretrained(directory: Path) -> Pretrained:
-    """Read a directory that `find_weights` finds weights in.
+    """Read a directory in which `find_weights` finds weights.
 
     Raises:
-        CheckpointError: a file is missing or damaged; tensors are missing, left over or misshapen,
-            or the output matrix is not the word embedding: all problems are named.
-        ConfigError: the configuration is not that of such a network.
+        CheckpointError: a file is missing or damaged; tensors are missing, unknown or have the
+            wrong shape; or the output matrix differs from the word embedding. All problems are
+            listed.
+        ConfigError: the configuration is not that of a GPT.
     """
     if not (directory / CONFIG).is_file():
         raise CheckpointError(
-            f"{directory} has weights but no {CONFIG}; get it from where they came from"
+            f"{directory} has weights but no {CONFIG}; get it from the same publisher"
         )
     values = read_values(directory / CONFIG)
-    config = _config(values, directory / CONFIG)
+    config = _parse_config(values, directory / CONFIG)
     name = find_weights(directory)
     assert name is not None
     found, files = READERS[name](directory / name)
-    tensors, ignored, problems = _sorted_out(found, config, values)
+    tensors, ignored, problems = _select_tensors(found, config, values)
     if problems:
-        problems += _nonfinite(tensors)  # sound checkpoints are checked as they are written
+        # Without other problems, the values are checked while they are converted.
+        problems += _nonfinite_problems(tensors)
         raise CheckpointError(
-            f"{directory / name} is not the model of {CONFIG} ({len(problems)} problems): "
+            f"{directory / name} does not match {CONFIG} ({len(problems)} problems): "
             f"{'; '.join(problems)}. Are all its files from the same download?"
         )
     return Pretrained(
@@ -101,61 +103,54 @@ def read_pretrained(directory: Path) -> Pretrained:
     )
 
 
-def _config(values: dict[str, Any], path: Path) -> GPTConfig:
+def _parse_config(values: dict[str, Any], path: Path) -> GPTConfig:
     kind = values.get("model_type", "gpt2")
     if kind != "gpt2":
-        raise ConfigError(f"{path} is of a model of type {one_line(kind, 40)!r}; expected 'gpt2'")
-    said = values.get("activation_function")
-    if isinstance(said, str) and said in ACTIVATIONS:
-        values = {**values, "activation_function": ACTIVATIONS[said]}
+        raise ConfigError(f"{path} has the model type {one_line(kind, 40)!r}; expected 'gpt2'")
+    activation = values.get("activation_function")
+    if isinstance(activation, str) and activation in ACTIVATIONS:
+        values = {**values, "activation_function": ACTIVATIONS[activation]}
     return parse_config(values, path)
 
 
 def _read_bin(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of one file of torch.save."""
+    """Return the tensors of one file written by torch.save."""
     root = read_torch_file(path)
     if not isinstance(root, dict) or not root:
-        raise CheckpointError(f"{path} holds no tensors by name: {type(root).__name__} at its top")
-    odd = [
+        raise CheckpointError(
+            f"{path} holds {type(root).__name__}; expected a dictionary of tensors"
+        )
+    not_tensors = [
         one_line(name, 60)
         for name, value in root.items()
         if not (isinstance(name, str) and name.isprintable() and isinstance(value, StridedTensor))
     ]
-    if odd:
-        raise CheckpointError(f"{path}: among the weights these are no tensors: {', '.join(odd)}")
+    if not_tensors:
+        raise CheckpointError(f"{path}: these weights are not tensors: {', '.join(not_tensors)}")
     return {name: value.tensor for name, value in root.items()}
 
 
-READERS: dict[str, Callable[[Path], Found]] = {
+READERS: dict[str, Callable[[Path], ReadResult]] = {
     MODEL: lambda path: (read_safetensors(path), (path,)),
     f"{MODEL}.index.json": lambda path: read_indexed(path, read_safetensors),
     "pytorch_model.bin": lambda path: (_read_bin(path), (path,)),
     "pytorch_model.bin.index.json": lambda path: read_indexed(path, _read_bin),
     "tf_model.h5": lambda path: (read_keras_h5(path), (path,)),
 }
-"""By the name of the file of weights; of several, the first that is there is read."""
+"""Readers by the name of the weight file, in order of preference."""
 
 
-def _sorted_out(
+def _select_tensors(
     found: Mapping[str, Tensor], config: GPTConfig, values: Mapping[str, Any]
 ) -> tuple[dict[str, Tensor], tuple[str, ...], list[str]]:
-    """Return the model's tensors in order, the names of those left out, and all problems."""
-    bare: dict[str, Tensor] = {}
-    ignored, problems = [], []
-    for name, tensor in found.items():
-        short = name.removeprefix(PREFIX)
-        if BUFFERS.fullmatch(short):
-            ignored.append(name)
-        elif short in bare:
-            problems.append(f"{one_line(short)} is there twice, with {PREFIX!r} and without")
-        else:
-            bare[short] = tensor
-    head = bare.pop(HEAD, None)
+    """Return the model's tensors in network order, the ignored names, and all problems."""
+    short, ignored, problems = _without_prefix(found)
+    head = short.pop(LM_HEAD, None)
     expected = shapes(Dims.of(config))
-    tensors = {name: bare[name] for name in expected if name in bare}
-    problems += [f"{name} is missing" for name in expected if name not in bare]
+    tensors = {name: short[name] for name in expected if name in short}
+    problems += [f"{name} is missing" for name in expected if name not in short]
     problems += [
-        f"{one_line(name)} is no part of this model" for name in bare if name not in expected
+        f"{one_line(name)} is not part of this model" for name in short if name not in expected
     ]
     for name, tensor in tensors.items():
         if tensor.shape != expected[name]:
@@ -163,23 +158,40 @@ def _sorted_out(
         elif tensor.dtype not in FLOATS:
             problems.append(f"{name} is {tensor.dtype}, expected {' or '.join(FLOATS)}")
     if head is not None:
-        ignored.append(HEAD)
-        problems += _untied(head, tensors.get(EMBEDDING))
+        ignored.append(LM_HEAD)
+        problems += _lm_head_problems(head, tensors.get(EMBEDDING))
     elif values.get("tie_word_embeddings") is False:
-        problems.append(f"{HEAD} is missing, though {CONFIG} says it is not the word embedding")
+        problems.append(f"{LM_HEAD} is missing, but {CONFIG} says tie_word_embeddings is false")
     return tensors, tuple(ignored), problems
 
 
-def _untied(head: Tensor, embedding: Tensor | None) -> Iterator[str]:
-    """Yield a problem if the output matrix is not the word embedding.
+def _without_prefix(
+    found: Mapping[str, Tensor],
+) -> tuple[dict[str, Tensor], list[str], list[str]]:
+    """Return the tensors by name without prefix, the names of buffers, and all duplicates."""
+    tensors: dict[str, Tensor] = {}
+    buffers, problems = [], []
+    for name, tensor in found.items():
+        short = name.removeprefix(PREFIX)
+        if BUFFERS.fullmatch(short):
+            buffers.append(name)
+        elif short in tensors:
+            problems.append(f"{one_line(short)} occurs twice, with {PREFIX!r} and without")
+        else:
+            tensors[short] = tensor
+    return tensors, buffers, problems
 
-    A store could keep a second matrix, but no engine has a place for it, and no published model of
-    this family needs one.
+
+def _lm_head_problems(head: Tensor, embedding: Tensor | None) -> Iterator[str]:
+    """Yield a problem if the output matrix differs from the word embedding.
+
+    Engines use the word embedding as the output matrix, and no published model of this family has
+    a separate one.
     """
     if embedding is None or embedding.dtype not in FLOATS:
         return
     if head.shape != embedding.shape or head.dtype not in FLOATS:
-        yield f"{HEAD} is {head.dtype} {head.shape}, expected the word embedding again"
+        yield f"{LM_HEAD} is {head.dtype} {head.shape}, expected a copy of the word embedding"
         return
     rows = max(1, BLOCK_BYTES // max(1, 4 * head.array[:1].size))
     different = 0
@@ -188,12 +200,13 @@ def _untied(head: Tensor, embedding: Tensor | None) -> Iterator[str]:
         different += int(np.count_nonzero((a != b).any(axis=1)))
     if different:
         yield (
-            f"{HEAD} differs from the word embedding in {different:,} of {len(head.array):,} rows: "
-            "a model with an output matrix of its own is not supported"
+            f"{LM_HEAD} differs from the word embedding in {different:,} of "
+            f"{len(head.array):,} rows: "
+            "a model with a separate output matrix is not supported"
         )
 
 
-def _nonfinite(tensors: Mapping[str, Tensor]) -> Iterator[str]:
+def _nonfinite_problems(tensors: Mapping[str, Tensor]) -> Iterator[str]:
     for name, tensor in tensors.items():
         if count := nonfinite_count(ShardedTensor((tensor,))):
             yield nonfinite_problem(name, count)
@@ -203,7 +216,7 @@ def _notes(config: GPTConfig, tensors: Mapping[str, Tensor]) -> Iterator[str]:
     biases = (tensors[f"h.{layer}.attn.c_attn.bias"] for layer in range(config.n_layer))
     if looks_misjoined(to_float32(bias.array, bias.dtype) for bias in biases):
         yield (
-            "the biases of queries, keys and values look as if two ranks' were put one behind the "
-            "other, as one early public conversion did; such a model writes worse text: convert "
-            "it again from the original's files, and compare with cpm verify --against"
+            "the biases of queries, keys and values look like a plain concatenation of two ranks' "
+            "biases, an error of an early public conversion; such a model writes worse text: "
+            "convert it again from the original files, and compare with cpm verify --against"
         )

@@ -1,7 +1,7 @@
-"""Checkpoints of Megatron-LM: the shards of a directory, checked against each other and joined.
+"""Read Megatron-LM checkpoints: check the shards of a directory against each other and merge them.
 
-Knows both layouts on disk (DeepSpeed's and Megatron's own); `megatron_sharding` knows how shards
-are joined.
+Knows the content of a shard and the checks across shards; does not know directory layouts, which
+are in `megatron_files`, or how tensors are split, which is in `megatron_sharding`.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ QKV = "transformer.layers.0.attention.query_key_value.weight"
 
 @dataclass(frozen=True, kw_only=True)
 class Shards:
-    """All shards of one checkpoint, joined."""
+    """The merged shards of one checkpoint."""
 
     layout: str
     """deepspeed or megatron."""
     directory: Path
     """The directory of one training step."""
     files: tuple[Path, ...]
-    """One file for each rank, in order."""
+    """One file for each rank, in order of rank."""
     iteration: int | None
-    """The training step, if the shards say."""
+    """The training step, if recorded."""
     dims: Dims
-    """The model's shape, as far as the tensors say."""
+    """The dimensions that the tensors determine."""
     tensors: Mapping[str, ShardedTensor]
-    """Every tensor, by the names of a store."""
+    """Every tensor, by its name in a store."""
 
 
 @dataclass(frozen=True)
@@ -51,23 +51,23 @@ class _Shard:
     path: Path
     tensors: Mapping[str, Tensor]
     iteration: int | None
-    world: int | None
+    world_size: int | None
 
 
 def read_shards(path: Path) -> Shards:
-    """Read a checkpoint of any number of ranks.
+    """Read a checkpoint with any number of ranks.
 
     Args:
-        path: the directory with `latest_checkpointed_iteration.txt`, that of one training step,
-            that of a single rank, or a shard itself.
+        path: the directory with `latest_checkpointed_iteration.txt`, the directory of one training
+            step or of one rank, or a shard.
 
     Raises:
-        CheckpointError: a shard is missing, damaged, there twice, or from another model; all
-            problems of the tensors are named.
+        CheckpointError: a shard is missing, damaged, duplicated, or from another model; all
+            problems of the tensors are listed.
     """
     layout, directory, files = find_shards(path)
-    shards = [_read(file) for file in files]
-    _refuse_twins(shards)
+    shards = [_read_shard(file) for file in files]
+    _refuse_duplicates(shards)
     _check_ranks(shards)
     iterations = {shard.iteration for shard in shards}
     problems = []
@@ -80,7 +80,8 @@ def read_shards(path: Path) -> Shards:
     tensors, misfits = join_shards([shard.tensors for shard in shards], dims)
     problems += misfits
     if problems:
-        problems += _nonfinite(shards)  # sound checkpoints are checked as they are written
+        # Without other problems, the values are checked while they are converted.
+        problems += _nonfinite_problems(shards)
         raise CheckpointError(
             f"{directory} is not one complete model ({len(problems)} problems): "
             f"{'; '.join(problems)}. Are all its files from the same download?"
@@ -95,15 +96,14 @@ def read_shards(path: Path) -> Shards:
     )
 
 
-def _read(path: Path) -> _Shard:
+def _read_shard(path: Path) -> _Shard:
     root = read_torch_file(path)
     if not isinstance(root, dict):
-        raise CheckpointError(f"{path} holds no checkpoint: {type(root).__name__} at its top")
+        raise CheckpointError(f"{path} holds {type(root).__name__}; expected a dictionary")
     weights = root.get("module", root.get("model"))
     if not isinstance(weights, dict):
         raise CheckpointError(
-            f"{path} holds no weights: expected them under 'module' or 'model', "
-            f"found {_listing(root)}"
+            f"{path} holds no weights: expected the key 'module' or 'model', found {_listing(root)}"
         )
     if EMBEDDING not in weights:
         nested = (
@@ -112,21 +112,23 @@ def _read(path: Path) -> _Shard:
             else ""
         )
         raise CheckpointError(
-            f"{path} is no GPT of the original's code: expected {EMBEDDING} among its tensors, "
+            f"{path} is not a GPT of the original code: expected the tensor {EMBEDDING}, "
             f"found {_listing(weights)}{nested}"
         )
-    odd = {
+    not_tensors = {
         key: value
         for key, value in weights.items()
         if not (isinstance(value, StridedTensor) and isinstance(key, str) and key.isprintable())
     }
-    if odd:
-        raise CheckpointError(f"{path}: among the weights these are no tensors: {_listing(odd)}")
+    if not_tensors:
+        raise CheckpointError(f"{path}: these weights are not tensors: {_listing(not_tensors)}")
     tensors = {name: value.tensor for name, value in weights.items()}
-    return _Shard(path, tensors, _number(root, "iteration"), _number(root, "mp_world_size"))
+    return _Shard(
+        path, tensors, _optional_int(root, "iteration"), _optional_int(root, "mp_world_size")
+    )
 
 
-def _number(root: Mapping[Any, Any], key: str) -> int | None:
+def _optional_int(root: Mapping[Any, Any], key: str) -> int | None:
     value = root.get(key)
     return value if type(value) is int else None
 
@@ -136,31 +138,35 @@ def _listing(names: Mapping[Any, Any]) -> str:
     return ", ".join(shown) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
 
 
-def _refuse_twins(shards: Sequence[_Shard]) -> None:
-    """Refuse one shard under two names: a model joined from it would talk nonsense."""
-    for late, b in enumerate(shards):
-        for a in shards[:late]:
-            cut = [name for name, tensor in a.tensors.items() if len(tensor.shape) == 2]
+def _refuse_duplicates(shards: Sequence[_Shard]) -> None:
+    """Refuse the same shard under two names: the merged model would generate nonsense."""
+    for index, b in enumerate(shards):
+        for a in shards[:index]:
+            matrices = [name for name, tensor in a.tensors.items() if len(tensor.shape) == 2]
             if all(
-                name in b.tensors and equal_bits(a.tensors[name], b.tensors[name]) for name in cut
+                name in b.tensors and equal_bits(a.tensors[name], b.tensors[name])
+                for name in matrices
             ):
                 raise CheckpointError(
                     f"{a.path} and {b.path} hold the same weights; "
-                    "one of them was copied or downloaded under the other's name"
+                    "one of them is a copy of the other under a wrong name"
                 )
 
 
 def _check_ranks(shards: Sequence[_Shard]) -> None:
-    """Check the number of shards against what each of them says, in word and in shape."""
+    """Check the number of shards against `mp_world_size` and against the shapes of each shard.
+
+    Axis 0 of a rank's QKV matrix has 3 D / ranks rows, so ranks = 3 D / rows.
+    """
     for shard in shards:
-        qkv, width = shard.tensors.get(QKV), _shape(shard, EMBEDDING)[1]
+        qkv, width = shard.tensors.get(QKV), _matrix_shape(shard, EMBEDDING)[1]
         by_shape = 3 * width // qkv.shape[0] if qkv and qkv.shape and qkv.shape[0] else None
-        for says, expected in (("mp_world_size", shard.world), ("its shapes", by_shape)):
+        for basis, expected in (("mp_world_size", shard.world_size), ("its shapes", by_shape)):
             if expected is not None and expected != len(shards):
                 found = ", ".join(f"{s.path.parent.name}/{s.path.name}" for s in shards)
                 lack = "missing" if expected > len(shards) else "too many"
                 raise CheckpointError(
-                    f"shards are {lack}: {shard.path} is one of {expected} by {says}, "
+                    f"shards are {lack}: {shard.path} is one of {expected} according to {basis}, "
                     f"found {len(shards)}: {found}"
                 )
 
@@ -170,11 +176,13 @@ def _dims(shards: Sequence[_Shard]) -> Dims:
     layers = layer_count(_names(shards))
     if not layers:
         raise CheckpointError(f"{first.path} has no layers: found {_listing(first.tensors)}")
-    rows = [_shape(shard, EMBEDDING)[0] for shard in shards]
-    return Dims(sum(rows), _shape(first, POSITIONS)[0], _shape(first, EMBEDDING)[1], layers)
+    rows = [_matrix_shape(shard, EMBEDDING)[0] for shard in shards]
+    return Dims(
+        sum(rows), _matrix_shape(first, POSITIONS)[0], _matrix_shape(first, EMBEDDING)[1], layers
+    )
 
 
-def _nonfinite(shards: Sequence[_Shard]) -> Iterator[str]:
+def _nonfinite_problems(shards: Sequence[_Shard]) -> Iterator[str]:
     for rank, shard in enumerate(shards):
         for name, tensor in shard.tensors.items():
             if count := nonfinite_count(ShardedTensor((tensor,))):
@@ -185,8 +193,8 @@ def _names(shards: Sequence[_Shard]) -> Iterator[str]:
     return (name for shard in shards for name in shard.tensors)
 
 
-def _shape(shard: _Shard, name: str) -> tuple[int, ...]:
-    """Return the shape of a matrix that tells the model's own shape."""
+def _matrix_shape(shard: _Shard, name: str) -> tuple[int, ...]:
+    """Return the shape of a matrix that determines the model's dimensions."""
     tensor = shard.tensors.get(name)
     if tensor is None or len(tensor.shape) != 2 or 0 in tensor.shape:
         found = "none" if tensor is None else f"shape {tensor.shape}"
