@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cpm_lm.errors import TokenizerError
+from cpm_lm.messages import what_is_there
 
 __all__ = ["WordPieces", "read_wordpieces", "wordpiece_files"]
 
@@ -85,6 +86,8 @@ def read_wordpieces(directory: Path) -> WordPieces:
 
 
 def _lines(path: Path) -> tuple[str, ...]:
+    if known := what_is_there(path):
+        raise TokenizerError(f"{path} is {known}")
     try:
         with path.open(encoding="utf-8") as file:
             return tuple(line.removesuffix("\n") for line in file)
@@ -93,6 +96,8 @@ def _lines(path: Path) -> tuple[str, ...]:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    if known := what_is_there(path):
+        raise TokenizerError(f"{path} is {known}")
     try:
         values = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
