@@ -27,11 +27,12 @@ def command(
 ) -> None:
     """把 SOURCE 处的检查点转换为 TARGET 目录。
 
-    SOURCE 可以是 Megatron 的检查点（任何份数）、Hugging Face 的 GPT-2 目录、
+    SOURCE 可以是 Megatron 的检查点（任何份数）、Hugging Face 的 GPT-2 目录或其中一个权重文件、
     TensorFlow 的 SavedModel，或已转换的目录。
 
     Convert the checkpoint at SOURCE into the directory TARGET: Megatron's of any number of ranks,
-    a GPT-2 directory of Hugging Face's, a TensorFlow SavedModel, or a converted model.
+    a GPT-2 directory of Hugging Face's or a file of its weights, a TensorFlow SavedModel, or a
+    converted model.
     """
     from cpm_lm.checkpoints.convert import convert
 
