@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from cpm_lm.errors import ConfigError
+from cpm_lm.messages import shortened
 
-__all__ = ["GPTConfig"]
+__all__ = ["GPTConfig", "passed_over"]
 
 # The names in the original's configuration files (Megatron-LM), and ours.
 MEGATRON_NAMES = {
@@ -52,6 +53,57 @@ LIBRARY_KEYS = frozenset(
     "use_return_dict xla_device".split()
 )
 
+HUB_KEYS = frozenset(
+    "author base_model card_data custom_pipelines datasets eval_results finetuned_from "
+    "language library_name license license_link license_name metrics model_index model_name "
+    "name_or_path pipeline_tag revision sha tags trust_remote_code version widget".split()
+)
+"""What the hub and its tools write about a model."""
+GENERATION_KEYS = frozenset(
+    "assistant_confidence_threshold assistant_early_exit assistant_ensemble_weight "
+    "assistant_lookbehind assistant_tokenizer cache_config cache_implementation compile_config "
+    "constraints continuous_batching_config disable_compile dola_layers "
+    "encoder_repetition_penalty epsilon_cutoff eta_cutoff force_words_ids forced_decoder_ids "
+    "generation_config generation_kwargs guidance_scale is_assistant low_memory max_cache_len "
+    "max_matching_ngram_size max_new_tokens max_time min_new_tokens min_p num_assistant_tokens "
+    "num_assistant_tokens_schedule output_logits penalty_alpha prefill_chunk_size "
+    "prompt_lookup_num_tokens renormalize_logits sequence_bias speculation_type stop_strings "
+    "target_lookbehind token_healing top_h use_mtp watermarking_config".split()
+)
+"""What Hugging Face's GenerationConfig has: how a text is drawn, which the caller says."""
+TRAINING_KEYS = frozenset(
+    "accelerator_config activation_checkpointing activation_checkpointing_kwargs adafactor "
+    "adam_beta1 adam_beta2 adam_epsilon auto_find_batch_size average_tokens_across_devices "
+    "batch_eval_metrics batch_size beta1 beta2 bf16 bf16_full_eval data_seed "
+    "dataloader_drop_last dataloader_in_order dataloader_multiprocessing_context "
+    "dataloader_num_workers dataloader_persistent_workers dataloader_pin_memory "
+    "dataloader_prefetch_factor ddp_backend ddp_broadcast_buffers ddp_bucket_cap_mb "
+    "ddp_find_unused_parameters ddp_static_graph ddp_timeout debug deepspeed disable_tqdm "
+    "dispatch_batches do_eval do_predict do_train dropout enable_jit_checkpoint epochs "
+    "eval_accumulation_steps eval_batch_size eval_delay eval_do_concat_batches eval_on_start "
+    "eval_steps eval_strategy eval_use_gather_object evaluation_strategy fp16 fp16_backend "
+    "fp16_full_eval fp16_opt_level fsdp fsdp_config full_determinism "
+    "gradient_accumulation_steps gradient_checkpointing_kwargs greater_is_better "
+    "group_by_length half_precision_backend hub_always_push hub_model_id hub_private_repo "
+    "hub_revision hub_strategy hub_token ignore_data_skip include_for_metrics "
+    "include_inputs_for_metrics include_num_input_tokens_seen include_tokens_per_second "
+    "jit_mode_eval label_names label_smoothing_factor learning_rate length_column_name "
+    "liger_kernel_config load_best_model_at_end local_rank log_level log_level_replica "
+    "log_on_each_node logging_dir logging_first_step logging_nan_inf_filter logging_steps "
+    "logging_strategy lr lr_scheduler_kwargs lr_scheduler_type max_grad_norm max_steps "
+    "metric_for_best_model neftune_noise_alpha no_cuda num_epochs num_train_epochs optim "
+    "optim_args optim_target_modules optimizer output_dir overwrite_output_dir "
+    "parallelism_config past_index per_device_eval_batch_size per_device_train_batch_size "
+    "prediction_loss_only project push_to_hub remove_unused_columns report_to "
+    "restore_callback_states_from_checkpoint resume_from_checkpoint run_name save_on_each_node "
+    "save_only_model save_safetensors save_steps save_strategy save_total_limit scheduler seed "
+    "sharded_ddp skip_memory_metrics split_batches tf32 torch_compile torch_compile_backend "
+    "torch_compile_mode torch_empty_cache_steps trackio_bucket_id trackio_space_id "
+    "trackio_static_space_id train_batch_size train_sampling_strategy use_cpu use_ipex "
+    "use_liger_kernel use_mps_device warmup_ratio warmup_steps weight_decay".split()
+)
+"""What programs that train write: Hugging Face's TrainingArguments, and usual names."""
+
 # Keys that would change the computation, each with the values this network supports.
 FIXED_KEYS: dict[str, tuple[Any, ...]] = {
     "n_inner": (None,),
@@ -61,6 +113,7 @@ FIXED_KEYS: dict[str, tuple[Any, ...]] = {
     "add_cross_attention": (False,),
     "is_encoder_decoder": (False,),
     "pruned_heads": ({}, None),
+    "quantization_config": (None,),
 }
 
 LIMITS = {"n_layer": 10_000}
@@ -145,6 +198,8 @@ class GPTConfig:
             ConfigError: a key is missing, unknown, of the wrong type, or has a value that this
                 network does not support.
         """
+        if values.get("quantization_config") is not None:
+            raise ConfigError(_packed_elsewhere(values["quantization_config"]))
         values = {MEGATRON_NAMES.get(key, key): value for key, value in values.items()}
         if "n_ctx" in values:  # the older name of n_positions
             values.setdefault("n_positions", values["n_ctx"])
@@ -159,8 +214,13 @@ class GPTConfig:
                 key == "n_inner" and value == 4 * values.get("n_embd", 0)
             ):
                 raise ConfigError(f"{key} is {value!r}; only {allowed[0]!r} is supported")
-        if unknown := sorted(values.keys() - TYPES.keys() - IGNORED_KEYS - LIBRARY_KEYS):
-            raise ConfigError(f"unknown keys in the model configuration: {', '.join(unknown)}")
+        known = TYPES.keys() | IGNORED_KEYS | LIBRARY_KEYS | set(passed_over(values))
+        if unknown := sorted(values.keys() - known):
+            listed = shortened((ascii(key)[1:-1][:60] for key in unknown), ", ")
+            raise ConfigError(
+                f"unknown keys in the model configuration: {listed}; they may change the "
+                "computation: remove those of which you know that they do not"
+            )
         required = ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head")
         if missing := [name for name in required if name not in values]:
             raise ConfigError(f"missing keys in the model configuration: {', '.join(missing)}")
@@ -173,3 +233,37 @@ class GPTConfig:
             "model_type": "gpt2",
             **dataclasses.asdict(self),
         }
+
+
+def passed_over(values: Mapping[str, Any]) -> list[str]:
+    """Return the keys of a configuration that change nothing and are not in every file.
+
+    They are private ones of some program (`_num_labels`), of the hub, of generation or of training.
+
+    >>> passed_over({"n_embd": 8, "_num_labels": 2, "learning_rate": 1e-4, "use_cache": True})
+    ['_num_labels', 'learning_rate']
+    """
+    of_tools = HUB_KEYS | GENERATION_KEYS | TRAINING_KEYS
+    usual = TYPES.keys() | IGNORED_KEYS | LIBRARY_KEYS
+    return [
+        key
+        for key, value in values.items()
+        if key not in usual
+        and (key.startswith("_") or key in of_tools or (key == "auto_map" and not _own_code(value)))
+    ]
+
+
+def _own_code(auto_map: object) -> bool:
+    """Say whether a program of the publisher's own, not GPT-2, computes the model."""
+    return not isinstance(auto_map, Mapping) or any("Model" in str(key) for key in auto_map)
+
+
+def _packed_elsewhere(said: object) -> str:
+    """Return what to say of weights that another program has packed in fewer bits."""
+    method = said.get("quant_method") if isinstance(said, Mapping) else None
+    named = f" by {ascii(method)[1:-1][:40]}" if isinstance(method, str) else ""
+    return (
+        f"quantization_config says that the weights are packed{named}, in a form that only the "
+        "program that packed them reads; get the model in 16 or 32 bits, and pack that with "
+        "cpm convert --weights q8 or q4"
+    )

@@ -12,6 +12,7 @@ from typing import Any
 
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import ConfigError
+from cpm_lm.messages import what_is_there
 
 __all__ = ["CONFIG", "parse_config", "read_config", "read_values"]
 
@@ -33,6 +34,8 @@ def read_values(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: the file is missing, or not a JSON object.
     """
+    if known := what_is_there(path):
+        raise ConfigError(f"{path} cannot be read as a model configuration: it is {known}")
     try:
         values = json.loads(path.read_text("utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:

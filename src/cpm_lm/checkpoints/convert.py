@@ -10,7 +10,7 @@ import json
 import shutil
 from pathlib import Path
 
-from cpm_lm.checkpoints.config_file import read_config
+from cpm_lm.checkpoints.config_file import CONFIG, read_config
 from cpm_lm.checkpoints.forms import Form, WriteJob
 from cpm_lm.checkpoints.known.config_quirks import quirks, special_ids
 from cpm_lm.checkpoints.known.heads import known_heads
@@ -20,7 +20,7 @@ from cpm_lm.checkpoints.layouts.megatron_writer import LAYOUTS
 from cpm_lm.checkpoints.manifest import MANIFEST, Manifest, digest, tool_version
 from cpm_lm.checkpoints.options import ConvertOptions
 from cpm_lm.checkpoints.quantization.formats import rounding_of, stored_bytes
-from cpm_lm.checkpoints.source import Source, open_source
+from cpm_lm.checkpoints.source import Source, open_source, trimmed
 from cpm_lm.checkpoints.staging import staged
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError, ConfigError, TokenizerError
@@ -28,8 +28,14 @@ from cpm_lm.progress import Progress, ProgressCounter
 from cpm_lm.tokenizer import Tokenizer
 from cpm_lm.tokenizer.text_style import STYLES
 from cpm_lm.tokenizer.text_style_files import RECORD
+from cpm_lm.tokenizer.unsupported import unsupported
 
 __all__ = ["convert"]
+
+TRIM = (
+    "Megatron pads the embedding with rows that have no piece; give --trim-vocabulary "
+    "(trim_vocabulary=True) to cut the surplus rows"
+)
 
 
 def convert(
@@ -42,6 +48,7 @@ def convert(
     heads: int | None = ConvertOptions.heads,
     tokenizer: str | Path | None = ConvertOptions.tokenizer,
     text_style: str | None = ConvertOptions.text_style,
+    trim_vocabulary: bool = ConvertOptions.trim_vocabulary,
     ranks: int | None = ConvertOptions.ranks,
     layout: str | None = ConvertOptions.layout,
     overwrite: bool = ConvertOptions.overwrite,
@@ -66,6 +73,7 @@ def convert(
         heads: the number of attention heads, which shards do not record.
         tokenizer: a directory with the vocabulary; default: the source's own.
         text_style: for BERT's WordPiece, the text style; by default as the files tell.
+        trim_vocabulary: cut the rows of the word embedding that have no piece.
         ranks: the number of shards for "megatron".
         layout: the directory layout for "megatron": "deepspeed" or "megatron".
         overwrite: replace an existing target, once the new one is complete.
@@ -90,11 +98,12 @@ def convert(
         heads=heads,
         tokenizer=tokenizer,
         text_style=text_style,
+        trim_vocabulary=trim_vocabulary,
         ranks=ranks,
         layout=layout,
         overwrite=overwrite,
     )
-    opened = source if isinstance(source, Source) else open_source(source)
+    opened = source if isinstance(source, Source) else open_source(source, heads=_heads(options))
     job = _write_job(opened, options)
     result_bytes = stored_bytes(Dims.of(job.config), weights)
     total = sum(file.stat().st_size for file in opened.files) + result_bytes
@@ -107,8 +116,10 @@ def convert(
 
 def _write_job(source: Source, options: ConvertOptions) -> WriteJob:
     """Validate the options against the source; return the job to write."""
-    resolved = _resolve_config(source, options.config, options.heads)
     vocabulary = source.tokenizer if options.tokenizer is None else Path(options.tokenizer)
+    if options.trim_vocabulary:
+        source = trimmed(source, _pieces(vocabulary, options))
+    resolved = _resolve_config(source, options.config, options.heads)
     loaded = (
         None if vocabulary is None else _load_tokenizer(vocabulary, resolved, options.text_style)
     )
@@ -133,6 +144,7 @@ def _write_job(source: Source, options: ConvertOptions) -> WriteJob:
             *source.notes,
             *_quantization_notes(source),
             *style_notes,
+            *_vocabulary_notes(source, vocabulary),
             *quirks(resolved, source.ids, loaded),
         ),
         ranks=ranks,
@@ -196,13 +208,31 @@ def _resolve_config(
     if config is not None and not isinstance(config, GPTConfig):
         config = read_config(Path(config))
     known = config or source.config
+    if known is not None and source.trimmed and known.vocab_size > source.dims.vocab_size:
+        known = dataclasses.replace(known, vocab_size=source.dims.vocab_size)
+    if known is None and heads is None and source.layout == "huggingface":
+        raise ConfigError(
+            f"no {CONFIG} lies beside {source.files[0]}; give the model's configuration "
+            "(--config), or its number of heads (--heads) if the rest of it is CPM's: the tanh "
+            "form of GELU and an epsilon of 1e-5"
+        )
+    heads = source.heads if heads is None else heads
     if known is None:
         known = source.dims.with_heads(known_heads(source.dims) if heads is None else heads)
     if heads is not None and heads != known.n_head:
         raise ConfigError(f"heads is {heads}, but the configuration says {known.n_head}")
+    if source.heads not in (None, known.n_head):
+        raise ConfigError(
+            f"n_head is {known.n_head}, but the files keep queries, keys and values by head, and "
+            f"were read with {source.heads} heads; open them with the model's own number"
+        )
     stated, found = dataclasses.asdict(Dims.of(known)), dataclasses.asdict(source.dims)
     if wrong := [f"{n} {stated[n]}, expected {found[n]}" for n in found if stated[n] != found[n]]:
-        raise ConfigError(f"the configuration does not match the tensors: {'; '.join(wrong)}")
+        padded = stated["vocab_size"] < found["vocab_size"] and len(wrong) == 1
+        raise ConfigError(
+            f"the configuration does not match the tensors: {'; '.join(wrong)}"
+            + (f"; {TRIM}" if padded else "")
+        )
     if known.n_head % source.ranks:
         raise ConfigError(
             f"{known.n_head} heads cannot have been split over {source.ranks} ranks; "
@@ -214,7 +244,13 @@ def _resolve_config(
 def _load_tokenizer(directory: Path, config: GPTConfig, text_style: str | None) -> Tokenizer:
     """Load a tokenizer; its text style must be known, its vocabulary size that of the model."""
     tokenizer = Tokenizer.load(directory, text_style=text_style)
-    if (size := tokenizer.vocab_size) != config.vocab_size:
+    if (size := tokenizer.vocab_size) < config.vocab_size:
+        raise TokenizerError(
+            f"the vocabulary in {directory} has {size:,} pieces, but the word embedding has "
+            f"{config.vocab_size:,} rows; give the vocabulary this model was trained with, or if "
+            f"this is it: {TRIM}"
+        )
+    if size != config.vocab_size:
         raise TokenizerError(
             f"the vocabulary in {directory} has {size:,} pieces, but the word embedding has "
             f"{config.vocab_size:,} rows; give the vocabulary this model was trained with"
@@ -227,6 +263,36 @@ def _load_tokenizer(directory: Path, config: GPTConfig, text_style: str | None) 
             "is a newline, [CLS] ends a text)"
         )
     return tokenizer
+
+
+def _heads(options: ConvertOptions) -> int | None:
+    """Return the number of heads that the options state, if any."""
+    stated = _stated_config(options)
+    return stated.n_head if options.heads is None and stated is not None else options.heads
+
+
+def _stated_config(options: ConvertOptions) -> GPTConfig | None:
+    said = options.config
+    return said if said is None or isinstance(said, GPTConfig) else read_config(Path(said))
+
+
+def _pieces(vocabulary: Path | None, options: ConvertOptions) -> int:
+    """Return the number of pieces to which the word embedding is to be cut."""
+    if vocabulary is not None:
+        return Tokenizer.load(vocabulary, text_style=options.text_style).vocab_size
+    if (stated := _stated_config(options)) is None:
+        raise ConfigError(
+            "--trim-vocabulary needs the number of pieces: give the vocabulary (--tokenizer) or a "
+            "configuration that says it (--config)"
+        )
+    return stated.vocab_size
+
+
+def _vocabulary_notes(source: Source, vocabulary: Path | None) -> tuple[str, ...]:
+    """Return a note if the files of a vocabulary lie beside the weights that no family reads."""
+    if vocabulary is not None or (what := unsupported(source.directory)) is None:
+        return ()
+    return (f"the vocabulary beside the weights is {what}: what is written has none",)
 
 
 def _check_space(work: Path, needed: int) -> None:

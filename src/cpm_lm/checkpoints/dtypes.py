@@ -22,6 +22,7 @@ __all__ = [
     "count_nonfinite",
     "from_float32",
     "nonfinite_problem",
+    "reformatted",
     "to_float32",
     "weights_dtype",
 ]
@@ -40,10 +41,19 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "I8": np.dtype("i1"),
     "U8": np.dtype("u1"),
     "BOOL": np.dtype("u1"),
+    "U16": np.dtype("<u2"),
+    "U32": np.dtype("<u4"),
+    "U64": np.dtype("<u8"),
+    "C64": np.dtype("<c8"),
+    "C128": np.dtype("<c16"),
+    "F8_E4M3": np.dtype("u1"),
+    "F8_E5M2": np.dtype("u1"),
+    "F8_E8M0": np.dtype("u1"),
 }
-"""numpy dtypes by the format names of safetensors."""
+"""numpy dtypes by the format names of safetensors; bits where numpy has no such dtype."""
 
 EXPONENT_BITS: dict[str, np.unsignedinteger[Any]] = {
+    "F64": np.uint64(0x7FF0000000000000),
     "F32": np.uint32(0x7F800000),
     "F16": np.uint16(0x7C00),
     "BF16": np.uint16(0x7F80),
@@ -79,7 +89,35 @@ def to_float32(array: Array, dtype: str) -> Single:
     """
     if dtype == "BF16":
         return (array.astype(np.uint32) << 16).view(np.float32)
-    return array.astype(np.float32, copy=False)
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32, copy=False)
+
+
+def reformatted(array: Array, dtype: str, wanted: str) -> Array:
+    """Return the numbers of an array in another float format, rounded once, to nearest even."""
+    if dtype == wanted:
+        return array
+    if dtype != "F64" or wanted == "F32":
+        return from_float32(to_float32(array, dtype), wanted)
+    if wanted == "F16":
+        with np.errstate(over="ignore"):
+            return array.astype(np.float16)
+    return from_float32(_rounded_to_odd(array), wanted)
+
+
+def _rounded_to_odd(array: Array) -> Single:
+    """Return float32 of float64 whose last bit is set wherever something was lost.
+
+    So a second rounding, to fewer bits, gives what one rounding of the float64 would have given.
+    """
+    with np.errstate(over="ignore"):
+        near = array.astype(np.float32)
+    bits = near.view(np.uint32).copy()
+    even = (near.astype(np.float64) != array) & (bits & 1 == 0) & ~np.isnan(array)
+    beyond = np.abs(near.astype(np.float64)) > np.abs(array)
+    bits[even & beyond] -= 1
+    bits[even & ~beyond] += 1
+    return bits.view(np.float32)
 
 
 def from_float32(values: Single, dtype: str) -> Array:

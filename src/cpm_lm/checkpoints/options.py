@@ -72,7 +72,7 @@ class ConvertOptions:
     """A directory with `chinese_vocab.model` and, for the older vocabulary, `vocab.json`; or with
     BERT's word pieces, `vocab.txt`. Default: the one beside the weights, if any; else the store has
     no tokenizer. The vocabulary size must equal the rows of the word embedding: a row without a
-    piece could be sampled, but has no text."""
+    piece could be sampled, but has no text; see `trim_vocabulary`."""
     text_style: str | None = field(
         default=None,
         metadata={
@@ -88,6 +88,17 @@ class ConvertOptions:
     `[CLS]` before a prompt, one utterance per line, `[SEP]` ends each. `bos-eos` and `eos`: the
     eos_token of the settings ends a text, with the bos_token before a prompt, or nothing. By
     default as the files tell; required if they do not."""
+    trim_vocabulary: bool = field(
+        default=False,
+        metadata={
+            "help": "去掉词嵌入末尾多出的行：Megatron 补齐的，没有对应的词元。"
+            "Cut the surplus rows at the end of the word embedding, padding of Megatron's that has "
+            "no piece."
+        },
+    )
+    """Cut the rows at the end of the word embedding that have no piece. Megatron pads the embedding
+    to a multiple of 128 rows for each rank. The number of pieces is that of the vocabulary, or
+    else of `config`."""
     ranks: int | None = field(
         default=None,
         metadata={

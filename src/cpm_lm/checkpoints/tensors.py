@@ -13,7 +13,15 @@ import numpy as np
 
 from cpm_lm.checkpoints.dtypes import DTYPES, FLOATS, Array, count_nonfinite
 
-__all__ = ["BLOCK_BYTES", "LazyTensor", "ShardedTensor", "Tensor", "equal_bits", "nonfinite_count"]
+__all__ = [
+    "BLOCK_BYTES",
+    "FirstRows",
+    "LazyTensor",
+    "ShardedTensor",
+    "Tensor",
+    "equal_bits",
+    "nonfinite_count",
+]
 
 BLOCK_BYTES = 1 << 22
 """The target size of a block: far smaller than a layer, but large enough for fast disk reads."""
@@ -101,6 +109,41 @@ class ShardedTensor:
         """Return the transpose of a matrix as views; nothing is copied."""
         parts = tuple(Tensor(part.array.T, part.dtype) for part in self.parts)
         return ShardedTensor(parts, 1 - self.axis)
+
+
+@dataclass(frozen=True)
+class FirstRows:
+    """The first rows of a matrix, which are read no sooner than they are asked for."""
+
+    whole: LazyTensor
+    rows: int
+
+    @property
+    def dtype(self) -> str:
+        """The format of the whole."""
+        return self.whole.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of what is left."""
+        return (self.rows, *self.whole.shape[1:])
+
+    def blocks(self) -> Iterator[Array]:
+        """Yield the rows in pieces of about BLOCK_BYTES."""
+        left = self.rows
+        for block in self.whole.blocks():
+            yield block[:left]
+            left -= len(block)
+            if left <= 0:
+                return
+
+    def read(self) -> Array:
+        """Return all of them."""
+        return self.whole.read()[: self.rows]
+
+    def transpose(self) -> ShardedTensor:
+        """Return the transpose."""
+        return ShardedTensor((Tensor(self.read().T, self.dtype),))
 
 
 def equal_bits(a: Tensor, b: Tensor) -> bool:

@@ -30,12 +30,12 @@ def command(
 ) -> None:
     """把 SOURCE 处的检查点转换为 TARGET 目录。
 
-    SOURCE 可以是 Megatron 的检查点（支持任意数量的分片）、Hugging Face 的 GPT-2 目录、
-    TensorFlow 的 SavedModel，或已转换的目录。
+    SOURCE 可以是 Megatron 的检查点（支持任意数量的分片）、Hugging Face 的 GPT-2 目录或其中一个
+    权重文件、TensorFlow 的 SavedModel，或已转换的目录。
 
     Convert the checkpoint at SOURCE into the directory TARGET. SOURCE may be a Megatron checkpoint
-    of any number of ranks, a Hugging Face GPT-2 directory, a TensorFlow SavedModel, or a converted
-    model.
+    of any number of ranks, a Hugging Face GPT-2 directory or one of its weight files, a TensorFlow
+    SavedModel, or a converted model.
     """
     from cpm_lm.checkpoints.convert import convert
 

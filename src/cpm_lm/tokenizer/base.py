@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import ClassVar, SupportsIndex
 
 from cpm_lm.errors import RequestError, TokenizerError
+from cpm_lm.tokenizer.unsupported import unsupported
 
 __all__ = ["NOTHING", "Decoder", "Tokenizer"]
 
@@ -73,6 +74,13 @@ class Tokenizer(abc.ABC):
         for family in Tokenizer.families:
             if family.files_in(directory):
                 return family.read(directory, text_style)
+        if what := unsupported(directory):
+            raise TokenizerError(
+                f"no vocabulary that can be read: that in {directory} is {what}; the families "
+                "that are read are CPM's (chinese_vocab.model) and BERT's word pieces "
+                "(vocab.txt); the model itself can be converted and run on ids without a "
+                "vocabulary"
+            )
         raise TokenizerError(
             f"no vocabulary: {directory} has no chinese_vocab.model, as CPM's models do, and no "
             "vocab.txt, as those with BERT's word pieces do; put the model's own files there"

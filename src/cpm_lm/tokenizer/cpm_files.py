@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cpm_lm.errors import TokenizerError
+from cpm_lm.messages import unreadable_kind, what_is_there
 
 __all__ = ["model_file", "read_vocabulary", "text_of", "vocabulary_files"]
 
@@ -79,6 +80,8 @@ def _read_model(path: Path) -> Any:
             f"no vocabulary: cannot read {path} ({error.strerror}); "
             f"put CPM's {MODEL_FILE} and {VOCAB_FILE} there"
         ) from None
+    if known := unreadable_kind(data[:512]):
+        raise TokenizerError(f"{path} is {known}")
     try:
         if not data:  # the library treats empty bytes as a missing argument
             raise ValueError
@@ -112,6 +115,8 @@ def _model_vocab(model: Any, path: Path) -> dict[str, int]:
 
 def _read_vocab(path: Path, own: dict[str, int]) -> dict[str, int]:
     """Return the id of each piece in a vocab.json, checked against the model's `own` pieces."""
+    if known := what_is_there(path):
+        raise TokenizerError(f"{path} is {known}")
     try:
         vocab = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:

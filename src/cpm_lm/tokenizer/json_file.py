@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cpm_lm.errors import TokenizerError
+from cpm_lm.messages import what_is_there
 
 __all__ = ["read_json"]
 
@@ -20,8 +21,10 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         TokenizerError: the file cannot be read, or holds something else.
     """
+    if known := what_is_there(path):
+        raise TokenizerError(f"{path} is {known}")
     try:
-        values = json.loads(path.read_text("utf-8"))
+        values = json.loads(path.read_text("utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise TokenizerError(f"cannot read {path}: {error}") from None
     if not isinstance(values, dict):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cpm_lm.errors import TokenizerError
+from cpm_lm.messages import what_is_there
 from cpm_lm.tokenizer.added_tokens import (
     ADDED,
     NAMES,
@@ -123,6 +124,8 @@ def read_wordpieces(directory: Path, text_style: str | None = None) -> WordPiece
 
 
 def _lines(path: Path) -> tuple[str, ...]:
+    if known := what_is_there(path):
+        raise TokenizerError(f"{path} is {known}")
     try:
         with path.open(encoding="utf-8-sig") as file:
             return tuple(line.removesuffix("\n") for line in file)

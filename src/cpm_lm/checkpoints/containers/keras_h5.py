@@ -17,10 +17,11 @@ import numpy as np
 from cpm_lm.checkpoints.tensors import Tensor
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
+from cpm_lm.messages import what_is_there
 
-__all__ = ["read_keras_h5"]
+__all__ = ["pytorch_name", "read_keras_h5"]
 
-DTYPES = {"<f4": "F32", "<f2": "F16"}
+DTYPES = {"<f8": "F64", "<f4": "F32", "<f2": "F16"}
 
 # The end of a dataset path without `:0`, and the tensor name in PyTorch's files. The path begins
 # with the names of the model class and of its main layer, which differ by version.
@@ -51,6 +52,8 @@ def read_keras_h5(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path} needs h5py: pip install 'cpm-lm[h5]'") from None
     found: list[tuple[str, Any]] = []
     try:
+        if known := what_is_there(path):
+            raise CheckpointError(f"{path} is {known}")
         with path.open("rb") as opened:
             mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
         with h5py.File(path, "r") as file:
@@ -58,7 +61,7 @@ def read_keras_h5(path: Path) -> dict[str, Tensor]:
             file.visititems(lambda name, item: found.append((name, item)))
             datasets = [(name, item) for name, item in found if isinstance(item, h5py.Dataset)]
             named = [
-                (_pytorch_name(name), _map_dataset(path, mapped, name, item))
+                (pytorch_name(name), _map_dataset(path, mapped, name, item))
                 for name, item in datasets
             ]
     except CheckpointError:
@@ -72,10 +75,10 @@ def read_keras_h5(path: Path) -> dict[str, Tensor]:
     return dict(named)
 
 
-def _pytorch_name(path: str) -> str:
-    """Return the tensor name in PyTorch's files for a dataset path.
+def pytorch_name(path: str) -> str:
+    """Return the tensor name in PyTorch's files for a dataset path, or the path itself.
 
-    >>> _pytorch_name("tfgpt2lm_head_model/transformer/h_._0/ln_1/gamma:0")
+    >>> pytorch_name("tfgpt2lm_head_model/transformer/h_._0/ln_1/gamma:0")
     'h.0.ln_1.weight'
     """
     path = path.removesuffix(":0")
@@ -91,8 +94,8 @@ def _map_dataset(path: Path, mapped: mmap.mmap, name: str, data: Any) -> Tensor:
     if dtype is None or offset is None or offset + data.id.get_storage_size() > len(mapped):
         found_type = "not contiguous in the file" if dtype else f"of type {data.dtype.str}"
         raise CheckpointError(
-            f"{path}: {one_line(name)} is {found_type}; expected uncompressed float32 or float16 "
-            "values, as Keras writes them"
+            f"{path}: {one_line(name)} is {found_type}; expected uncompressed float64, float32 or "
+            "float16 values, as Keras writes them"
         )
     if data.id.get_storage_size() != data.size * data.dtype.itemsize:
         raise CheckpointError(

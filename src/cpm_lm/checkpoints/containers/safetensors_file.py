@@ -20,6 +20,7 @@ from cpm_lm.checkpoints.dtypes import DTYPES, Array
 from cpm_lm.checkpoints.tensors import Tensor
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
+from cpm_lm.messages import unreadable_kind
 
 __all__ = ["header_bytes", "read_safetensors", "write_safetensors"]
 
@@ -88,19 +89,23 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from None
+    if known := unreadable_kind(mapped[:512]):
+        raise CheckpointError(f"{path} is {known}")
     size = int.from_bytes(mapped[:8], "little")
     start = 8 + size
     if not 2 <= size <= MAX_HEADER or start > len(mapped):
         raise CheckpointError(
             f"{path} is truncated or not a safetensors file: it has {len(mapped):,} bytes, "
-            f"and its header would have {size:,}"
+            f"and its header would have {size:,}; download it again"
         )
     try:
         header = json.loads(mapped[8:start], object_pairs_hook=_reject_duplicates)
         header.pop("__metadata__", None)
         tensors, end = {}, 0
         for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
-            tensors[name], end = _map_tensor(mapped, start, end, entry)
+            tensors[name], end = _map_tensor(mapped, start, end, name, entry)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path} {error}") from None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{path} has a damaged header: {one_line(error)}") from None
     if start + end != len(mapped):
@@ -112,7 +117,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _map_tensor(
-    mapped: mmap.mmap, start: int, begin: int, entry: dict[str, Any]
+    mapped: mmap.mmap, start: int, begin: int, tensor: str, entry: dict[str, Any]
 ) -> tuple[Tensor, int]:
     """Return a view of one tensor and its end; it must begin where the previous one ended.
 
@@ -120,7 +125,10 @@ def _map_tensor(
     """
     name, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if name not in DTYPES:
-        raise ValueError(f"unknown format {name!r}")
+        raise CheckpointError(
+            f"holds {one_line(tensor, 80)} in the number format {one_line(name, 40)}, which is "
+            f"not supported; expected one of {', '.join(DTYPES)}: get the model in 16 or 32 bits"
+        )
     if not all(type(n) is int and n >= 0 for n in shape) or len(shape) > 8:
         raise ValueError(f"shape {str(shape)[:80]}")
     dtype = DTYPES[name]

@@ -20,6 +20,7 @@ from cpm_lm.checkpoints.dtypes import DTYPES
 from cpm_lm.checkpoints.tensors import Tensor
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
+from cpm_lm.messages import what_is_there
 
 __all__ = ["Bundle", "Entry"]
 
@@ -69,6 +70,8 @@ class Bundle:
             CheckpointError: a file is missing, truncated or damaged.
         """
         self._index = index
+        if known := what_is_there(index):
+            raise CheckpointError(f"{index} is {known}")
         try:
             table = dict(_read_table(index.read_bytes()))
             header = fields(table.pop(b""))

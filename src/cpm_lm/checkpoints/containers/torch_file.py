@@ -8,17 +8,19 @@ from __future__ import annotations
 import mmap
 import struct
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cpm_lm.checkpoints.containers.unpickler import Storage, StridedTensor, unpickle
+from cpm_lm.checkpoints.containers.stand_ins import Storage, StridedTensor
+from cpm_lm.checkpoints.containers.unpickler import Pickle, unpickle
 from cpm_lm.checkpoints.dtypes import DTYPES
 from cpm_lm.checkpoints.tensors import Tensor
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
+from cpm_lm.messages import unreadable_kind
 
 __all__ = ["read_torch_file"]
 
@@ -28,26 +30,31 @@ LEGACY_PROTOCOL = 1001
 DOWNLOAD_HINT = "download it again"
 
 
-def read_torch_file(path: Path) -> Any:
+def read_torch_file(path: Path, on_stand_in: Callable[[str], object] = lambda _: None) -> Any:
     """Return what torch.load would return, with a `StridedTensor` for every tensor.
 
-    Its `.tensor` is a read-only view of the memory-mapped file: nothing is copied.
+    Its `.tensor` is a read-only view of the memory-mapped file: nothing is copied. Objects of other
+    classes are stand-ins; nothing is imported or run.
+
+    Args:
+        path: the file.
+        on_stand_in: called with the name of every class or function that got a stand-in.
 
     Raises:
-        CheckpointError: the file is truncated, damaged, unsafe or not from torch.save.
+        CheckpointError: the file is truncated, damaged or not from torch.save.
     """
     mapped = _map_file(path)
     if mapped[:4] == b"PK\x03\x04":
-        root, tensors, starts = _read_zip(path, mapped)
+        found, starts = _read_zip(path, mapped)
     elif mapped[:1] == b"\x80":
-        root, tensors, starts = _read_legacy(path, mapped)
+        found, starts = _read_legacy(path, mapped)
     else:
-        raise CheckpointError(
-            f"{path} is {_describe_content(mapped)}, not a PyTorch file; {DOWNLOAD_HINT}"
-        )
-    for tensor in tensors:
+        raise CheckpointError(f"{path} is {_describe_content(mapped)}; expected a PyTorch file")
+    for tensor in found.tensors:
         tensor.tensor = _map_tensor(path, mapped, tensor, starts[tensor.storage.key])
-    return root
+    for name in found.stand_ins:
+        on_stand_in(name)
+    return found.root
 
 
 def _map_file(path: Path) -> mmap.mmap:
@@ -61,19 +68,16 @@ def _map_file(path: Path) -> mmap.mmap:
 
 
 def _describe_content(mapped: mmap.mmap) -> str:
-    head = mapped[:512].lstrip().lower()
-    if head.startswith(b"version https://git-lfs"):
-        return "a Git LFS pointer (the file itself was not fetched: run git lfs pull)"
-    if head.startswith((b"<!doctype", b"<html", b"<?xml")):
-        return "a web page saved under this name"
-    return f"of an unknown format (it begins with {mapped[:8]!r})"
+    known = unreadable_kind(mapped[:512])
+    return known or f"of an unknown format (it begins with {mapped[:8]!r}); {DOWNLOAD_HINT}"
 
 
-ReadResult = tuple[Any, list[StridedTensor], dict[str, int]]
+ReadResult = tuple[Pickle, dict[str, int]]
+"""The content of the file, and the file offset of each storage."""
 
 
 def _read_zip(path: Path, mapped: mmap.mmap) -> ReadResult:
-    """Return the object, its tensors, and the file offset of each storage."""
+    """Return the content, and the file offset of each storage."""
     try:
         with zipfile.ZipFile(path) as archive:
             entries = {info.filename: info for info in archive.infolist()}
@@ -94,13 +98,13 @@ def _read_zip(path: Path, mapped: mmap.mmap) -> ReadResult:
         if mapped[start : start + size] != b"little":
             raise CheckpointError(f"{path} was written on a big-endian machine; not supported")
     start, size = _entry_range(path, mapped, entries[records[0]])
-    root, tensors, end = unpickle(mapped, start, str(path))
-    if end > start + size:
+    found = unpickle(mapped, start, str(path))
+    if found.end > start + size:
         raise CheckpointError(
             f"{path} is damaged: data.pkl is longer than recorded; {DOWNLOAD_HINT}"
         )
     starts = {}
-    for storage in _unique_storages(path, tensors).values():
+    for storage in _unique_storages(path, found.storages).values():
         info = entries.get(f"{folder}data/{storage.key}")
         if info is None:
             raise CheckpointError(f"{path} lacks the storage {storage.key!a}; {DOWNLOAD_HINT}")
@@ -110,7 +114,7 @@ def _read_zip(path: Path, mapped: mmap.mmap) -> ReadResult:
                 f"{path} is damaged: the storage {storage.key!a} has {size:,} bytes, "
                 f"expected {expected:,}; {DOWNLOAD_HINT}"
             )
-    return root, tensors, starts
+    return found, starts
 
 
 def _entry_range(path: Path, mapped: mmap.mmap, info: zipfile.ZipInfo) -> tuple[int, int]:
@@ -141,19 +145,18 @@ def _read_legacy(path: Path, mapped: mmap.mmap) -> ReadResult:
     It holds five pickles: the magic number, the protocol, system information, the object, and the
     list of storage keys. The storages follow in the order of that list, each after its count.
     """
-    found, position = [], 0
+    found: list[Pickle] = []
     for _ in range(5):
-        *both, position = unpickle(mapped, position, str(path))
-        found.append(both)
-        if found[0][0] != LEGACY_MAGIC:
+        found.append(unpickle(mapped, found[-1].end if found else 0, str(path)))
+        if found[0].root != LEGACY_MAGIC:
             raise CheckpointError(f"{path} is a pickle, but not one of torch.save")
-    (_, _), (protocol, _), (system, _), (root, tensors), (keys, _) = found
+    protocol, system, keys = found[1].root, found[2].root, found[4].root
     if protocol != LEGACY_PROTOCOL or not isinstance(system, dict) or not isinstance(keys, list):
         raise CheckpointError(f"{path} has an unknown version {str(protocol)[:40]} of its format")
     if system.get("little_endian") is not True:
         raise CheckpointError(f"{path} was written on a big-endian machine; not supported")
-    storages = _unique_storages(path, tensors)
-    starts = {}
+    storages = _unique_storages(path, found[3].storages)
+    starts, position = {}, found[4].end
     for key in keys:
         storage = storages.get(key) if isinstance(key, str) else None
         count = int.from_bytes(mapped[position : position + 8], "little")
@@ -170,14 +173,13 @@ def _read_legacy(path: Path, mapped: mmap.mmap) -> ReadResult:
             f"{path} is truncated: it has {len(mapped):,} bytes, expected {position:,}; "
             f"{DOWNLOAD_HINT}"
         )
-    return root, tensors, starts
+    return found[3], starts
 
 
-def _unique_storages(path: Path, tensors: Iterable[StridedTensor]) -> dict[str, Storage]:
+def _unique_storages(path: Path, found: Iterable[Storage]) -> dict[str, Storage]:
     """Return each storage once; tensors that share a storage must agree on its type and size."""
     storages: dict[str, Storage] = {}
-    for tensor in tensors:
-        storage = tensor.storage
+    for storage in found:
         first = storages.setdefault(storage.key, storage)
         if (first.dtype, first.count) != (storage.dtype, storage.count):
             raise CheckpointError(
@@ -188,24 +190,24 @@ def _unique_storages(path: Path, tensors: Iterable[StridedTensor]) -> dict[str, 
 
 def _map_tensor(path: Path, mapped: mmap.mmap, found: StridedTensor, start: int) -> Tensor:
     """Return a view of the tensor's values, after checking that it is within its storage."""
-    shape, stride, storage = found.shape, found.stride, found.storage
+    shape, stride, dtype = found.shape, found.stride, DTYPES[found.dtype]
+    held = found.storage.count * DTYPES[found.storage.dtype].itemsize // dtype.itemsize
     count, last = 1, found.offset
     for size, step in zip(shape, stride, strict=False):
         count, last = count * size, last + (size - 1) * step
-    inside = count == 0 or last < storage.count
+    inside = count == 0 or last < held
     # A view with more values than the storage would repeat some: no checkpoint needs that, and a
     # small hostile file could claim a huge tensor.
-    if len(shape) == len(stride) <= 8 and inside and count <= storage.count:
-        dtype = DTYPES[storage.dtype]
+    if len(shape) == len(stride) <= 8 and inside and count <= held:
         offset = start + found.offset * dtype.itemsize
         strides = tuple(step * dtype.itemsize for step in stride)
         try:
             if count == 0:  # offset and strides may be anything
-                return Tensor(np.empty(shape, dtype), storage.dtype)
-            return Tensor(np.ndarray(shape, dtype, mapped, offset, strides), storage.dtype)
+                return Tensor(np.empty(shape, dtype), found.dtype)
+            return Tensor(np.ndarray(shape, dtype, mapped, offset, strides), found.dtype)
         except (ValueError, OverflowError):
             pass  # numpy refuses a huge axis or stride, even beside an axis of length 0 or 1
     raise CheckpointError(
         f"{path} is damaged: a tensor of shape {str(shape)[:80]}, stride {str(stride)[:80]} "
-        f"and offset {found.offset} does not fit its storage of {storage.count} values"
+        f"and offset {found.offset} does not fit its storage of {held} values"
     )

@@ -12,18 +12,22 @@ from pathlib import Path
 from cpm_lm.checkpoints.tensors import Tensor
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
+from cpm_lm.messages import shortened, what_is_there
 
 __all__ = ["read_indexed"]
 
 Read = Callable[[Path], Mapping[str, Tensor]]
 
 
-def read_indexed(index: Path, read: Read) -> tuple[dict[str, Tensor], tuple[Path, ...]]:
+def read_indexed(
+    index: Path, read: Read, rename: Callable[[str], str] = str
+) -> tuple[dict[str, Tensor], tuple[Path, ...]]:
     """Read all files that an index names.
 
     Args:
         index: the path of the index.
         read: reads one weight file.
+        rename: returns the name that `read` has for a tensor of the index.
 
     Returns:
         tensors: all tensors by name.
@@ -33,11 +37,11 @@ def read_indexed(index: Path, read: Read) -> tuple[dict[str, Tensor], tuple[Path
         CheckpointError: the index is damaged or names a file in another directory; files are
             missing; or tensors are not in the files that the index names: all are listed.
     """
-    weight_map = _weight_map(index)
+    weight_map = {rename(name): file for name, file in _weight_map(index).items()}
     names = sorted(set(weight_map.values()))
     if missing := [name for name in names if not (index.parent / name).is_file()]:
         raise CheckpointError(
-            f"{index.parent} lacks {', '.join(missing)}, which {index.name} names; "
+            f"{index.parent} lacks {shortened(missing, ', ')}, which {index.name} names; "
             "get the missing files from where these came from"
         )
     tensors: dict[str, Tensor] = {}
@@ -54,13 +58,15 @@ def read_indexed(index: Path, read: Read) -> tuple[dict[str, Tensor], tuple[Path
     if problems:
         raise CheckpointError(
             f"{index} does not match its files ({len(problems)} problems): "
-            f"{'; '.join(sorted(problems))}. Are all files from the same download?"
+            f"{shortened(sorted(problems))}. Are all files from the same download?"
         )
     return tensors, (index, *(index.parent / name for name in names))
 
 
 def _weight_map(index: Path) -> dict[str, str]:
     """Return the file name of each tensor; every file must be in the directory of the index."""
+    if known := what_is_there(index):
+        raise CheckpointError(f"{index} is {known}")
     try:
         values = json.loads(index.read_text("utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:

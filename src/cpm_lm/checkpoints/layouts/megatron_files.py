@@ -8,9 +8,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
+from cpm_lm.messages import shortened
 
-__all__ = ["find_shards"]
+__all__ = ["find_shards", "holds_shards", "is_checkpoint_file", "listing"]
 
 TRACKER = "latest_checkpointed_iteration.txt"
 DEEPSPEED = re.compile(r"mp_rank_(\d+)_model_states\.pt")
@@ -26,8 +28,11 @@ def find_shards(path: Path) -> tuple[str, Path, tuple[Path, ...]]:
         CheckpointError: there are no shards, a rank is missing or duplicated, or there are several
             training steps and no file that names one.
     """
-    if path.is_file() and not _is_checkpoint_file(path.name):
-        raise CheckpointError(f"{path} is a file; expected the directory of a checkpoint")
+    if path.is_file() and not is_checkpoint_file(path.name):
+        raise CheckpointError(
+            f"{path} is a file of no kind that is read; expected the directory of a checkpoint, or "
+            "a weight file (.safetensors, .bin, .pt, .h5)"
+        )
     folder = (path if path.is_dir() else path.parent).resolve()
     if MEGATRON.fullmatch(folder.name) and (folder / MEGATRON_FILE).is_file():
         folder = folder.parent
@@ -37,7 +42,7 @@ def find_shards(path: Path) -> tuple[str, Path, tuple[Path, ...]]:
         found = _shards(folder)
     if not found:
         raise CheckpointError(
-            f"{folder} holds no shards: expected {EXPECTED_FILES}, found {_listing(folder)}"
+            f"{folder} holds no shards: expected {EXPECTED_FILES}, found {listing(folder)}"
         )
     layouts = {layout for layout, _, _ in found}
     if len(layouts) > 1:
@@ -45,17 +50,25 @@ def find_shards(path: Path) -> tuple[str, Path, tuple[Path, ...]]:
     ranks = [rank for _, rank, _ in found]
     files = tuple(file for _, _, file in found)
     if duplicates := sorted({rank for rank in ranks if ranks.count(rank) > 1}):
-        names = ", ".join(file.name for file in files)
+        names = shortened((file.name for file in files), ", ")
         raise CheckpointError(f"{folder} holds rank {duplicates[0]} twice: {names}")
     if missing := sorted(set(range(max(ranks))) - set(ranks)):
         raise CheckpointError(
             f"{folder} lacks the shard of rank {missing[0]}: found ranks "
-            f"{', '.join(map(str, ranks))}; get the missing file from the same publisher"
+            f"{shortened(ranks, ', ')}; get the missing file from the same publisher"
         )
     return layouts.pop(), folder, files
 
 
-def _is_checkpoint_file(name: str) -> bool:
+def holds_shards(path: Path) -> bool:
+    """Return whether a directory, or a directory in it, holds shards, or a file is one."""
+    if path.is_file():
+        return is_checkpoint_file(path.name)
+    below = (entry for entry in path.iterdir() if entry.is_dir())
+    return bool((path / MEGATRON_FILE).is_file() or _shards(path)) or any(map(_shards, below))
+
+
+def is_checkpoint_file(name: str) -> bool:
     """Return whether a file of this name is part of a checkpoint, so that its path may be given."""
     return name in (TRACKER, MEGATRON_FILE) or DEEPSPEED.fullmatch(name) is not None
 
@@ -79,13 +92,14 @@ def _step_directory(folder: Path) -> Path:
         if len(steps) == 1:
             return steps[0]
         if steps:
-            names = ", ".join(step.name for step in steps)
+            names = shortened((step.name for step in steps), ", ")
             raise CheckpointError(
                 f"{folder} holds several training steps and no {TRACKER}: give one of {names}"
             )
         raise CheckpointError(
-            f"{folder} holds no checkpoint: expected {TRACKER} or {EXPECTED_FILES}, "
-            f"found {_listing(folder)}"
+            f"{folder} holds no checkpoint: expected a converted model or Hugging Face's GPT-2 "
+            f"(config.json and weights), a SavedModel, or CPM's own files ({TRACKER} or "
+            f"{EXPECTED_FILES}), found {listing(folder)}"
         )
     step = tracker.read_text("utf-8", errors="replace").strip()[:40]
     if not re.fullmatch(r"\w+", step):
@@ -96,10 +110,15 @@ def _step_directory(folder: Path) -> Path:
             return folder / name
     raise CheckpointError(
         f"{tracker} names the step {step!r}, but there is no directory {step} or {numbered}; "
-        f"found {_listing(folder)}"
+        f"found {listing(folder)}"
     )
 
 
-def _listing(folder: Path) -> str:
-    names = sorted(entry.name for entry in folder.iterdir())
-    return ", ".join(names[:8]) + (" ..." if len(names) > 8 else "") if names else "nothing"
+def listing(folder: Path) -> str:
+    """Return the names in a directory, for a message."""
+    return shortened(sorted(map(_shown, folder.iterdir())), ", ") or "nothing"
+
+
+def _shown(entry: Path) -> str:
+    name = one_line(entry.name, 60)
+    return name if entry.exists() else f"{name} (a link to a missing file)"

@@ -12,26 +12,56 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from cpm_lm.checkpoints.dtypes import FLOATS
+from cpm_lm.checkpoints.dtypes import FLOATS, Array
 from cpm_lm.checkpoints.layout import REPLICATED, Dims, TensorRow, rows
 from cpm_lm.checkpoints.tensors import LazyTensor, ShardedTensor, Tensor, equal_bits
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import ConfigError
 
-__all__ = ["check_ranks", "join_shards", "layer_count", "shard"]
+__all__ = ["QkvOrder", "check_ranks", "join_shards", "layer_count", "shard"]
+
+
+@dataclass(frozen=True)
+class QkvOrder:
+    """How a rank keeps the rows of its queries, keys and values.
+
+    Of two heads of size 2, with q0a for the first row of the queries of head 0:
+    split (checkpoint_version 0, the original's): q0a q0b q1a q1b k0a k0b k1a k1b v0a v0b v1a v1b;
+    last (1): q0a k0a v0a q0b k0b v0b q1a k1a v1a q1b k1b v1b;
+    heads (2 and later): q0a q0b k0a k0b v0a v0b q1a q1b k1a k1b v1a v1b.
+    """
+
+    kind: str
+    heads: int = 0
+    """The rank's number of heads, of which only "heads" needs to know."""
+
+    def third(self, array: Array, which: int) -> list[Array]:
+        """Return the queries (0), keys (1) or values (2) in order of the heads, as views."""
+        if self.kind == "split":
+            return [np.split(array, 3)[which]]
+        if self.kind == "last":
+            return [array[which::3]]
+        size = len(array) // (3 * self.heads)
+        starts = (size * (3 * head + which) for head in range(self.heads))
+        return [array[start : start + size] for start in starts]
+
+
+SPLIT = QkvOrder("split")
 
 
 def join_shards(
-    shards: Sequence[Mapping[str, Tensor]], dims: Dims
+    shards: Sequence[Mapping[str, Tensor]], dims: Dims, order: QkvOrder = SPLIT
 ) -> tuple[dict[str, ShardedTensor], list[str]]:
     """Merge the tensors of all ranks into the tensors of a model.
 
     Args:
         shards: for each rank its tensors by Megatron's names.
         dims: the dimensions of the merged model.
+        order: how each rank keeps its queries, keys and values.
 
     Returns:
         tensors: those that can be merged, by GPT-2's names.
@@ -48,7 +78,7 @@ def join_shards(
         wrong = missing or _part_problems(row, found, dims)
         problems += wrong
         if not wrong:
-            tensors[row.name] = _join(row, found)
+            tensors[row.name] = _join(row, found, order)
     for rank, names in enumerate(unused):
         problems += [f"rank {rank} has {name}, which is not part of this model" for name in names]
     return tensors, problems
@@ -122,21 +152,25 @@ def _part_problems(row: TensorRow, parts: Sequence[Tensor], dims: Dims) -> list[
     return problems
 
 
-def _join(row: TensorRow, parts: Sequence[Tensor]) -> ShardedTensor:
+def _join(row: TensorRow, parts: Sequence[Tensor], order: QkvOrder) -> ShardedTensor:
     """Merge the shards of one tensor as views.
 
     Two ranks with one row each of q, k and v. The result is transposed to [in, out]:
 
     >>> row = TensorRow("c_attn", ("D", "3D"), "query_key_value", "qkv", transposed=True)
     >>> ranks = [np.float32([[0], [10], [20]]), np.float32([[1], [11], [21]])]  # q, k, v
-    >>> _join(row, [Tensor(rank, "F32") for rank in ranks]).read().tolist()
+    >>> _join(row, [Tensor(rank, "F32") for rank in ranks], SPLIT).read().tolist()
     [[0.0, 1.0, 10.0, 11.0, 20.0, 21.0]]
     """
     if row.sharding == REPLICATED:
         parts = parts[:1]
     elif row.sharding == "qkv":
-        thirds = [np.split(part.array, 3) for part in parts]
-        parts = [Tensor(third[i], parts[0].dtype) for i in range(3) for third in thirds]
+        parts = [
+            Tensor(third, part.dtype)
+            for which in range(3)
+            for part in parts
+            for third in order.third(part.array, which)
+        ]
     if row.transposed:
         parts = [Tensor(part.array.T, part.dtype) for part in parts]
     return ShardedTensor(tuple(parts), row.axis())

@@ -22,6 +22,7 @@ from cpm_lm.checkpoints.manifest import FileRecord, digest
 from cpm_lm.checkpoints.tensors import LazyTensor, ShardedTensor
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError
+from cpm_lm.messages import shortened
 
 __all__ = ["LAYOUTS", "write_megatron"]
 
@@ -80,7 +81,7 @@ def write_megatron(
         write_torch_file(directory / name, root, lambda data: on_bytes(data.nbytes))
         if problems:
             raise CheckpointError(
-                f"the weights cannot be stored as {weights}: {'; '.join(problems)} (rank {rank})"
+                f"the weights cannot be stored as {weights}: {shortened(problems)} (rank {rank})"
             )
     (directory / CONFIG).write_text(json.dumps(config.to_json(), indent=2) + "\n", "utf-8")
     (directory / TRACKER).write_text(f"{step}\n", "utf-8")

@@ -19,8 +19,8 @@ from cpm_lm.checkpoints.dtypes import (
     Array,
     Single,
     count_nonfinite,
-    from_float32,
     nonfinite_problem,
+    reformatted,
     to_float32,
     weights_dtype,
 )
@@ -36,6 +36,7 @@ from cpm_lm.checkpoints.tensors import LazyTensor, ShardedTensor, Tensor
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError
+from cpm_lm.messages import shortened
 from cpm_lm.tokenizer import Tokenizer
 
 __all__ = ["MODEL", "QUANTIZATION", "Store", "cast_blocks", "is_packed", "write_model"]
@@ -107,7 +108,7 @@ class Store:
         )
         if problems:
             raise CheckpointError(
-                f"{directory / MODEL} does not match {CONFIG}: {'; '.join(problems)}"
+                f"{directory / MODEL} does not match {CONFIG}: {shortened(problems)}"
             )
         dtype = next(iter(tensors.values())).dtype
         weights = packed or next(name for name, known in WEIGHTS.items() if known == dtype)
@@ -225,7 +226,7 @@ def _write_floats(
     entries = {name: (dtype, shape) for name, shape in expected.items()}
     write_safetensors(path, entries, blocks, on_bytes)
     if problems:
-        raise CheckpointError(f"the weights cannot be stored as {weights}: {'; '.join(problems)}")
+        raise CheckpointError(f"the weights cannot be stored as {weights}: {shortened(problems)}")
 
 
 def cast_blocks(name: str, tensor: LazyTensor, dtype: str, problems: list[str]) -> Iterator[Array]:
@@ -245,14 +246,15 @@ def cast_blocks(name: str, tensor: LazyTensor, dtype: str, problems: list[str]) 
         if tensor.dtype == dtype:
             yield block
             continue
-        rounded = from_float32(to_float32(block, tensor.dtype), dtype)
+        rounded = reformatted(block, tensor.dtype, dtype)
         overflow += count_nonfinite(rounded, dtype) - block_nonfinite
         yield rounded
     if nonfinite:
         problems.append(nonfinite_problem(name, nonfinite))
     if overflow:
         problems.append(
-            f"{name} holds {overflow} values too large for {dtype}; choose weights='f32'"
+            f"{name} holds {overflow} values too large for {dtype}"
+            + ("; choose weights='f32'" if dtype != "F32" else "")
         )
 
 
@@ -276,19 +278,22 @@ def _parse_quantization(values: Mapping[str, Any], directory: Path) -> str | Non
 
 
 def _float_problems(tensors: Mapping[str, Tensor], dims: Dims) -> list[str]:
-    """Return all problems of the tensors of a float store."""
+    """Return all problems of the tensors of a float store, the most telling first."""
     expected = shapes(dims)
-    problems = [f"{name} is missing" for name in expected.keys() - tensors.keys()]
-    problems += [
-        f"{one_line(name)} is not part of this model" for name in tensors.keys() - expected.keys()
+    problems = [
+        f"{name} has shape {tensors[name].shape}, expected {shape}"
+        for name, shape in expected.items()
+        if name in tensors and tensors[name].shape != shape
     ]
     dtypes = {tensor.dtype for tensor in tensors.values()}
     if len(dtypes) > 1 or not dtypes <= set(WEIGHTS.values()):
         problems.append(
-            f"number formats {', '.join(sorted(dtypes))}, expected one of "
+            f"number formats {shortened(sorted(dtypes), ', ')}, expected one of "
             f"{', '.join(WEIGHTS.values())}"
         )
-    for name in expected.keys() & tensors.keys():
-        if tensors[name].shape != expected[name]:
-            problems.append(f"{name} has shape {tensors[name].shape}, expected {expected[name]}")
-    return sorted(problems)
+    problems += [f"{name} is missing" for name in expected if name not in tensors]
+    problems += [
+        f"{one_line(name)} is not part of this model"
+        for name in sorted(tensors.keys() - expected.keys())
+    ]
+    return problems

@@ -28,6 +28,7 @@ from cpm_lm.checkpoints.tensors import ShardedTensor, Tensor
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError
+from cpm_lm.messages import shortened
 
 __all__ = ["EXTRA", "Variables", "find_variables", "read_variables"]
 
@@ -84,7 +85,7 @@ def read_variables(directory: Path) -> Variables:
     if problems:
         raise CheckpointError(
             f"{directory} does not hold the variables of one GPT ({len(problems)} problems): "
-            f"{'; '.join(problems)}"
+            f"{shortened(problems)}"
         )
     return Variables(
         directory=directory, files=bundle.files, dims=dims, config=config, tensors=tensors
@@ -118,7 +119,8 @@ def _by_name(bundle: Bundle, directory: Path) -> dict[str, Tensor]:
     ]
     if not_floats:
         raise CheckpointError(
-            f"{directory}: {', '.join(not_floats)}; expected only weights in {' or '.join(FLOATS)}"
+            f"{directory}: {shortened(not_floats, ', ')}; expected only weights in "
+            f"{' or '.join(FLOATS)}"
         )
     return {name: bundle.tensor(key) for name, key in by_name.items()}
 
@@ -137,7 +139,7 @@ def _dims(directory: Path, found: Mapping[str, Tensor], table: Table) -> Dims:
     for target in ("wte.weight", "wpe.weight"):
         (name,) = table[target]
         if name not in found or len(found[name].shape) != 2 or 0 in found[name].shape:
-            listed = ", ".join(one_line(other, 60) for other in sorted(found)[:6])
+            listed = shortened((one_line(other, 60) for other in sorted(found)), ", ")
             raise CheckpointError(
                 f"{directory} is not a GPT of the first TensorFlow port or of cpm export: "
                 f"expected a matrix {name} among its variables, found {listed or 'none'}"

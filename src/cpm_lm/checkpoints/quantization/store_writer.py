@@ -34,6 +34,7 @@ from cpm_lm.checkpoints.tensors import LazyTensor, Tensor
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError
+from cpm_lm.messages import shortened
 
 __all__ = ["packed_problems", "packed_tensors", "write_packed"]
 
@@ -88,7 +89,7 @@ def write_packed(
 
     write_safetensors(path, entries(dims, weights), blocks(), on_bytes)
     if problems:
-        raise CheckpointError(f"the weights cannot be stored as {weights}: {'; '.join(problems)}")
+        raise CheckpointError(f"the weights cannot be stored as {weights}: {shortened(problems)}")
     return errors
 
 
@@ -143,8 +144,8 @@ def _float32_blocks(name: str, tensor: LazyTensor, problems: list[str]) -> Itera
     """Yield a tensor's blocks as float32; replace NaN and infinity by zero and report them."""
     nonfinite = 0
     for block in tensor.blocks():
-        block_nonfinite = count_nonfinite(block, tensor.dtype)
         values = to_float32(block, tensor.dtype)
+        block_nonfinite = count_nonfinite(values, "F32")
         yield np.nan_to_num(values, posinf=0, neginf=0) if block_nonfinite else values
         nonfinite += block_nonfinite
     if nonfinite:
