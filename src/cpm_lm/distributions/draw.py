@@ -141,7 +141,9 @@ def distributions(logits: Float32[np.ndarray, "R V"], rules: Rules) -> list[Dist
             kept = kept_tokens(logits[rows][i], weights[i], rules)
             masses = weights[i, kept]
             if rules.filter_order == "cpm":
-                masses = np.exp(_divide(x[i, kept], rules.temperature))
+                # Logits that differ may have equal weights, so the highest logit may not be kept.
+                rest = x[i, kept]
+                masses = np.exp(_divide(rest - rest.max(), rules.temperature))
             tokens = np.arange(len(masses)) if isinstance(kept, slice) else kept
             result.append(Distribution(tokens, masses / masses.sum()))
     return result
