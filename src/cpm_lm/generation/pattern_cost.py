@@ -4,17 +4,12 @@ Knows parsed expressions; does not know texts. Backtracking tries every way in w
 expression can divide a text, so its time is the number of these ways. Where two ways part, one
 character ahead often tells them apart: in `\d+元` the repeat goes on at a digit and ends at 元,
 so that only one of its ends is followed further, while in `.*元` each of them is.
-
-The count is a polynomial in the length n. The ways of k repeats that are not told apart are choices
-of k places in the text, in order: C(n + k, k) of them.
 """
 
 from __future__ import annotations
 
 import functools
-import math
 import re
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,19 +18,23 @@ import numpy as np
 from jaxtyping import Bool
 
 from cpm_lm.generation.pattern_text import parsed, unit_text
+from cpm_lm.generation.polynomials import (
+    ENDLESS,
+    LINEAR,
+    ONE,
+    ZERO,
+    Polynomial,
+    checked,
+    largest,
+    plus,
+    times,
+)
 
-__all__ = ["Polynomial", "search_steps", "steps"]
+__all__ = ["search_steps"]
 
-Polynomial = tuple[float, ...]
-"""Of C(n, 0), C(n + 1, 1), C(n + 2, 2), ...: how many of each."""
 Characters = Bool[np.ndarray, " C"]
 """Which characters of ALPHABET."""
 
-ZERO: Polynomial = (0.0,)
-ONE: Polynomial = (1.0,)
-LINEAR: Polynomial = (0.0, 1.0)
-ENDLESS: Polynomial = (math.inf,)
-MAX_DEGREE = 6
 FEW = 64
 """A repeat of at most so many lengths counts as these; one of more as of every length."""
 # The planes that hold characters in use, without surrogates.
@@ -81,7 +80,7 @@ def search_steps(expression: str, flags: int) -> Polynomial:
         flags: of `re`.
     """
     fails, succeeds = _search(parsed(expression, flags), flags)
-    return _sum(_checked((0.0, *fails)), succeeds)
+    return plus(checked((0.0, *fails)), succeeds)
 
 
 def _search(items: Any, flags: int) -> tuple[Polynomial, Polynomial]:
@@ -96,14 +95,14 @@ def _search(items: Any, flags: int) -> tuple[Polynomial, Polynomial]:
         part = _item(operation, argument, follow, own)
         simple, optional = _kind(operation, argument)
         if nothing_left and str(operation) == "BRANCH":
-            fails = functools.reduce(_sum, [_search(body, own)[0] for body in argument[1]])
+            fails = functools.reduce(plus, [_search(body, own)[0] for body in argument[1]])
         elif nothing_left:
             fails = ZERO if optional else ONE if simple else part.work
         else:
-            fails = _sum(part.work, ZERO if certain else _product(part.ways, fails))
+            fails = plus(part.work, ZERO if certain else times(part.ways, fails))
         certain = nothing_left and (simple or optional)
         nothing_left = nothing_left and optional
-        succeeds, follow = _sum(succeeds, part.work), part.reads
+        succeeds, follow = plus(succeeds, part.work), part.reads
     return fails, succeeds
 
 
@@ -130,19 +129,12 @@ def _kind(operation: Any, argument: Any) -> tuple[bool, bool]:
     return one and low == 1, low == 0
 
 
-def steps(polynomial: Polynomial, n: int) -> float:
-    """Return the value of a polynomial for a text of n characters."""
-    return sum(
-        ways * math.comb(n + degree, degree) for degree, ways in enumerate(polynomial) if ways
-    )
-
-
 def _sequence(items: Any, follow: Characters, flags: int) -> _Part:
     ways, work = ONE, ZERO
     for operation, argument in reversed(list(items)):
         part = _item(operation, argument, follow, flags)
-        work = _sum(part.work, _product(part.ways, work))
-        ways = _product(part.ways, ways)
+        work = plus(part.work, times(part.ways, work))
+        ways = times(part.ways, ways)
         follow = part.reads
     return _Part(follow, ways, work)
 
@@ -166,33 +158,33 @@ def _item(operation: Any, argument: Any, follow: Characters, flags: int) -> _Par
             _, then, otherwise = argument
             return _branch([then, otherwise or []], follow, flags)
         case "ASSERT" | "ASSERT_NOT":
-            return _Part(follow, ONE, _sum(ONE, _sequence(argument[1], _none(), flags).work))
+            return _Part(follow, ONE, plus(ONE, _sequence(argument[1], _none(), flags).work))
         case "GROUPREF":
             return _Part(~_none(), ONE, LINEAR)
     return _Part(follow, ONE, ONE)  # a place: ^ $ \b
 
 
-def _closed(part: _Part, body: Any, flags: int, times: Polynomial) -> _Part:
+def _closed(part: _Part, body: Any, flags: int, turns: Polynomial) -> _Part:
     """Return what becomes of a part that keeps its first way of matching: it has no other."""
     alone = _sequence(body, _none(), flags)
-    return _Part(part.reads, ONE, _sum(ONE, _product(times, alone.work)))
+    return _Part(part.reads, ONE, plus(ONE, times(turns, alone.work)))
 
 
 def _branch(bodies: Sequence[Any], follow: Characters, flags: int) -> _Part:
     """Return alternatives; those that begin with other characters are not tried together."""
     parts = [_alternatives(group, follow, flags) for group in _by_first(bodies)]
     reads = functools.reduce(np.logical_or, [part.reads for part in parts])
-    work = functools.reduce(_sum, [part.work for part in parts])
+    work = functools.reduce(plus, [part.work for part in parts])
     together: dict[Polynomial, Characters] = {ZERO: ~_none()}
     for part in parts:
         cells: dict[Polynomial, Characters] = {}
         for ways, cell in together.items():
             both, alone = cell & part.reads, cell & ~part.reads
-            for sum_, rest in (_sum(ways, part.ways), both), (ways, alone):
+            for sum_, rest in (plus(ways, part.ways), both), (ways, alone):
                 if rest.any():
                     cells[sum_] = cells[sum_] | rest if sum_ in cells else rest
         together = cells
-    return _Part(reads, _largest([*together, ONE]), work)
+    return _Part(reads, largest([*together, ONE]), work)
 
 
 def _by_first(bodies: Sequence[Any]) -> list[list[Any]]:
@@ -211,7 +203,7 @@ def _alternatives(bodies: Sequence[Any], follow: Characters, flags: int) -> _Par
     unit = unit_text(*bodies[0][0])
     assert unit is not None
     rest = _branch([body[1:] for body in bodies], follow, flags)
-    work = _sum((float(len(bodies)),), rest.work)
+    work = plus((float(len(bodies)),), rest.work)
     return _Part(_members(unit, flags), rest.ways, work)
 
 
@@ -227,51 +219,15 @@ def _repeat(argument: tuple[int, int, Any], follow: Characters, flags: int) -> _
     reads = begins | follow if low == 0 or empty else begins
     parts = bool((begins & follow).any())  # whether the next character leaves both ways open
     if part.ways == ONE:
-        times: Polynomial = (float(high),) if high <= FEW else LINEAR
+        turns: Polynomial = (float(high),) if high <= FEW else LINEAR
         lengths: Polynomial = (float(high - low + 1),) if high - low < FEW else LINEAR
         ways = lengths if parts and low < high else ONE
-        return _Part(reads, ways, _sum(ONE, _product(times, part.work)))
+        return _Part(reads, ways, plus(ONE, times(turns, part.work)))
     if high > FEW:
         return _Part(reads, ENDLESS, ENDLESS)
     powers = [ONE]
     for _ in range(high):
-        powers.append(_product(powers[-1], part.ways))
-    ways = functools.reduce(_sum, powers[low:])
-    times = functools.reduce(_sum, powers[:-1])
-    return _Part(reads, ways, _sum(ONE, _product(times, part.work)))
-
-
-def _sum(a: Polynomial, b: Polynomial) -> Polynomial:
-    length = max(len(a), len(b))
-    pairs = zip(_padded(a, length), _padded(b, length), strict=True)
-    return tuple(x + y for x, y in pairs)
-
-
-def _product(a: Polynomial, b: Polynomial) -> Polynomial:
-    """Return the product, with C(n + i + j, i + j) for C(n + i, i) C(n + j, j).
-
-    That is what it counts: the places of both are chosen in the order of the text.
-    """
-    if math.inf in a or math.inf in b:
-        return ENDLESS
-    result = [0.0] * (len(a) + len(b) - 1)
-    for i, x in enumerate(a):
-        for j, y in enumerate(b):
-            result[i + j] += x * y
-    return _checked(tuple(result))
-
-
-def _largest(polynomials: Sequence[Polynomial]) -> Polynomial:
-    length = max(map(len, polynomials))
-    return tuple(map(max, zip(*(_padded(p, length) for p in polynomials), strict=True)))
-
-
-def _checked(polynomial: Polynomial) -> Polynomial:
-    """Return a polynomial, or ENDLESS where its degree or a number of ways is out of reach."""
-    if len(polynomial) > MAX_DEGREE or max(polynomial) > sys.float_info.max / 1e9:
-        return ENDLESS
-    return polynomial
-
-
-def _padded(polynomial: Polynomial, length: int) -> Polynomial:
-    return (*polynomial, *[0.0] * (length - len(polynomial)))
+        powers.append(times(powers[-1], part.ways))
+    ways = functools.reduce(plus, powers[low:])
+    turns = functools.reduce(plus, powers[:-1])
+    return _Part(reads, ways, plus(ONE, times(turns, part.work)))

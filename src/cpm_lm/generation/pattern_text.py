@@ -53,8 +53,8 @@ def parsed(expression: str, flags: int = 0) -> Any:
 def folded(expression: str) -> tuple[str, int]:
     r"""Return an expression with its literals in NFKC, and its flags.
 
-    >>> folded("答案：([０-９]+)（元）")
-    ('答案:([0-9０-９]{1,})\\(元\\)', 32)
+    >>> folded("答案：([０-９]+)（元）")[0]
+    '答案:([0-9０-９]{1,})\\(元\\)'
 
     Raises:
         re.error, ValueError, OverflowError, RecursionError: it is no expression.

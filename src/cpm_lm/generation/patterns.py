@@ -10,8 +10,9 @@ from functools import cached_property
 
 from cpm_lm.errors import RequestError
 from cpm_lm.generation.pattern_automaton import Automaton
-from cpm_lm.generation.pattern_cost import search_steps, steps
+from cpm_lm.generation.pattern_cost import search_steps
 from cpm_lm.generation.pattern_text import folded
+from cpm_lm.generation.polynomials import steps
 
 __all__ = ["MAX_STEPS", "WINDOW", "AnswerPattern"]
 
