@@ -1,10 +1,10 @@
-"""Accuracy of one text, of votes, and of the exact winner on held-out sums.
+"""Accuracy of one sample, of votes, and of the exact winner on held-out sums.
 
     python -m recipes.voting                   # writes the table into docs/voting.md
-    python -m recipes.voting --questions 20    # a quick look; writes nothing
+    python -m recipes.voting --questions 20    # quick; writes nothing
 
 The questions are those of the small model's recipe: pairs of numbers that are in no training text,
-asked one a line after four to eight other sums. All methods answer the same questions.
+each question after four to eight other sums, one a line. All methods answer the same questions.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ BEGIN, END = (
 )
 QUESTIONS = 300
 LONGEST = 8
-"""Tokens of an answer: the largest has three digits."""
+"""The most tokens of an answer; the largest sum has three digits."""
 METHODS: dict[str, dict[str, Any]] = {
     "一个样本 one text": {"n": 1},
     "5 票 vote of 5": {"n": 5},
@@ -52,7 +52,7 @@ def questions(count: int) -> list[tuple[str, str]]:
 
 
 def measure(model: Model, asked: list[tuple[str, str]]) -> dict[str, dict[str, float]]:
-    """Return for each method how many answers are right, proven, and what they cost."""
+    """Return for each method the share of right and of proven answers, and their cost."""
     found = {}
     for name, options in METHODS.items():
         start = time.perf_counter()
