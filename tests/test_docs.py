@@ -1,4 +1,4 @@
-"""The code in the documentation runs, and prints what the page says it prints."""
+"""The code in the documentation runs and prints the output that the page shows."""
 
 from __future__ import annotations
 

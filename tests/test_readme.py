@@ -1,4 +1,4 @@
-"""The README's commands and code run, print what it says, and are the same in both languages."""
+"""The README's commands and code run and print its output, and are the same in both languages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def blocks(page: str, language: str) -> list[str]:
 
 
 def commands(page: str) -> list[tuple[str, str]]:
-    """Each command after a `$`, with the output below it."""
+    """Each command after `$`, and its output."""
     found = []
     for block in blocks(page, "console"):
         for part in block.split("$ ")[1:]:
@@ -46,19 +46,19 @@ def test_both_languages_show_the_same() -> None:
     )
 
 
-def test_links_lead_somewhere() -> None:
+def test_links_have_targets() -> None:
     for link in re.findall(r"\]\(([^)#:]+)\)", CHINESE + ENGLISH):
         assert (ROOT / link).exists(), link
 
 
 @pytest.mark.parametrize("engine", ["native", "reference"])
 @pytest.mark.parametrize(("command", "output"), commands(CHINESE))
-def test_commands_print_what_is_shown(command: str, output: str, engine: str) -> None:
+def test_commands_print_the_shown_output(command: str, output: str, engine: str) -> None:
     program, *words = shlex.split(command)
     assert program == "cpm"
     result = CliRunner().invoke(cpm, [*words, "--engine", engine])
     assert result.exit_code == 0, result.output
-    # What says how long it took differs from run to run.
+    # Durations differ between runs.
     assert result.stdout.rstrip("\n") == output
 
 

@@ -25,7 +25,7 @@ PACKAGED = Path(cpm_lm.__file__).parent / "demo"
 
 
 def save(model: Any, directory: Path) -> None:
-    """Write a Keras model's weights as a store without tokenizer; replaces the old ones atomically."""
+    """Write a Keras model's weights as a store without tokenizer; replace the old ones."""
     directory.mkdir(exist_ok=True)
     shape = shapes(Dims.of(model.config))
     tensors = {

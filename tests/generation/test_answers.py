@@ -23,7 +23,7 @@ from cpm_lm.generation.tally import posterior_lead, tally, wilson
         ("。", ""),
     ],
 )
-def test_answers_are_compared_without_form(text: str, plain: str) -> None:
+def test_answers_are_normalized(text: str, plain: str) -> None:
     assert normalized(text) == plain
 
 
@@ -41,7 +41,7 @@ def test_answers_are_compared_without_form(text: str, plain: str) -> None:
         ("约１２个", "12", "12"),
     ],
 )
-def test_a_number_is_decided_once_it_is_certain(
+def test_a_number_is_decided_when_no_more_text_can_change_it(
     text: str, so_far: str | None, at_the_end: str | None
 ) -> None:
     number = Answers(pattern="number")
@@ -50,7 +50,7 @@ def test_a_number_is_decided_once_it_is_certain(
 
 
 @pytest.mark.parametrize("whole", ["12.5,3", "a1b2", "-3.", "+4.4.4", "1 2", "..7..", "9.x"])
-def test_what_is_decided_early_is_what_the_end_says(whole: str) -> None:
+def test_an_early_number_equals_that_of_the_whole_text(whole: str) -> None:
     number = Answers(pattern="number")
     for end in range(len(whole) + 1):
         early = number.of(whole[:end], finished=False)
@@ -78,7 +78,7 @@ PATTERNS = (
 @given(
     text=st.text("ab50x,蓝色红是的 \n", max_size=8), more=st.text("ab50x,蓝色红是的 \n", max_size=5)
 )
-def test_an_answer_given_early_is_the_one_at_the_end(pattern: str, text: str, more: str) -> None:
+def test_an_early_answer_equals_that_of_the_whole_text(pattern: str, text: str, more: str) -> None:
     rule = Answers(pattern=pattern)
     early = rule.of(text, finished=False)
     assert early in (None, rule.of(text + more, finished=True))
@@ -87,7 +87,7 @@ def test_an_answer_given_early_is_the_one_at_the_end(pattern: str, text: str, mo
 @pytest.mark.parametrize(
     ("pattern", "text", "so_far"),
     [
-        (r"是(.+)的", "是红的,是蓝的", None),  # the dot may yet reach further
+        (r"是(.+)的", "是红的,是蓝的", None),  # the dot may match more text
         (r"是([^,]+),", "是红的,是", "红的"),
         (r"^.", "蓝", "蓝"),
         (r"红|蓝色|蓝", "蓝", None),
@@ -95,7 +95,7 @@ def test_an_answer_given_early_is_the_one_at_the_end(pattern: str, text: str, mo
         (r"5$", "5\n", None),
     ],
 )
-def test_a_pattern_is_decided_once_no_more_text_could_change_it(
+def test_a_match_is_decided_when_no_more_text_can_change_it(
     pattern: str, text: str, so_far: str | None
 ) -> None:
     assert Answers(pattern=pattern).of(text, finished=False) == so_far
@@ -123,7 +123,7 @@ def test_a_pattern_that_does_not_compile_is_refused(pattern: str) -> None:
         "(ab|a)" * 60,
     ],
 )
-def test_a_pattern_that_explodes_is_refused(pattern: str) -> None:
+def test_a_pattern_with_catastrophic_backtracking_is_refused(pattern: str) -> None:
     with pytest.raises(RequestError, match="could take very long"):
         Answers(pattern=pattern)
 
@@ -132,7 +132,7 @@ def test_a_pattern_that_explodes_is_refused(pattern: str) -> None:
     "pattern",
     [r"\d+", r"(\w+)\s*=\s*", r"答案是?(.{1,9})", r"a*a*a*x", "a|b", r"(ab)+", r"-?\d+(\.\d+)?"],
 )
-def test_plain_patterns_are_quick_on_long_texts(pattern: str) -> None:
+def test_simple_patterns_are_fast_on_long_texts(pattern: str) -> None:
     rule = Answers(pattern=pattern)
     start = time.process_time()
     rule.of("a" * 100_000, finished=True)
@@ -152,7 +152,7 @@ def test_aliases_count_as_one(tmp_path: Path) -> None:
         read_aliases(path)
 
 
-def test_a_tally_counts_the_winner_first_and_ties_by_the_draw() -> None:
+def test_a_tally_is_sorted_by_count_then_by_first_sample() -> None:
     found = tally(["b", "a", None, "a", "b", "c"], independent=False)
     assert [(t.answer, t.count, t.low) for t in found] == [
         ("b", 2, None),
@@ -169,17 +169,17 @@ def test_a_tally_counts_the_winner_first_and_ties_by_the_draw() -> None:
     ("count", "n", "low", "high"),
     [(5, 10, 0.2366, 0.7634), (0, 10, 0, 0.2775), (10, 10, 0.7225, 1), (81, 263, 0.2553, 0.3662)],
 )
-def test_wilson_is_the_published_interval(count: int, n: int, low: float, high: float) -> None:
+def test_wilson_equals_published_intervals(count: int, n: int, low: float, high: float) -> None:
     assert wilson(count, n) == pytest.approx((low, high), abs=5e-5)
 
 
-def test_the_posterior_lead_is_the_beta_tail() -> None:
+def test_the_posterior_lead_equals_the_beta_tail() -> None:
     assert posterior_lead(0, 0) == 0.5
     assert posterior_lead(7, 7) == 0.5
     assert posterior_lead(1, 0) == 0.75  # the integral of 2x from 1/2 to 1
     assert posterior_lead(3, 0) == 1 - 1 / 16
     assert posterior_lead(2, 9) == pytest.approx(1 - posterior_lead(9, 2))
-    steps = 20_000  # by the midpoint rule
+    steps = 20_000  # of the midpoint rule
     xs = [(i + 0.5) / steps for i in range(steps)]
     beta = [x**6 * (1 - x) ** 4 for x in xs]
     assert posterior_lead(6, 4) == pytest.approx(sum(beta[steps // 2 :]) / sum(beta), abs=1e-6)
