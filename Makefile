@@ -4,17 +4,24 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 NATIVE := $(wildcard native/*/*.cpp native/*/*.hpp)
 
-.PHONY: help install demo test sanitize fuzz check format docs bench bench-decode bench-vote bench-formats clean
+# A package that is installed in place knows its files from the installation: a new file is a new one.
+SOURCES := $(shell find src -type d -not -name __pycache__)
+
+.PHONY: help install demo quick test slow sanitize fuzz check format docs bench bench-decode \
+	bench-vote bench-formats clean
 
 help:
 	@echo "make install  装入 .venv / install into .venv"
 	@echo "make demo     安装并试用自带的小模型 / install and try the packaged model"
-	@echo "make test     全部测试 / all tests, on TensorFlow and on JAX"
-	@echo "make sanitize 用 sanitizer 测试内核 / test the kernels under sanitizers"
-	@echo "make fuzz     模糊测试：读取损坏的文件，约 13 分钟 / fuzzing: read damaged files, 13 minutes"
+	@echo "make quick    半分钟内的测试 / the tests that take under half a minute"
 	@echo "make check    格式、类型、导入方向 / format, types, import rules"
 	@echo "make format   格式化源文件 / format the sources"
+	@echo "make test     全部测试 / all tests, on TensorFlow and on JAX"
 	@echo "make docs     生成文档中的图 / figures of the documentation"
+	@echo "make sanitize 用 sanitizer 测试内核 / test the kernels under sanitizers"
+	@echo "make fuzz     模糊测试：读取损坏的文件，默认十分钟 / fuzzing: read damaged files, for SECONDS=600"
+	@echo "make slow     CI 不跑的测试 / what CI leaves out"
+	@echo "make test-TIER  $(TIERS)：需要另外环境的测试 / tests that need an environment of their own"
 	@echo "make bench    与其他实现比速度 / compare speed with other implementations"
 	@echo "make bench-decode  原生引擎与同类库比速度 / compare the native engine with its peers"
 	@echo "make bench-vote  300 条续写，与同类库比速度 / compare 300 samples with other libraries"
@@ -28,7 +35,7 @@ install: .venv/base
 	$(PIP) install "pip>=25.1"
 	touch $@
 
-.venv/base: .venv/python pyproject.toml CMakeLists.txt $(NATIVE)
+.venv/base: .venv/python pyproject.toml CMakeLists.txt $(NATIVE) $(SOURCES)
 	$(PIP) install --editable .
 	touch $@
 
@@ -45,10 +52,30 @@ demo: .venv/base
 	$(BIN)/cpm sample "1+1=2,1+2=3,1+3=4,1+4=" --max-tokens 1 --temperature 0
 	$(BIN)/cpm next "今天的天空好"
 
+# The inner loop: fakes and tiny models, no framework.
+QUICK := tests/test_imports.py tests/test_public.py tests/test_doctests.py tests/test_defaults.py \
+	tests/test_model.py tests/decoding tests/distributions tests/generation tests/engines/test_forest.py \
+	tests/engines/test_wants.py tests/tokenizer/test_cpm.py tests/checkpoints/containers
+quick: .venv/test
+	$(BIN)/python -m pytest -q -m "not keras and not long" $(QUICK)
+
 # Keras has one backend per process, so the tests of the Keras engines run once for each.
 test: .venv/test
 	CPM_TEST_ENGINE=tensorflow $(BIN)/python -m pytest
-	CPM_TEST_ENGINE=jax $(BIN)/python -m pytest -m keras
+	CPM_TEST_ENGINE=jax $(BIN)/python -m pytest -m "keras and not slow"
+
+# What CI leaves out: the laws with a hundred times the examples, tests marked slow, long fuzzing.
+slow: .venv/test
+	CPM_TEST_ENGINE=tensorflow CPM_EXAMPLES=100 $(BIN)/python -m pytest -m "slow or law"
+	$(MAKE) fuzz
+
+# Tiers: each a marker, and an environment of its own that holds what it needs besides `test`.
+TIERS := clients browser scale train arm
+$(TIERS:%=test-%): test-%: .venv/test-%
+	$(BIN)/python -m pytest -m $* || test $$? -eq 5  # 5: no test of this tier yet
+
+.venv/test-%: .venv/test
+	touch $@
 
 # Python itself is not instrumented, so the libraries of the sanitizers are preloaded, and leaks are
 # ignored because they are Python's. A report ends the process, so it must not be captured.
@@ -77,8 +104,9 @@ build/sanitize-%: .venv/sanitize CMakeLists.txt $(NATIVE)
 	$(PIP) install --group sanitize
 	touch $@
 
+SECONDS := 600
 fuzz: .venv/test
-	$(BIN)/python -m tests.support.fuzzing
+	$(BIN)/python -m tests.support.fuzzing --seconds $(SECONDS)
 
 check: .venv/check
 	$(BIN)/ruff format --check .

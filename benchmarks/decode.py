@@ -9,7 +9,8 @@ threads. Implementations of the same bits run in turn; the others are suspended.
 measures the read bandwidth of memory and the float32 peak; the results are shares of them. Before
 anything is timed, each implementation's logits after a fixed prompt must equal those of the
 reference engine, within the tolerance of its number format; one that fails this gets no figures.
-`--write` puts the table into docs/performance.md, which says what each column means.
+`--write` puts the table into docs/performance.md and its English twin, which say what each column
+means.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ from benchmarks.measuring import (
     table,
     voids,
     weights_read,
-    write_between,
 )
+from benchmarks.pages import translated, write_pages
 from benchmarks.peers.files import Files
 from benchmarks.peers.interface import SHORT, prompt
 from benchmarks.peers.process import ImplementationError, Process
@@ -59,6 +60,46 @@ ROWS = ("rows 32", "rows 64")
 OPERATIONS = ("decode", "prefill", *ROWS)
 MEMORY = 1.3
 """Memory of an implementation, as a multiple of its weights, which it copies, repacks or maps."""
+PHRASES = {
+    r"^(\d+) x (\d+), (\d+) M parameters, (\d+) threads, (\d+) rounds\. ": (
+        r"\1 层 × \2，\3 M 参数，\4 个线程，\5 轮。"
+    ),
+    r", (\d+) cores, load ([\d.]+), ([\d-]+), commit (\S+)\.$": r"，\1 核，负载 \2，\3，提交 \4。",
+    r"GB/s read$": "GB/s 读带宽",
+    r"GFLOP/s float32$": "GFLOP/s float32 峰值",
+    r"the model in the package: (\d+) us a token, (\d+) threads, of which Python at most (\d+%)": (
+        r"自带的模型：每个词元 \1 us，\2 个线程，其中 Python 至多占 \3"
+    ),
+    r"^\| implementation \| bits \|": "| 程序 | 位数 |",
+    r"\| decode tok/s \(quartiles\) \|": "| 解码，词元/秒（四分位数） |",
+    r"\| of bandwidth \|": "| 占带宽 |",
+    r"\| x (\w+) (?=\|)": r"| 与 \1 之比 ",
+    r"\| prefill (\d+) tok/s \|": r"| 预填充 \1，词元/秒 |",
+    r"\| of float32 peak \|": "| 占 float32 峰值 |",
+    r"\| rows (\d+), rows/s (?=\|)": r"| \1 行，行/秒 ",
+    r"\| void (?=\|)": "| 作废 ",
+    r"logits differ by (\S+) deviations, (\S+) allowed": r"logits 相差 \1 个标准差，允许 \2",
+    r"^VOID: shares of read bandwidth, because (.+) read more than all of it: .*$": (
+        r"作废：占带宽的份额，因为 \1 超过了全部带宽：探针偏慢，或权重留在缓存里"
+    ),
+    r"^VOID: shares of the peak, because (.+) reached more than all of it$": (
+        r"作废：占峰值的份额，因为 \1 超过了峰值"
+    ),
+    r"^- (\S+) left out: needs about (\d+) GB, (\d+) are free$": (
+        r"- 略去 \1：约需 \2 GB，可用 \3 GB"
+    ),
+    r"^- (\S+) left out: ": r"- 略去 \1：",
+    r", (\d+) threads(?=;|$)": r"，\1 个线程",
+    r"; logits within (\S+?)(?=;|$)": r"；logits 误差不超过 \1",
+    r"; without prefill": "；未测预填充",
+    r"; without ": "；未测 ",
+    r"\brows (\d+)(?=,|$)": r"\1 行",
+    r"(?<=行), (?=\d+ 行)|(?<=预填充), ": "、",
+    r"native engine; ": "native 引擎；",
+    r"; as llama\.cpp": "；同 llama.cpp",
+    r"first port's structure on ": "第一个移植版的结构，",
+}
+"""The report's words in Chinese; see `pages.translated`."""
 
 
 @dataclass
@@ -245,7 +286,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--keep", action="store_true", help="keep the models for another run")
     parser.add_argument("--quick", action="store_true", help="2 layers of 256, 2 rounds")
     parser.add_argument("--check", action="store_true", help="compare outputs, time nothing")
-    parser.add_argument("--write", action="store_true", help="put the table into the page")
+    parser.add_argument("--write", action="store_true", help="put the table into the pages")
     parser.add_argument("--json", type=Path, help="write every measurement to a file")
     args = parser.parse_args(words)
     if args.quick:
@@ -253,7 +294,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     if args.check:
         args.rounds = 0
     if args.write and args.check:
-        parser.error("--write puts times into the page, and --check takes none")
+        parser.error("--write puts times into the pages, and --check takes none")
     return args
 
 
@@ -286,7 +327,8 @@ def main() -> None:
     if args.json:
         args.json.write_text(json.dumps([vars(each) for each in run.measurements], indent=1))
     if args.write:
-        write_between(PAGE, f"python -m benchmarks.decode --layers {config.n_layer}", text)
+        mark = f"python -m benchmarks.decode --layers {config.n_layer}"
+        write_pages(PAGE, mark, chinese=translated(text, PHRASES), english=text)
     if run.failed:
         raise SystemExit(f"the outputs of {', '.join(run.failed)} are not the model's")
 

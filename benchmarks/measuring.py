@@ -8,7 +8,6 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -25,7 +24,6 @@ __all__ = [
     "table",
     "voids",
     "weights_read",
-    "write_between",
 ]
 
 PREFILL = 128
@@ -33,7 +31,7 @@ PREFILL = 128
 DECODE = "decode"
 LIMITS = {32: 5e-5, 16: 0.03, 8: 0.06, 4: 0.4}
 """By bits of a weight: the largest `difference` from the float32 logits that counts as the same
-outputs. What was measured, and what a wrong model differs by: docs/performance.md."""
+outputs. What was measured, and what a wrong model differs by: docs/performance.en.md."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,17 +198,3 @@ def ratio(
 
 def _has(measurements: Sequence[Measurement], name: str, operation: str) -> bool:
     return any(t.implementation == name and operation in t.seconds for t in measurements)
-
-
-def write_between(path: Path, mark: str, text: str) -> None:
-    """Replace the text between a page's two marks.
-
-    Raises:
-        ValueError: the page has no such marks.
-    """
-    begin, end = (f"<!-- {word}: written by `{mark}` -->" for word in ("begin", "end"))
-    before, found, rest = path.read_text("utf-8").partition(begin)
-    _, closed, after = rest.partition(end)
-    if not (found and closed):
-        raise ValueError(f"{path} has no lines {begin} and {end}")
-    path.write_text(f"{before}{begin}\n{text}\n{end}{after}", "utf-8")

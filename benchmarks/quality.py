@@ -1,7 +1,7 @@
 """The error of 16, 8 and 4 bits: predictions against those of float32, on the packaged model.
 
     python -m benchmarks.quality                 # print the table
-    python -m benchmarks.quality --write         # put it into docs/performance.md
+    python -m benchmarks.quality --write         # put it into docs/performance.md and its twin
     python -m benchmarks.quality --tried         # other rounding methods too
 
 The texts are prose written for this project, poems, and samples of the model with fixed seeds; then
@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.measuring import write_between
+from benchmarks.pages import translated, write_pages
 from benchmarks.roundings import TRIED
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.checkpoints.layout import Dims, is_transposed, shapes
@@ -36,6 +36,27 @@ from cpm_lm.verification.sanity import PROSE
 
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 MARK = "python -m benchmarks.quality"
+PHRASES = {
+    r"^([\d,]+) tokens of text, ([\d,]+) with a first choice that leads by more than ([\d.]+); "
+    r"([\d,]+) random ones\. Engine (\w+), commit (\S+)\.$": (
+        r"文字 \1 个词元，其中 \2 个的首选领先 \3 以上；随机编号 \4 个。引擎 \5，提交 \6。"
+    ),
+    r"^\| weights \| bits a weight \| relative error \| KL \| worst KL \| same first choice \| "
+    r"same first choice where it leads \| perplexity, ratio \| KL, random ids \|$": (
+        "| 权重 | 每个权重的位数 | 相对误差 | KL | 最大 KL | 首选一致率 | 领先处的首选一致率 "
+        "| 困惑度之比 | 随机编号的 KL |"
+    ),
+    r"^\| (\d) bits, ": r"| \1 位，",
+    r"nothing cut off": "不截断",
+    r"signed scales searched": "搜索带符号的缩放系数",
+    r"scales searched": "搜索缩放系数",
+    r"signed scales": "带符号的缩放系数",
+    r"minimum searched": "搜索最小值",
+    r"minimum(?=, groups)": "带最小值",
+    r"(HQQ)?, groups of (\d+) ": r"\1，\2 个一组 ",
+    r"，groups of (\d+) ": r"，\1 个一组 ",
+}
+"""The report's words in Chinese; see `pages.translated`."""
 POEMS = (
     "静夜思\n李白\n床前明月光，疑是地上霜。举头望明月，低头思故乡。\n"
     "春晓\n孟浩然\n春眠不觉晓，处处闻啼鸟。夜来风雨声，花落知多少。\n"
@@ -165,7 +186,7 @@ def report(lines: list[Line], args: argparse.Namespace) -> str:
             f"Engine {args.engine}, commit {commit}.",
             "",
             "| weights | bits a weight | relative error | KL | worst KL | same first choice | "
-            "where it leads | perplexity, ratio | KL, random ids |",
+            "same first choice where it leads | perplexity, ratio | KL, random ids |",
             "|---|---|---|---|---|---|---|---|---|",
             *map(row, lines),
         ]
@@ -191,14 +212,14 @@ def main() -> None:
     parser.add_argument("--engine", default="reference", help="compute engine")
     parser.add_argument("--samples", type=int, default=4, help="samples for each prompt")
     parser.add_argument("--tried", action="store_true", help="other rounding methods too")
-    parser.add_argument("--write", action="store_true", help="put the table into the page")
+    parser.add_argument("--write", action="store_true", help="put the table into the pages")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         lines = list(measure(args, Path(folder)))
     text = report(lines, args)
     print(text)
     if args.write:
-        write_between(PAGE, MARK, text)
+        write_pages(PAGE, MARK, chinese=translated(text, PHRASES), english=text)
     if worse := missed_targets(lines):
         raise SystemExit(f"worse than the targets: {'; '.join(worse)}")
 

@@ -36,7 +36,7 @@ import numpy as np
 
 import cpm_lm
 from benchmarks.machine import describe
-from benchmarks.measuring import write_between
+from benchmarks.pages import write_pages
 from benchmarks.peers.files import convert
 from benchmarks.peers.sampling import CTranslate2, HuggingFace, Sampler, Samples
 from cpm_lm.checkpoints.dtypes import WEIGHTS
@@ -61,6 +61,15 @@ PAUSE = 0.3
 """Seconds before a run: threads of the previous one spin for a while (OpenMP: 0.2 s)."""
 PAGE = Path(__file__).parent.parent / "docs" / "voting.md"
 PEERS = ("Hugging Face", "CTranslate2")
+HEADS = {
+    "chinese": ("提示", "权重", "提示词元", "计算的词元", "不合并时", "秒，合并（范围）"),
+    "english": ("prompt", "weights", "prompt tokens", "computed", "unmerged", "s, merged (range)"),
+}
+"""Of the table's first columns, by language."""
+BY_OTHER = {"chinese": ("秒，{}", "倍，{}", "p，{}"), "english": ("s, {}", "x {}", "p, {}")}
+"""Heads of columns with a value for each other implementation."""
+UNMERGED = {"chinese": "不合并", "english": "unmerged"}
+SAVED = {"chinese": "省时/省词元", "english": "time saved / tokens saved"}
 
 
 class Unmerged:
@@ -142,7 +151,8 @@ class Group:
 
     @property
     def about(self) -> str:
-        return f"{self.weights} beside {'; '.join(peer.about for peer in self.peers.values())}"
+        """The format, and the libraries that are measured beside it."""
+        return f"{self.weights}: {'; '.join(peer.about for peer in self.peers.values())}"
 
 
 def open_groups(args: argparse.Namespace, scratch: Path) -> list[Group]:
@@ -221,12 +231,12 @@ def spread(values: list[float]) -> str:
     return f"{min(values):.2f}–{max(values):.2f}"
 
 
-def table(found: list[dict[str, Any]]) -> list[str]:
+def table(found: list[dict[str, Any]], language: str) -> list[str]:
     """Return the lines of a Markdown table; the cells of a library that was not run are empty."""
-    head = ["prompt", "weights", "tokens", "rows", "rows unmerged", "s, ours (range)"]
-    head += [f"s, {who}" for who in ("unmerged", *PEERS)]
-    head += [f"x {who}" for who in ("unmerged", *PEERS)]
-    head += ["saved rows seen as time", *(f"p, {who}" for who in PEERS)]
+    seconds_of, times_of, p_of = BY_OTHER[language]
+    names = (UNMERGED[language], *PEERS)
+    head = [*HEADS[language], *map(seconds_of.format, names), *map(times_of.format, names)]
+    head += [SAVED[language], *map(p_of.format, PEERS)]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for row in found:
         seconds, ranges, others = row["seconds"], row["spread"], ("unmerged", *PEERS)
@@ -282,30 +292,42 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one round")
     parser.add_argument("--prompts", default=",".join(PROMPTS))
     parser.add_argument("--plot", type=Path, help="a picture, .svg or .png")
-    parser.add_argument("--write", action="store_true", help="put the table into the page")
+    parser.add_argument("--write", action="store_true", help="put the table into both pages")
     args = parser.parse_args(words)
     args.rounds = 1 if args.quick else args.rounds
     return args
 
 
+def titles(args: argparse.Namespace) -> dict[str, str]:
+    """Return what was measured, and how, by language."""
+    return {
+        "chinese": f"{args.n} 段文本，每段至多 {args.tokens} 个词元，{args.engine} 引擎，"
+        f"线程数 {args.threads}，{args.rounds} 轮的中位数。",
+        "english": f"{args.n} texts of up to {args.tokens} tokens, {args.engine} engine, "
+        f"threads: {args.threads}, medians of {args.rounds} rounds.",
+    }
+
+
 def main() -> None:
     args = arguments()
-    title = f"{args.n} texts of up to {args.tokens} tokens, {args.engine} engine"
-    lines = [f"{title}, {args.threads} threads, medians of {args.rounds} rounds. {describe()}."]
-    print(*lines, flush=True)
+    machine = f"{describe()}."
+    print(titles(args)["english"], machine, flush=True)
     with tempfile.TemporaryDirectory() as scratch:
         opened = open_groups(args, Path(scratch))
-        lines += [f"Python {sys.version.split()[0]}, numpy {np.__version__}."]
-        lines += [f"{group.about}." for group in opened]
+        about = [f"Python {sys.version.split()[0]}, numpy {np.__version__}."]
+        about += [f"{group.about}." for group in opened]
         found = [measure(args, each, name) for name in args.prompts.split(",") for each in opened]
-    lines += ["", *table(found)]
-    print("\n".join(lines[1:]))
+    written = {
+        language: "\n".join([f"{title}{gap}{machine}", *about, "", *table(found, language)])
+        for (language, title), gap in zip(titles(args).items(), ("", " "), strict=True)
+    }
+    print(written["english"].partition("\n")[2])
     for row in found:
         print(f"{row['prompt']}, {row['weights']}: most frequent text: {row['top']}")
     if args.write:
-        write_between(PAGE, "make bench-vote", "\n".join(lines))
+        write_pages(PAGE, "make bench-vote", **written)
     if args.plot:
-        picture(found, args.plot, title)
+        picture(found, args.plot, titles(args)["english"])
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ Two float16 ranks of random weights (5.2 GB at 32 layers) are converted to q8 an
 is opened with its files in the page cache; it generates a first token, tokens one by one, and
 samples of one prompt. `torch.load` of both ranks is measured for comparison if torch is installed.
 Every step is a process, measured as in `formats.py`. The stores have no tokenizer, so prompts are
-token ids. `--write` puts the table into docs/performance.md. If the run is stopped, the table has
-the finished steps. All files are deleted at the end. Linux only; about 11 GB of disk.
+token ids. `--write` puts the table into docs/performance.md and its twin. If the run is stopped,
+the table has the finished steps. All files are deleted at the end. Linux only; about 11 GB of disk.
 """
 
 from __future__ import annotations
@@ -26,12 +26,39 @@ from typing import Any
 
 from benchmarks.formats import COMMAND, Step, config_of, random_tensors, run, size_of
 from benchmarks.machine import available_memory, describe
-from benchmarks.measuring import write_between
+from benchmarks.pages import translated, write_pages
 from cpm_lm.checkpoints.layouts.megatron_writer import write_megatron
 from cpm_lm.config import GPTConfig
 
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 MARK = "python -m benchmarks.whole"
+PHRASES = {
+    r"^(\d+) layers, ([\d,]+) parameters\. ": r"\1 层，\2 个参数。",
+    r", (\d+) cores, load ([\d.]+), ([\d-]+), commit (\S+) at the start\.$": (
+        r"，\1 核，开始时负载 \2，\3，提交 \4。"
+    ),
+    r"^\| step \| s \| peak RssAnon, MB \| read, MB \| written, MB \| made, MB \| result \|$": (
+        "| 步骤 | 秒 | RssAnon 峰值，MB | 读，MB | 写，MB | 产物，MB | 结果 |"
+    ),
+    r"two shards to (\w+)": r"两份分片转换为 \1",
+    r"(\w+): open, first token after (\d+)": r"\1：打开，\2 个词元后的首个词元",
+    r"torch\.load of both shards": "torch.load 装载两份分片",
+    r"(\w+): token by token": r"\1：逐个词元生成",
+    r"(\w+): (\d+) samples of (\d+) after (\d+)": r"\1：\2 个样本，各 \3 个词元，提示 \4 个",
+    r"opened in ([\d.]+) s, first token ([\d.]+) s later": r"\1 秒打开，再过 \2 秒得到首个词元",
+    r"; memory ([\d.]+%) of the file": r"；内存为文件的 \1",
+    r" ?\(target met\)": "（达标）",
+    r" ?\(target missed\)": "（未达标）",
+    r"loaded in ([\d.]+) s, after ([\d.]+) s of import; torch": r"\1 秒装载，之前导入 \2 秒；torch",
+    r"([\d.]+) tokens/s, the median of (\d+), (\d+) threads": (
+        r"\1 词元/秒，\2 次的中位数，\3 个线程"
+    ),
+    r"([\d,]+) rows \(unmerged: ([\d,]+)\) in ([\d.]+) s, ([\d.]+) rows/s": (
+        r"\1 行（不合并：\2），\3 秒，\4 行/秒"
+    ),
+    r"^Not all steps were run: (.*)\.$": r"没有运行全部步骤：\1。",
+}
+"""The report's words in Chinese; see `pages.translated`."""
 FORMATS = ("q8", "q4")
 MOST_MEMORY = 1e9
 """Target: anonymous memory of a conversion, in bytes."""
@@ -154,13 +181,13 @@ def make_shards(folder: Path, config: GPTConfig) -> Path:
 
 def convert(shards: Path, store: Path, weights: str) -> Row:
     words = ("convert", shards, store, "--weights", weights, "--heads", "32")
-    step = run(f"two ranks to {weights}", COMMAND, *words, reads=shards, makes=store)
+    step = run(f"two shards to {weights}", COMMAND, *words, reads=shards, makes=store)
     megabytes = f"{step.anonymous / 1e6:.0f} MB"
     return Row(step, with_target(megabytes, step.anonymous < MOST_MEMORY))
 
 
 def first_token(store: Path) -> Row:
-    step, report = run_and_report(f"{store.name}: open, first token of 8", FIRST, store, store)
+    step, report = run_and_report(f"{store.name}: open, first token after 8", FIRST, store, store)
     share = step.anonymous / size_of(store)
     seconds = f"opened in {report['opened']:.2f} s, first token {report['first']:.2f} s later"
     if store.name == "q8":
@@ -172,7 +199,7 @@ def first_token(store: Path) -> Row:
 
 def decode(store: Path, tokens: int) -> Row:
     step, report = run_and_report(
-        f"{store.name}: decode, one row a step", DECODE, store, store, str(tokens + 2)
+        f"{store.name}: token by token", DECODE, store, store, str(tokens + 2)
     )
     rate = f"{1 / report['median']:.2f} tokens/s, the median of {report['tokens']}"
     return Row(step, f"{rate}, {report['threads']} threads")
@@ -190,7 +217,7 @@ def sample(store: Path, n: int) -> Row:
 
 def load_with_torch(shards: Path) -> Row:
     ranks = sorted(shards.rglob("*.pt"))
-    step, report = run_and_report("torch.load of both ranks", TORCH, shards, *ranks)
+    step, report = run_and_report("torch.load of both shards", TORCH, shards, *ranks)
     words = f"loaded in {report['loaded']:.1f} s, after {report['imported']:.1f} s of import"
     return Row(step, f"{words}; torch {report['version']}")
 
@@ -216,7 +243,7 @@ def measure(folder: Path, config: GPTConfig, args: argparse.Namespace) -> Iterat
 
 
 def table(rows: list[Row]) -> list[str]:
-    lines = ["| step | s | peak RssAnon, MB | read, MB | written, MB | made, MB | found |"]
+    lines = ["| step | s | peak RssAnon, MB | read, MB | written, MB | made, MB | result |"]
     lines += ["|---|---|---|---|---|---|---|"]
     for row in rows:
         step = row.step
@@ -234,7 +261,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--samples", type=int, default=300)
     parser.add_argument("--tokens", type=int, default=16, help="timed decode steps")
     parser.add_argument("--directory", type=Path, help="directory for temporary files")
-    parser.add_argument("--write", action="store_true", help="put the table into the page")
+    parser.add_argument("--write", action="store_true", help="put the table into the pages")
     args = parser.parse_args()
     if args.write and args.layers != 32:
         parser.error("--write is for all 32 layers")
@@ -261,7 +288,7 @@ def main() -> None:
     text = "\n".join([head, "", *table(rows), *(["", left] if left else [])])
     print(text)
     if args.write:
-        write_between(PAGE, MARK, text)
+        write_pages(PAGE, MARK, chinese=translated(text, PHRASES), english=text)
     if left:
         raise SystemExit(1)
 

@@ -1,4 +1,4 @@
-"""Draw docs/figures/decode.svg from the table of eight layers in docs/performance.md.
+"""Draw docs/figures/decode.svg from the table of eight layers in docs/performance.en.md.
 
     python docs/decode_figure.py        # without results in the page, nothing is drawn
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from figures import FONT, figure
 
-PAGE = Path(__file__).with_name("performance.md")
+PAGE = Path(__file__).with_name("performance.en.md")
 MARK = "written by `python -m benchmarks.decode --layers 8`"
 SHAPE = re.compile(r"^\d+ x (\d+), (\d+) M parameters", re.MULTILINE)
 BANDWIDTH = re.compile(r"^- ([\d.]+) \(([\d.]+)–([\d.]+)\) GB/s read$", re.MULTILINE)

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 import cpm_lm
-from cpm_lm.model import DEMO
 
 
 def sample(tokenizer, gpt, text, number=1, length=20, top_p=0.9, temperature=0.9, seed=None):
@@ -34,12 +33,12 @@ def sample(tokenizer, gpt, text, number=1, length=20, top_p=0.9, temperature=0.9
 
 
 @functools.cache
-def opened(directory: Path | str = DEMO) -> tuple[cpm_lm.Tokenizer, Any]:
+def opened(directory: Path | str = cpm_lm.DEMO) -> tuple[cpm_lm.Tokenizer, Any]:
     """Return a tokenizer and its model, which the notebook had as globals."""
     return cpm_lm.Tokenizer.load(directory), cpm_lm.keras_model(directory)
 
 
-def ask_gpt(question, number=3, directory=DEMO):
+def ask_gpt(question, number=3, directory=cpm_lm.DEMO):
     """Return the first line of `number` answers to a question."""
     prompt = f"问题：{question}\n答案："
     answers = sample(*opened(directory), prompt, number, length=30, temperature=0.6)
@@ -47,7 +46,7 @@ def ask_gpt(question, number=3, directory=DEMO):
 
 
 if __name__ == "__main__":
-    directory = sys.argv[1] if len(sys.argv) > 1 else DEMO
+    directory = sys.argv[1] if len(sys.argv) > 1 else cpm_lm.DEMO
     for continuation in sample(*opened(directory), "今天天气不错", 3, 10):
         print(continuation)
     for answer in ask_gpt("中国的首都是哪里？", directory=directory):

@@ -10,11 +10,13 @@ import hypothesis
 import pytest
 from jaxtyping import install_import_hook
 
+from tests.support.examples import examples
+
 # Shapes in signatures are checked at run time, but only in the tests.
 install_import_hook("cpm_lm", "beartype.beartype")
 
 # A slow example on a busy machine is not a failure.
-hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.register_profile("patient", deadline=None, max_examples=examples())
 hypothesis.settings.load_profile("patient")
 
 # Keras has one backend per process; it is set before any test imports Keras.
@@ -31,8 +33,12 @@ SHARED = Path(os.environ.get("CPM_TEST_DATA", ROOT / "../shared/data"))
 DESELECTED: list[str] = []
 
 
+@pytest.hookimpl(tryfirst=True)  # before markers are selected by
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect the tests that cannot run here; in CI none is deselected, so that they fail."""
+    for item in items:
+        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            item.add_marker("law")
     if os.environ.get("CI"):
         return
     keep = []

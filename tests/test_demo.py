@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 import cpm_lm
+from benchmarks.pages import block, translated, twin
 from cpm_lm.model import DEMO
-from recipes.demo.card import table
+from recipes.demo.card import MARK, PHRASES, table
 from recipes.demo.settings import Settings
 from recipes.demo.sums import held_out_pairs
 
@@ -79,6 +80,8 @@ def test_the_sky_is_blue(model):
     assert "蓝" in likely
 
 
-def test_the_card_shows_the_figures_of_the_run():
-    results = json.loads((RESULTS / "evaluate.json").read_text("utf-8"))
-    assert table(results) in (DEMO / "README.md").read_text("utf-8")
+def test_the_card_shows_the_figures_of_the_run_in_both_languages():
+    shown = table(json.loads((RESULTS / "evaluate.json").read_text("utf-8")))
+    card = DEMO / "README.md"
+    assert block(twin(card), MARK) == shown
+    assert block(card, MARK) == translated(shown, PHRASES)

@@ -113,7 +113,7 @@ def test_next_tokens_are_the_most_probable_with_exact_probabilities() -> None:
         [t.probability for t in model.next_tokens("a", 4)], [0.5, 0.3, 0.1, 0.1], rtol=1e-6
     )
     for k in (0, 5):
-        with pytest.raises(RequestError, match=f"k is {k}; expected a whole number"):
+        with pytest.raises(RequestError, match=f"k is {k}; expected an integer from 1 to 4"):
             model.next_tokens("a", k)
 
 
@@ -122,7 +122,7 @@ def test_requested_pieces_are_listed_too() -> None:
     found = model.next_tokens("a", 1, also=["b", "c"])
     assert [(t.token_id, t.text) for t in found] == [(3, "c"), (2, "b")]
     for bad in ("", "ab"):
-        with pytest.raises(RequestError, match="is not one piece of the vocabulary"):
+        with pytest.raises(RequestError, match="is not a single token; try its first character"):
             model.next_tokens("a", 1, also=[bad])
 
 
@@ -172,9 +172,9 @@ def test_a_prompt_that_may_split_a_word_is_noted(
 @pytest.mark.parametrize(
     ("prompt", "message"),
     [
-        ("", "the prompt is ''"),
-        ("???", r"the prompt is '\?\?\?', without any token"),
-        ([], "without any token"),
+        ("", "the prompt is empty"),
+        ("???", r"the prompt is empty: '\?\?\?' has no tokens"),
+        ([], "the prompt is empty"),
         ([1, 40], "token id 40 in the prompt; expected 0 to 39"),
         ([-1], "token id -1"),
         ("a" * 32, "has 32 tokens; the model's context of 32 leaves room for at most 31"),
@@ -234,6 +234,7 @@ def test_the_longest_prompt_leaves_room_for_two_tokens(model: Model) -> None:
     assert (len(s.token_ids), s.finish_reason) == (64, "length")
 
 
+@pytest.mark.long
 def test_a_memory_limit_changes_no_text(model: Model) -> None:
     node = model.engine.config.node_bytes
     options: dict[str, Any] = {"n": 30, "max_tokens": 8, "seed": 2}

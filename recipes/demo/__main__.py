@@ -1,7 +1,7 @@
 """Make the small model, or one step of it: `python -m recipes.demo STEP CORPUS WORK`.
 
 prepare: texts, tokenizer and ids. train: the model. build: the store in the package. evaluate: the
-figures. record: copy figures and log to the recipe, and write the card's table.
+figures. record: copy figures and log to the recipe, and write the cards' tables.
 """
 
 from __future__ import annotations

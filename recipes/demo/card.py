@@ -1,34 +1,48 @@
-"""The card's table, written from the results; in Chinese and in English."""
+"""The card's tables, written from the results into the Chinese card and the English one."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-__all__ = ["table", "write"]
+from benchmarks.pages import translated, write_pages
 
-MARK = "<!-- {} of the table, written by `python -m recipes.demo` -->"
-BEGIN, END = MARK.format("begin"), MARK.format("end")
+__all__ = ["MARK", "PHRASES", "table", "write"]
 
+MARK = "python -m recipes.demo"
 NAMES = {
-    "poems": "未见过的诗词 held-out poems",
-    "prose": "未见过的文章 held-out prose",
-    "sums": "加法 sums",
-    "differences": "减法 differences",
-    "on one line": "一行 on one line",
-    "one a line": "一题一行 one a line",
-    "held out": "从未见过 held out",
-    "trained on": "训练过 trained on",
-    "capitals": "首都 capitals",
-    "english": "英文词 words in English",
-    "dynasties": "诗人的朝代 poets' dynasties",
+    "poems": "held-out poems",
+    "prose": "held-out prose",
+    "english": "words in English",
+    "dynasties": "poets' dynasties",
 }
+"""Words of the results that the card words otherwise."""
+PHRASES = {
+    r"perplexity per character": "每字困惑度",
+    r"characters": "字数",
+    r"this model": "本模型",
+    r"held-out poems": "未见过的诗词",
+    r"held-out prose": "未见过的文章",
+    r"arithmetic": "算术",
+    r"questions": "题数",
+    r"\| right \|": "| 答对 |",
+    r"sums, ": "加法，",
+    r"differences, ": "减法，",
+    r"on one line, ": "题目在同一行，",
+    r"one a line, ": "一题一行，",
+    r"held out": "未见过",
+    r"facts trained on": "训练过的常识",
+    r"trained on": "训练过",
+    r"capitals": "首都",
+    r"words in English": "英文词",
+    r"poets' dynasties": "诗人的朝代",
+}
+"""The tables' words in Chinese; see `pages.translated`."""
 
 
 def _perplexity_rows(figures: dict[str, Any]) -> list[str]:
     rows = [
-        "| 每字困惑度 perplexity per character | 字数 characters "
-        "| 本模型 this model | Kneser-Ney 5-gram |",
+        "| perplexity per character | characters | this model | Kneser-Ney 5-gram |",
         "|---|---|---|---|",
     ]
     for name, row in figures.items():
@@ -40,26 +54,24 @@ def _perplexity_rows(figures: dict[str, Any]) -> list[str]:
 
 
 def _accuracy_rows(title: str, figures: dict[str, Any]) -> list[str]:
-    rows = [f"| {title} | 题数 questions | 答对 right |", "|---|---|---|"]
+    rows = [f"| {title} | questions | right |", "|---|---|---|"]
     for name, row in figures.items():
-        shown = "，".join(NAMES[part] for part in name.split(", "))
         share = f"{100 * row['share']:.1f}% ± {100 * row['error']:.1f}%"
-        rows.append(f"| {shown} | {row['questions']:,} | {share} |")
+        rows.append(f"| {NAMES.get(name, name)} | {row['questions']:,} | {share} |")
     return rows
 
 
 def table(results: dict[str, Any]) -> str:
-    """Return all figures as Markdown; after each ± is one standard error."""
+    """Return all figures as Markdown, in English; after each ± is one standard error."""
     parts = [
         _perplexity_rows(results["perplexity"]),
-        _accuracy_rows("算术 arithmetic", results["sums"]),
-        _accuracy_rows("训练过的常识 facts trained on", results["facts"]),
+        _accuracy_rows("arithmetic", results["sums"]),
+        _accuracy_rows("facts trained on", results["facts"]),
     ]
     return "\n\n".join("\n".join(rows) for rows in parts)
 
 
 def write(results: dict[str, Any], card: Path) -> None:
-    """Put the table between its marks in the card."""
-    before, _, rest = card.read_text("utf-8").partition(BEGIN)
-    after = rest.partition(END)[2]
-    card.write_text(f"{before}{BEGIN}\n{table(results)}\n{END}{after}", "utf-8")
+    """Put the tables between the marks of the Chinese card and of its English twin."""
+    english = table(results)
+    write_pages(card, MARK, chinese=translated(english, PHRASES), english=english)

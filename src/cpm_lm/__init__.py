@@ -1,4 +1,4 @@
-"""Run and use CPM-LM, the 2.6-billion-parameter Chinese GPT, and its relatives.
+"""Run CPM-LM, the Chinese GPT of 2.6 billion parameters, and similar models.
 
     import cpm_lm
 
@@ -6,14 +6,16 @@
     for sample in model.sample("今天天气不错", n=3):
         print(sample.text)
 
-Importing this loads neither TensorFlow, nor JAX, nor PyTorch.
+Importing this package imports neither TensorFlow, nor JAX, nor PyTorch.
 """
 
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.checkpoints.manifest import Manifest
 from cpm_lm.config import GPTConfig
 from cpm_lm.engines.base import Engine, Session
+from cpm_lm.engines.forest import chain
 from cpm_lm.engines.select import open_engine
+from cpm_lm.engines.wants import Draws, Logits, LogProbs
 from cpm_lm.errors import (
     CapacityError,
     CheckpointError,
@@ -26,18 +28,22 @@ from cpm_lm.errors import (
 from cpm_lm.gpt.export import export
 from cpm_lm.gpt.load import keras_model
 from cpm_lm.hub.pull import pull
-from cpm_lm.model import Model, NextToken, Sample, Vote, load
+from cpm_lm.model import DEMO, Model, NextToken, Sample, Vote, load
 from cpm_lm.tokenizer import Tokenizer
 from cpm_lm.verification.verify import Verification, verify
 
 __all__ = [
+    "DEMO",
     "CapacityError",
     "CheckpointError",
     "ConfigError",
     "CpmError",
+    "Draws",
     "Engine",
     "EngineError",
     "GPTConfig",
+    "LogProbs",
+    "Logits",
     "Manifest",
     "Model",
     "NextToken",
@@ -48,6 +54,7 @@ __all__ = [
     "TokenizerError",
     "Verification",
     "Vote",
+    "chain",
     "convert",
     "export",
     "keras_model",

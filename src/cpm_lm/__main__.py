@@ -1,4 +1,4 @@
-"""`python -m cpm_lm`: the command line where scripts are not on the PATH."""
+"""`python -m cpm_lm`: the command line, if the script `cpm` is not on the PATH."""
 
 from cpm_lm.cli import main
 

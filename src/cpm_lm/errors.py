@@ -1,14 +1,14 @@
-"""Every error that a user or a file can cause.
+"""The errors that a user or a file can cause, as one exception tree.
 
     CpmError
     ├── CheckpointError      a weight file is missing, damaged, inconsistent or unsafe
-    ├── TokenizerError       vocabulary files are missing or do not fit together
+    ├── TokenizerError       vocabulary files are missing or inconsistent
     ├── ConfigError          a model shape or an option is wrong or unknown
-    ├── RequestError         a call asks for what cannot be done (empty prompt, id out of range)
+    ├── RequestError         a request is invalid (empty prompt, id out of range)
     ├── CapacityError        a session, the context or the memory is full
     └── EngineError          an engine is unknown, not installed, or cannot run in this process
 
-A message says what was found, what was expected, where, and what to do.
+A message states what was found, what was expected, where, and what to do.
 """
 
 __all__ = [
@@ -23,7 +23,7 @@ __all__ = [
 
 
 class CpmError(Exception):
-    """The root of all errors of this package; catch it to catch them all."""
+    """The base class of all errors of this package."""
 
 
 class CheckpointError(CpmError):
@@ -31,7 +31,7 @@ class CheckpointError(CpmError):
 
 
 class TokenizerError(CpmError):
-    """Vocabulary files are missing or do not fit together."""
+    """Vocabulary files are missing or inconsistent."""
 
 
 class ConfigError(CpmError):
@@ -39,7 +39,7 @@ class ConfigError(CpmError):
 
 
 class RequestError(CpmError):
-    """A call asks for what cannot be done."""
+    """A request is invalid, for example an empty prompt or an id out of range."""
 
 
 class CapacityError(CpmError):

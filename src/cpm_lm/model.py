@@ -1,6 +1,6 @@
-"""Where text meets token ids: prompts in, continuations out.
+"""The model as a user sees it: an engine and a tokenizer; text in, text out.
 
-Knows tokenizers, engines and the decoding algorithms; does not know files of weights (but for
+Knows tokenizers, engines, requests and the scheduler; does not know files of weights (except in
 `load`), nor how an engine computes.
 """
 
@@ -27,10 +27,11 @@ from cpm_lm.errors import CheckpointError, RequestError, TokenizerError
 from cpm_lm.generation.completion import CompletionRequest, Sample
 from cpm_lm.generation.options import SamplingOptions, VotingOptions
 from cpm_lm.generation.plan import MIN_CAPACITY
-from cpm_lm.generation.prompt import prompt_ids
+from cpm_lm.generation.prompt import Prompt, read_prompt
 from cpm_lm.generation.request import GenerationRequest
 from cpm_lm.generation.tally import AnswerShare
-from cpm_lm.generation.vote import Vote, VoteRequest
+from cpm_lm.generation.vote import Vote
+from cpm_lm.generation.vote_request import VoteRequest
 from cpm_lm.tokenizer import Tokenizer
 
 __all__ = ["Model", "NextToken", "Sample", "SamplingOptions", "Vote", "VotingOptions", "load"]
@@ -42,11 +43,11 @@ Event = TypeVar("Event")
 
 @dataclass(frozen=True, kw_only=True)
 class NextToken:
-    """One of the likeliest next pieces."""
+    """One of the likeliest next tokens."""
 
     token_id: int
     text: str
-    """The piece as displayed; an end token by its name."""
+    """The token's text for display; the name of a special token."""
     probability: float
     """Under the raw model: temperature 1, no filters."""
 
@@ -54,8 +55,8 @@ class NextToken:
 class Model:
     """A language model with its tokenizer.
 
-    May be used from several threads. A context manager: leaving it frees the memory of keys and
-    values that is kept from call to call.
+    Thread-safe. A session and its KV cache are reused from call to call; as a context manager, the
+    model frees them on exit.
     """
 
     def __init__(self, engine: Engine, tokenizer: Tokenizer) -> None:
@@ -78,7 +79,8 @@ class Model:
         temperature: Number = SamplingOptions.temperature,
         top_p: Number = SamplingOptions.top_p,
         top_k: int = SamplingOptions.top_k,
-        stop: str | Iterable[str] = SamplingOptions.stop,
+        stop: str | Iterable[str] | None = SamplingOptions.stop,
+        special: bool = SamplingOptions.special,
         seed: int | None = SamplingOptions.seed,
         filter_order: str = SamplingOptions.filter_order,
         overflow: str = SamplingOptions.overflow,
@@ -86,23 +88,24 @@ class Model:
         order: str | None = None,
         on_text: Callable[[int, str, bool], None] | None = None,
     ) -> list[Sample]:
-        """Draw n continuations of a prompt, computing what they share once.
+        """Draw n continuations of a prompt; the prompt and common prefixes are computed once.
 
         Args:
-            prompt: text, or token ids that are taken as they are.
-            n: and the others: see `SamplingOptions`.
-            max_tokens: most tokens per continuation.
+            prompt: text, or token ids that are used unchanged.
+            n: the number of continuations. For all options see `SamplingOptions`.
+            max_tokens: the maximum number of tokens per continuation.
             temperature: divides the logits; 0 takes the likeliest token.
-            top_p: smallest set of tokens with this mass; 1 is off.
-            top_k: this many likeliest tokens; 0 is off.
-            stop: text, or several, that ends a continuation.
-            seed: of all randomness; by default chosen and reported.
+            top_p: the mass of the nucleus; 1 is off.
+            top_k: the number of likeliest tokens to draw from; 0 is off.
+            stop: one or several stop strings.
+            special: whether names of special tokens in the prompt mean these tokens.
+            seed: the random seed; by default chosen at random and reported.
             filter_order: "standard" or "cpm".
             overflow: "stop" or "slide".
-            memory: bytes for keys and values.
-            order: until version 0.3, the old name of `filter_order`.
-            on_text: called while the texts grow with the number of a sample, the next part of its
-                text, and whether it has ended.
+            memory: bytes for the KV cache.
+            order: deprecated, until version 0.3: the old name of `filter_order`.
+            on_text: called with the number of a sample, the next part of its text, and whether
+                the sample has ended.
 
         Raises:
             RequestError: an option is out of range, or the prompt is empty or too long.
@@ -115,6 +118,7 @@ class Model:
             top_p=top_p,
             top_k=top_k,
             stop=stop,
+            special=special,
             seed=seed,
             filter_order=filter_order,
             order=order,
@@ -136,17 +140,18 @@ class Model:
         temperature: Number = SamplingOptions.temperature,
         top_p: Number = SamplingOptions.top_p,
         top_k: int = SamplingOptions.top_k,
-        stop: str | Iterable[str] = SamplingOptions.stop,
+        stop: str | Iterable[str] | None = SamplingOptions.stop,
+        special: bool = SamplingOptions.special,
         seed: int | None = SamplingOptions.seed,
         filter_order: str = SamplingOptions.filter_order,
         overflow: str = SamplingOptions.overflow,
         memory: int = SamplingOptions.memory,
         order: str | None = None,
     ) -> Iterator[str]:
-        """Yield the text of one continuation as it is drawn.
+        """Yield the text of one continuation while it is drawn.
 
-        The parts joined are `sample(...)[0].text`; what may become a stop string is held back.
-        Options and errors are those of `sample`; n must be 1. Closing the iterator ends it.
+        The parts joined are `sample(...)[0].text`; a prefix of a stop string is held back. Options
+        and errors are those of `sample`; n must be 1. Closing the iterator stops the computation.
         """
         options = SamplingOptions(
             n=n,
@@ -155,6 +160,7 @@ class Model:
             top_p=top_p,
             top_k=top_k,
             stop=stop,
+            special=special,
             seed=seed,
             filter_order=filter_order,
             order=order,
@@ -172,8 +178,10 @@ class Model:
         *,
         n: int = VotingOptions.n,
         method: str = VotingOptions.method,
-        stop: str | Iterable[str] = VotingOptions.stop,
+        stop: str | Iterable[str] | None = VotingOptions.stop,
+        special: bool = VotingOptions.special,
         answer: str | None = VotingOptions.answer,
+        match: str = VotingOptions.match,
         aliases: Mapping[str, str] | None = None,
         max_tokens: int = VotingOptions.max_tokens,
         temperature: Number = VotingOptions.temperature,
@@ -188,28 +196,31 @@ class Model:
         order: str | None = None,
         on_tally: Callable[[Sequence[AnswerShare], float], None] | None = None,
     ) -> Vote:
-        """Let many continuations of a prompt vote for the answer.
+        """Return the answer that most continuations of a prompt give, with shares and intervals.
 
         Args:
-            prompt: text, or token ids that are taken as they are.
-            n: how many texts are drawn; and the others: see `VotingOptions`.
+            prompt: text, or token ids that are used unchanged.
+            n: the number of texts drawn. For all options see `VotingOptions`.
             method: "sample", "stratified" or "exact".
-            stop: where an answer ends, besides at a line's end and an end token.
+            stop: stop strings that end an answer, besides a newline and an end token.
+            special: whether names of special tokens in the prompt mean these tokens.
             answer: "number", or a regular expression that finds the answer in a text.
-            aliases: forms of answers, and as what they count; see `voting.read_aliases`.
-            max_tokens: most tokens per text; what is cut off is no answer.
-            temperature: divides the logits; 1 and no filters: the model's own distribution.
-            top_p: smallest set of tokens with this mass; 1 is off.
-            top_k: this many likeliest tokens; 0 is off.
-            seed: of all randomness; by default chosen and reported.
-            confidence: end once the leader leads with this probability; method "sample" only.
-            budget: the most rows computed; method "exact" only.
+            match: "first" or "last": which match of `answer` counts.
+            aliases: the form that each form of an answer counts as; see `answers.read_aliases`.
+            max_tokens: the maximum number of tokens per text; a longer text gives no answer.
+            temperature: divides the logits; with 1 and no filters, shares estimate the model's own
+                probabilities.
+            top_p: the mass of the nucleus; 1 is off.
+            top_k: the number of likeliest tokens to draw from; 0 is off.
+            seed: the random seed; by default chosen at random and reported.
+            confidence: stop early when the leader leads with this probability; "sample" only.
+            budget: the maximum number of rows computed; "exact" only.
             filter_order: "standard" or "cpm".
             overflow: "stop" or "slide".
-            memory: bytes for keys and values.
-            order: until version 0.3, the old name of `filter_order`.
-            on_tally: called while it runs with the answers so far and the share of samples, or of
-                probability, that is decided.
+            memory: bytes for the KV cache.
+            order: deprecated, until version 0.3: the old name of `filter_order`.
+            on_tally: called with the answers so far and the share of samples, or of probability,
+                that is decided.
 
         Raises:
             RequestError: an option is out of range, or the prompt is empty or too long.
@@ -219,7 +230,9 @@ class Model:
             n=n,
             method=method,
             stop=stop,
+            special=special,
             answer=answer,
+            match=match,
             aliases=aliases or {},
             max_tokens=max_tokens,
             temperature=temperature,
@@ -240,59 +253,74 @@ class Model:
         return request.result()
 
     def next_tokens(
-        self, prompt: str | Sequence[int], k: int = 10, *, also: Iterable[str] = ()
+        self,
+        prompt: str | Sequence[int],
+        k: int = 10,
+        *,
+        also: str | Iterable[str] = (),
+        special: bool = False,
     ) -> list[NextToken]:
-        """Return the k likeliest next pieces, likeliest first, of equal ones the lower id.
+        """Return the k likeliest next tokens, likeliest first; ties by the lower id.
 
         Args:
-            prompt: text, or token ids that are taken as they are.
-            k: how many, 1 to the size of the vocabulary.
-            also: texts whose pieces are listed too, however unlikely; a text may be that of two
-                pieces, one within a word and one at its beginning.
+            prompt: text, or token ids that are used unchanged.
+            k: the number of tokens, 1 to the size of the vocabulary.
+            also: texts of tokens to list as well, however unlikely; two tokens may have the same
+                text, one within a word and one at its beginning.
+            special: whether names of special tokens in the prompt mean these tokens.
 
         Raises:
-            RequestError: k is out of range, the prompt is bad, or a text of `also` is no piece.
+            RequestError: k is out of range, the prompt is bad, or a text of `also` is no token.
         """
-        check_number("k", k, low=1, high=self.tokenizer.vocab_size, whole=True)
-        ids = self.prompt_ids(prompt)
+        k = int(check_number("k", k, low=1, high=self.tokenizer.vocab_size, whole=True))
+        ids = self.read_prompt(prompt, special=special).ids
         with self._session(max(MIN_CAPACITY, len(ids))) as session:
             last = Logits(np.array([len(ids) - 1], np.int32))
             nodes, (logits,) = session.extend(ids, chain(len(ids)), [last])
             session.release(nodes[:1])
         masses = np.exp(logits[0] - log_partition(logits)[0])
         ranked = np.argsort(-masses, kind="stable")
-        wanted = self._ids_of(also)
-        chosen = [i for rank, i in enumerate(ranked.tolist()) if rank < k or i in wanted]
+        extra = self._ids_of((also,) if isinstance(also, str) else also)
+        chosen = [i for rank, i in enumerate(ranked.tolist()) if rank < k or i in extra]
         return [
             NextToken(token_id=i, text=self.tokenizer.piece(i), probability=float(masses[i]))
             for i in chosen
         ]
 
     def prompt_ids(self, prompt: str | Sequence[int]) -> list[int]:
-        """Return a prompt's token ids, with what the tokenizer puts before every prompt.
+        """Return a prompt's token ids, after the tokenizer's prefix ids.
 
         Raises:
             RequestError: the prompt is empty, fills the context, or holds an id out of range.
         """
-        return prompt_ids(self.tokenizer, self.engine.config, prompt)
+        return self.read_prompt(prompt).ids
+
+    def read_prompt(self, prompt: str | Sequence[int], *, special: bool = False) -> Prompt:
+        """Return a prompt's token ids, and notes about what may not have been meant.
+
+        Args:
+            prompt: text, or token ids that are taken as they are.
+            special: whether names of special tokens in the text mean these tokens.
+
+        Raises:
+            RequestError: the prompt is empty, fills the context, or holds an id out of range.
+        """
+        return read_prompt(self.tokenizer, self.engine.config, prompt, special=special)
 
     def _ids_of(self, texts: Iterable[str]) -> set[int]:
-        """Return the ids of all pieces whose text is one of these."""
+        """Return the ids of all tokens whose text is one of these."""
         wanted = set(texts)
         found = {
             i: piece
             for i in range(self.tokenizer.vocab_size if wanted else 0)
             if (piece := self.tokenizer.piece(i)) in wanted
         }
-        if lacking := wanted.difference(found.values()):
-            raise RequestError(
-                f"{min(lacking)!r} is not one piece of the vocabulary, so it cannot be the next "
-                "one; ask for its beginning"
-            )
+        if missing := wanted.difference(found.values()):
+            raise RequestError(f"{min(missing)!r} is not a single token; try its first character")
         return set(found)
 
     def close(self) -> None:
-        """Free the memory kept from call to call; the model can still be used."""
+        """Free the session that is reused from call to call; the model can still be used."""
         with self._lock:
             self._idle = None
 
@@ -308,9 +336,9 @@ class Model:
         self.close()
 
     def _run(self, request: GenerationRequest[Event, Any]) -> Iterator[Event]:
-        """Run one request to its end; yield what becomes certain on the way.
+        """Run one request to its end; yield its results as they become certain.
 
-        Closing the iterator ends the work and frees its nodes.
+        Closing the iterator stops the computation and releases its nodes.
         """
         with self._session(request.node_budget) as session, Scheduler(session) as scheduler:
             job = scheduler.add(request.algorithm())
@@ -321,7 +349,7 @@ class Model:
 
     @contextmanager
     def _session(self, capacity: int) -> Iterator[Session]:
-        """Lend an empty session of at least this capacity; one is kept for the next call."""
+        """Return an empty session of at least this capacity; it is reused by the next call."""
         with self._lock:
             session, self._idle = self._idle, None
         if session is None or session.capacity < capacity:
@@ -343,13 +371,13 @@ def load(
     """Open a converted model with its tokenizer.
 
     Args:
-        path: a store, as `cpm convert` writes it; by default the small model in the package.
+        path: a store made by `cpm convert`; by default the small model in the package.
         engine: native, tensorflow, jax, reference or auto.
-        threads: how many threads the engine uses; by default its own choice.
+        threads: the number of CPU threads; by default the engine's own choice.
 
     Raises:
         CheckpointError: there is no store, or it is damaged.
-        TokenizerError: it has no tokenizer, or one that does not fit.
+        TokenizerError: it has no tokenizer, or one of another vocabulary size.
         EngineError: the engine is unknown, not installed, or cannot run here.
     """
     from cpm_lm.checkpoints.layouts.store import Store

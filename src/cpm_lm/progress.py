@@ -1,6 +1,6 @@
-"""How far a long piece of work is, told while it goes on.
+"""Progress of a long operation, reported to a callback.
 
-Knows numbers; does not know what they count or who shows them.
+Knows counts; does not know what they count or who displays them.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from collections.abc import Callable
 __all__ = ["Progress", "ProgressCounter"]
 
 Progress = Callable[[int, int], None]
-"""Called with what is done and what there is in all, mostly in bytes."""
+"""Called with the amount done and the total, mostly in bytes."""
 
 
 class ProgressCounter:
-    """Adds up what is done and reports it.
+    """Accumulates the amount done and reports it.
 
     Args:
-        total: what there is in all; more than that is never reported.
-        report: called at every step; None to report to nobody.
+        total: the total amount; the reported amount never exceeds it.
+        report: called at every step; None for no report.
     """
 
     def __init__(self, total: int, report: Progress | None) -> None:
@@ -26,7 +26,7 @@ class ProgressCounter:
         self._total, self._report = total, report
 
     def add(self, size: int) -> None:
-        """Add what has been done since the last call; less than 0 where work is done again."""
+        """Add the amount done since the last call; negative if work must be repeated."""
         self.done = min(self.done + size, self._total)
         if self._report is not None:
             self._report(self.done, self._total)

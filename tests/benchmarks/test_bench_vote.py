@@ -9,6 +9,7 @@ import pytest
 
 import cpm_lm
 from benchmarks import vote
+from benchmarks.pages import block, twin
 from benchmarks.peers.sampling import HuggingFace, Sampler
 from cpm_lm.checkpoints.layouts.store import Store
 from cpm_lm.model import DEMO
@@ -68,7 +69,7 @@ def test_the_p_value_of_rare_texts_alone_is_one():
 
 def test_a_library_that_was_not_run_leaves_its_cells_empty():
     whole = {"Hugging Face": 3.0, "CTranslate2": 2.0}
-    head, _, *rows = vote.table([found(**whole), found(CTranslate2=2.0)])
+    head, _, *rows = vote.table([found(**whole), found(CTranslate2=2.0)], "english")
     assert len({line.count("|") for line in (head, *rows)}) == 1
     names = [cell.strip() for cell in head.split("|")]
     both, one = ([cell.strip() for cell in row.split("|")] for row in rows)
@@ -108,7 +109,7 @@ def test_hugging_face_samples_have_no_end_tokens():
     assert peer.ended([kept, peer.ends[0], kept]) == (kept,)
 
 
-def test_the_page_has_the_marks_that_the_benchmark_writes_between():
-    page = vote.PAGE.read_text("utf-8")
-    for word in ("begin", "end"):
-        assert f"<!-- {word}: written by `make bench-vote` -->" in page
+def test_both_pages_have_the_table_that_the_benchmark_writes():
+    for page, language in ((vote.PAGE, "chinese"), (twin(vote.PAGE), "english")):
+        # Only the heads: no figures are measured here.
+        assert "\n".join(vote.table([], language)) in block(page, "make bench-vote")

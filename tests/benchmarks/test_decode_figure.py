@@ -49,7 +49,7 @@ def test_a_page_without_figures_has_no_picture(script):
 
 
 def test_every_row_of_the_page_is_read(script):
-    page = (DOCS / "performance.md").read_text("utf-8")
+    page = script.PAGE.read_text("utf-8")
     block = page.partition(f"begin: {script.MARK}")[2].partition(f"end: {script.MARK}")[0]
     rows = [row for row in block.splitlines() if row.startswith("| ") and "FAILED" not in row][1:]
     run = script.measured(page)

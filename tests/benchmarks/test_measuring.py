@@ -105,7 +105,7 @@ def test_the_ratio_is_to_the_fastest_peer_of_the_same_bits():
     assert lines[2].startswith("| llama.cpp:F32 | 32")  # most bits first
 
 
-def test_a_implementation_with_other_outputs_has_a_reason_and_no_figures():
+def test_an_implementation_with_other_outputs_has_a_reason_and_no_figures():
     failed = {"peer:f16": "logits differ by 3"}
     lines = measuring.table([measurement("a", 0.2)], {"a": about(8)}, TINY, "llama", (), failed)
     assert lines[-1] == "| peer:f16 | FAILED: logits differ by 3 |"
@@ -122,14 +122,3 @@ def test_a_table_has_the_same_number_of_cells_in_every_row():
     )
     assert len({line.count("|") for line in lines}) == 1
     assert lines[2].split("|")[-2].strip() == "64"  # rows a second
-
-
-def test_writing_replaces_only_the_text_between_the_marks(tmp_path):
-    page = tmp_path / "page.md"
-    page.write_text("a\n<!-- begin: written by `x` -->\nold\n<!-- end: written by `x` -->\nz\n")
-    measuring.write_between(page, "x", "new")
-    assert page.read_text().splitlines()[2] == "new"
-    assert page.read_text().startswith("a\n")
-    assert page.read_text().endswith("-->\nz\n")
-    with pytest.raises(ValueError, match="no lines"):
-        measuring.write_between(page, "y", "new")

@@ -130,7 +130,7 @@ BROKEN: dict[str, tuple[Callable[..., None], list[str]]] = {
     ),
     "a tensor is left over": (
         change(0, lambda root: root["module"].update(extra=torch.ones(2))),
-        ["rank 0", "extra", "no part"],
+        ["rank 0", "extra", "not part"],
     ),
     "no tensor": (change(0, lambda root: root["module"].update(odd=3)), ["odd"]),
     "no embedding": (

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from cpm_lm.checkpoints.containers.stand_ins import StridedTensor
 from cpm_lm.checkpoints.containers.torch_file import read_torch_file
-from cpm_lm.checkpoints.containers.unpickler import StridedTensor
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.checkpoints.layouts.store import Store
 from cpm_lm.engines.forest import chain

@@ -181,7 +181,7 @@ def test_only_a_store_is_overwritten(tmp_path: Path, source: Path, kind: str) ->
         target.write_text("dear")
     else:
         target = home
-    with pytest.raises(CheckpointError, match="not a store"):
+    with pytest.raises(CheckpointError, match="not a converted model"):
         convert(source, target, heads=4, overwrite=True)
     assert (home / "letter.txt").read_text() == "dear"
 

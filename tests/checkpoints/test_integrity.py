@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cpm_lm.checkpoints.convert import convert
-from cpm_lm.checkpoints.integrity import check_file, nonfinite_tensors, recorded
+from cpm_lm.checkpoints.integrity import check_file, nonfinite_tensors, read_manifest
 from cpm_lm.checkpoints.manifest import FileRecord
 from cpm_lm.checkpoints.source import open_source
 from cpm_lm.errors import CheckpointError
@@ -29,7 +29,7 @@ def store(made: Path, tmp_path: Path) -> Path:
 
 
 def problems(store: Path) -> dict[str, str | None]:
-    record = recorded(store)
+    record = read_manifest(store)
     assert record is not None
     return {file.name: check_file(store, file).problem for file in record.files}
 
@@ -61,7 +61,7 @@ def test_truncated_and_missing_files_are_different_problems(store: Path) -> None
 
 def test_a_store_without_manifest_has_no_records(store: Path) -> None:
     (store / "manifest.json").unlink()
-    assert recorded(store) is None
+    assert read_manifest(store) is None
 
 
 def record(**changes: Any) -> dict[str, Any]:
@@ -89,12 +89,12 @@ def test_a_damaged_manifest_is_an_error(store: Path, manifest: Any) -> None:
     data = manifest if isinstance(manifest, bytes) else json.dumps(manifest).encode()
     (store / "manifest.json").write_bytes(data)
     with pytest.raises(CheckpointError, match=r"manifest\.json is damaged"):
-        recorded(store)
+        read_manifest(store)
 
 
 def test_the_callback_counts_the_bytes_read(store: Path) -> None:
     read: list[int] = []
-    found = recorded(store)
+    found = read_manifest(store)
     assert found is not None
     for file in found.files:
         check_file(store, file, read.append)

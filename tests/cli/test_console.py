@@ -10,6 +10,7 @@ import click
 import pytest
 
 from cpm_lm.cli import VERBS, cpm
+from cpm_lm.cli.console import print_json, reporting_errors
 from tests.support.running import Run
 
 CPM = [sys.executable, "-m", "cpm_lm"]
@@ -143,3 +144,16 @@ def test_a_closed_stderr_is_no_error(store: Path, tmp_path: Path, verb: str) -> 
     ended = subprocess.run(command, stdout=subprocess.PIPE)
     assert ended.returncode == 0
     assert ended.stdout
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_what_json_cannot_hold_is_one_line_and_not_printed(
+    number: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Python prints NaN and Infinity, which no other reader of JSON accepts.
+    with pytest.raises(SystemExit), reporting_errors():
+        print_json({"shares": [0.5, {"share": number}]})
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "not finite" in shown.err
+    assert shown.err.count("\n") == 1

@@ -72,3 +72,15 @@ def test_ignored_tensors_and_warnings_are_printed(run: Run, tmp_path: Path) -> N
         assert "(6 in all)" in text
         assert "warning: the configuration names wrong special ids: bos_token_id 50256" in text
     assert "--tokenizer" in run("convert", tmp_path / "in", tmp_path / "again").stdout
+
+
+def test_convert_takes_a_weight_file_and_trims_it(run: Run, tmp_path: Path) -> None:
+    model = random_model(n_layer=1)
+    file = write_bin(tmp_path / "in", model, state_of(model)) / "pytorch_model.bin"
+    config = tmp_path / "config.json"
+    config.write_text((tmp_path / "in" / "config.json").read_text().replace("48", "40"))
+    words = ("convert", file, tmp_path / "out", "--config", config)
+    assert "--trim-vocabulary" in run(*words, code=1).stderr
+    result = run(*words, "--trim-vocabulary")
+    assert "from 48 to 40 rows" in result.stdout
+    assert parsed(run("inspect", tmp_path / "out", "--json"))["vocab_size"] == 40

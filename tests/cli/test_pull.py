@@ -63,8 +63,8 @@ def test_json_has_all_fields_and_options_are_used(run: Run, hub: FakeHub, tmp_pa
 
 def test_errors_are_one_line(run: Run, hub: FakeHub, tmp_path: Path) -> None:
     for words, said in (
-        (["no such name"], "is no name of a model"),
-        (["someone/else"], "has no model someone/else"),
+        (["no such name"], "unknown model"),
+        (["someone/else"], "has no public model someone/else"),
         ([NAME, "--revision", "v9"], "no such revision"),
     ):
         result = run("pull", *words, code=1)
@@ -112,7 +112,7 @@ def test_after_ctrl_c_the_next_call_resumes(run: Run, hub: FakeHub, tmp_path: Pa
             process.kill()
     hub.stall.set()
     # On a busy machine the client may print lines of its own before.
-    assert said.splitlines()[-1].startswith("cpm: interrupted; the same command goes on")
+    assert said.splitlines()[-1].startswith("cpm: interrupted; run the same command to continue")
     assert "Traceback" not in said
     assert process.returncode == 1
     (kept,) = tmp_path.rglob("*.cpm.incomplete")

@@ -59,7 +59,7 @@ def test_stop_strings_may_be_given_several_times(run: Run, store: Path) -> None:
         (["sample", "x", "--stop", "云😀"], "can never appear"),
         (["sample", "好" * 200], "context"),
         (["next", "x", "-k", "9999"], "k is 9999"),
-        (["next", "x", "--also", "不是一个词吧"], "not one piece"),
+        (["next", "x", "--also", "不是一个词吧"], "not a single token"),
         (["sample", "x", "--model", "nowhere"], "nowhere"),
     ],
 )

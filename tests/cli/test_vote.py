@@ -7,7 +7,7 @@ import pytest
 
 from cpm_lm.cli.bars import bars, columns, shortened
 from cpm_lm.cli.plotting import font_for
-from cpm_lm.cli.vote import Live
+from cpm_lm.cli.vote import LiveTally
 from cpm_lm.errors import RequestError
 from cpm_lm.generation.tally import AnswerShare
 from cpm_lm.tokenizer import Tokenizer
@@ -81,10 +81,11 @@ def test_aliases_come_from_a_file(run: Run, store: Path, stops: list[str], tmp_p
         (["--stop", ""], "stop string"),
         (["--answer", "("], "does not compile"),
         (["--answer", "(a*)*b"], "could take very long"),
+        (["--match", "last"], "match needs an answer to find"),
         (["--budget", "5"], "budget needs method 'exact'"),
         (["--confidence", "2"], "confidence is 2"),
         (["--memory", "1"], "memory is 1 bytes"),
-        (["--plot", "x.pdf"], "must end in .png or .svg"),
+        (["--plot", "x.pdf"], "unsupported format x.pdf; use .png or .svg"),
     ],
 )
 def test_bad_requests_are_one_line_errors(
@@ -95,12 +96,24 @@ def test_bad_requests_are_one_line_errors(
     assert result.stderr.count("\n") == 1
 
 
+def test_the_last_match_may_be_the_answer(run: Run, store: Path) -> None:
+    words = ["vote", PROMPT, "-m", store, "-n", 40, "--max-tokens", 9, "--seed", 1, "--answer", "."]
+    words += ["--stop", "天", "--stop", "的"]
+    first, last = (parsed(run(*words, "--match", which, "--json")) for which in ("first", "last"))
+    assert {row["answer"] for row in first["tally"]} != {row["answer"] for row in last["tally"]}
+    assert last["cut_off"] > first["cut_off"]  # the last is known only where a text ends
+    assert first == parsed(run(*words, "--json")) | {"seconds": first["seconds"]}
+
+
 @pytest.mark.parametrize("name", ["tally.png", "tally.svg"])
 def test_a_plot_is_written(
     run: Run, store: Path, stops: list[str], tmp_path: Path, name: str
 ) -> None:
     # All samples have the same empty answer, so that no Chinese font is needed.
     words = ["vote", "?", "-m", store, "-n", 20, "--max-tokens", 4, "--answer", "^()"]
+    aliases = tmp_path / "aliases.tsv"
+    aliases.write_text("any\t.\n", encoding="utf-8")
+    words += ["--aliases", aliases]
     run(*words, *stops, "--seed", 3, "--plot", tmp_path / name)
     head = (tmp_path / name).read_bytes()[:200]
     assert (
@@ -136,7 +149,7 @@ def test_the_live_tally_overwrites_itself(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    live = Live()
+    live = LiveTally()
     tally = [
         AnswerShare(answer="五", count=2, share=0.5),
         AnswerShare(answer="6", count=1, share=0.25),

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cpm_lm.decoding.adaptive import FIRST, sample_until
+from cpm_lm.decoding.adaptive import FIRST_ROUND, sample_until
 from cpm_lm.decoding.rng import Independent
 from cpm_lm.decoding.sampling import Limits, Sampled, sample
 from cpm_lm.decoding.scheduler import run
@@ -47,7 +47,7 @@ def draw(prompt: list[int], n: int, enough: Any = lambda: False, **limits: Any) 
 
 
 @pytest.mark.parametrize("prompt", [[2], [3, 1, 2], [1] * 10])
-@pytest.mark.parametrize("n", [1, FIRST, FIRST + 1, 100])
+@pytest.mark.parametrize("n", [1, FIRST_ROUND, FIRST_ROUND + 1, 100])
 def test_a_sample_does_not_depend_on_its_round(prompt: list[int], n: int) -> None:
     engine = FakeEngine(hashed(6), 6, n_positions=12)
     limits = Limits(max_tokens=6, n_positions=12, end_ids={0})
@@ -76,7 +76,7 @@ def test_rounds_double_until_there_is_enough() -> None:
         calls.append(1)
         return len(calls) == 3
 
-    assert len(draw([3, 1, 2], 300, enough).continuations) == 4 * FIRST
+    assert len(draw([3, 1, 2], 300, enough).continuations) == 4 * FIRST_ROUND
     assert len(calls) == 3
     assert draw([3, 1, 2], 300, enough=lambda: True).rows < draw([3, 1, 2], 300).rows
 

@@ -72,6 +72,7 @@ def alone(
     return tuple(tokens), logprob, rows
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("engine", [FakeEngine(hashed(6), 6), random_engine()])
 @pytest.mark.parametrize("rules", [OPEN, Rules(temperature=0.8, top_p=0.9, top_k=20)])
 def test_a_tree_of_samples_equals_separate_runs(engine: Engine, rules: Rules) -> None:
@@ -86,6 +87,7 @@ def test_a_tree_of_samples_equals_separate_runs(engine: Engine, rules: Rules) ->
     assert together.rows < together.rows_unmerged
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("engine", [FakeEngine(hashed(6), 6), random_engine()])
 def test_a_sample_does_not_depend_on_the_others(engine: Engine) -> None:
     rules = Rules(temperature=0.9, top_p=0.95)
@@ -109,6 +111,7 @@ def test_rows_count_the_distinct_prefixes() -> None:
     assert sampled.rows == session.rows == len(PROMPT) + len(prefixes)
 
 
+@pytest.mark.long
 def test_the_capacity_is_not_exceeded_and_may_hold_one_sample() -> None:
     engine = FakeEngine(hashed(6), 6)
     for capacity in (len(PROMPT) + 7, 20, 60):
@@ -153,6 +156,7 @@ def test_counts_follow_the_exact_distribution() -> None:
     assert z < 3.1
 
 
+@pytest.mark.long
 def test_the_p_values_of_many_seeds_are_uniform() -> None:
     next_logits = hashed(3, 0.7)
     engine = FakeEngine(next_logits, 3)
@@ -287,6 +291,7 @@ def periodic(path: tuple[int, ...]) -> list[float]:
     return log(*[0.05] * 20) if len(path) == 1 else log(*[0.7 / 10, 0.3 / 10] * 10)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("n", [10, 20])
 @pytest.mark.parametrize("next_logits", [hashed(20), periodic])
 def test_stratified_shares_are_unbiased_with_at_most_the_same_variance(

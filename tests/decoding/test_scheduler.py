@@ -60,6 +60,7 @@ def test_slices_equal_one_call(max_tokens: int) -> None:
     assert session.live == 0
 
 
+@pytest.mark.long
 def test_algorithms_together_get_the_results_they_get_alone() -> None:
     prompts = [[1, 2, 3], [4] * 20, [5], [3, 3]]
     for engine in (ENGINE, random_engine(6)):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -7,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cpm_lm.distributions.draw import distributions, log_partition, probabilities
+from cpm_lm.distributions.draw import distributions, draw, log_partition, probabilities, score
 from cpm_lm.distributions.filters import nucleus, top_k
 from cpm_lm.distributions.rules import Rules
 from cpm_lm.errors import EngineError, RequestError
+from tests.support.examples import examples
 from tests.support.fakes import log
 
 FOUR = np.array([log(0.1, 0.4, 0.2, 0.3)], np.float32)
@@ -80,7 +82,7 @@ p_values = st.sampled_from([1e-9, 0.1, 0.5, 0.9, 0.999999])
     st.integers(0, 70),
     st.sampled_from(["standard", "cpm"]),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_masses_sum_to_one(row: list[float], t: float, p: float, k: int, order: str) -> None:
     got = probabilities(
         np.array([row], np.float32), Rules(temperature=t, top_p=p, top_k=k, filter_order=order)
@@ -91,7 +93,7 @@ def test_masses_sum_to_one(row: list[float], t: float, p: float, k: int, order: 
 
 
 @given(logits, p_values)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_the_nucleus_equals_that_of_a_full_sort(row: list[float], p: float) -> None:
     x = np.array(row, np.float32)
     weights = np.exp(x.astype(np.float64) - x.max())
@@ -145,10 +147,65 @@ def test_log_partition_is_exact_for_large_logits() -> None:
     np.testing.assert_allclose(log_partition(rows), [1000 + np.log(2), -1000], rtol=1e-15)
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_logits_that_are_not_numbers_are_an_error(bad: float) -> None:
-    with pytest.raises(EngineError, match="not finite"), np.errstate(invalid="ignore"):
-        log_partition(np.array([[0, bad]], np.float32))
+RULES: list[dict[str, object]] = [
+    {},
+    {"temperature": 0},
+    {"top_k": 2},
+    {"top_p": 0.5},
+    {"filter_order": "cpm", "temperature": 0.5, "top_k": 1},
+]
+
+
+def drawing(options: dict[str, object]) -> Callable[[np.ndarray], object]:
+    rules = Rules(**{**OFF, **options})
+    return lambda rows: draw(rows, [rules] * len(rows), [np.array([0.5])] * len(rows))
+
+
+def distributing(options: dict[str, object]) -> Callable[[np.ndarray], object]:
+    rules = Rules(**{**OFF, **options})
+    return lambda rows: distributions(rows, rules)
+
+
+# What each use of logits makes of them; an exact vote used `distributions`, which did not look.
+USES: dict[str, Callable[[np.ndarray], object]] = {
+    "log_partition": log_partition,
+    "score": lambda rows: score(rows, [np.zeros(1, np.int32)] * len(rows), top=1),
+    **{f"draw {options}": drawing(options) for options in RULES},
+    **{f"distributions {options}": distributing(options) for options in RULES},
+}
+FINE = [0.0, 1.0, -np.inf, 2.0]
+
+
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize(
+    "bad",
+    [
+        [0, np.nan, 1, 2],
+        [np.nan] * 4,
+        [np.inf, 0, 1, 2],
+        [np.inf, np.nan, -np.inf, 0],
+        [-np.inf, np.nan, 0, 1],
+        [-np.inf] * 4,
+    ],
+)
+@pytest.mark.parametrize("at", [0, 1])
+def test_logits_that_are_no_distribution_are_an_error_wherever_they_are_used(
+    use: str, bad: list[float], at: int
+) -> None:
+    rows = [FINE]
+    rows.insert(at, bad)
+    with pytest.raises(EngineError, match="not finite"):
+        USES[use](np.array(rows, np.float32))
+
+
+@pytest.mark.parametrize("use", USES)
+def test_a_token_that_cannot_come_is_no_error(use: str) -> None:
+    USES[use](np.array([FINE, FINE], np.float32))
+    rules = [Rules(**{**OFF, **options}) for options in ({}, {"top_k": 4}, {"top_p": 0.99})]
+    for each in rules:
+        masses = probabilities(np.array([FINE], np.float32), each)[0]
+        assert masses[2] == 0
+        assert masses.sum() == pytest.approx(1)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from cpm_lm.engines.forest import Forest
 from cpm_lm.errors import CapacityError, RequestError
+from tests.support.examples import examples
 
 
 def ids(*values: int) -> np.ndarray:
@@ -23,7 +24,8 @@ def path(parents: dict[int, int], node: int) -> list[int]:
     return found
 
 
-@settings(max_examples=60, deadline=None)
+@pytest.mark.long
+@settings(max_examples=examples(60), deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_ancestors_after_extend_release_and_reuse(seed):
     rng = np.random.default_rng(seed)

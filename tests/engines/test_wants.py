@@ -155,6 +155,7 @@ print(1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not tell the greatest memory")
 @pytest.mark.parametrize("engine", ["native", "reference"])
 def test_a_thousand_log_probabilities_take_little_memory(engine: str) -> None:

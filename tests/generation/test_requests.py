@@ -11,7 +11,7 @@ from cpm_lm.engines.base import Session
 from cpm_lm.generation.completion import CompletionRequest
 from cpm_lm.generation.options import SamplingOptions, VotingOptions
 from cpm_lm.generation.request import GenerationRequest
-from cpm_lm.generation.vote import VoteRequest
+from cpm_lm.generation.vote_request import VoteRequest
 from tests.support.fakes import FakeEngine, FakeTokenizer, hashed
 
 LETTERS = " abcdefghij\n"

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from cpm_lm.errors import RequestError
 from cpm_lm.generation.stopping import StopMatcher, normalized_stops
+from tests.support.examples import examples
 
 
 def run(stops: list[str], pieces: list[str]) -> tuple[list[str], bool]:
@@ -42,8 +43,9 @@ def test_stop_strings_worked_out_by_hand(
 words = st.text("ab", min_size=1, max_size=4)
 
 
+@pytest.mark.long
 @given(st.lists(words, max_size=3), st.text("ab", max_size=14), st.data())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 def test_the_cut_does_not_depend_on_the_tokens(
     stops: list[str], text: str, data: st.DataObject
 ) -> None:

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
+from cpm_lm.decoding.best_first import row_bytes
 from cpm_lm.distributions.draw import probabilities
 from cpm_lm.distributions.rules import Rules
-from cpm_lm.errors import CapacityError, RequestError
+from cpm_lm.errors import CapacityError, EngineError, RequestError
 from cpm_lm.generation.options import VotingOptions
 from cpm_lm.generation.tally import AnswerShare, wilson
 from cpm_lm.model import Model, Vote
@@ -51,7 +54,7 @@ def cut(text: str, ended: bool) -> tuple[str, bool]:
 
 def whole(text: str, ended: bool) -> str | None:
     text, over = cut(text, ended)
-    return text.rstrip(",") if over else None
+    return (text.strip().rstrip(",") or "-") if over else None
 
 
 def first_number(text: str, ended: bool) -> str | None:
@@ -88,6 +91,7 @@ def enumerate_answers(
     return masses
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("answer", "reader"),
     [(None, whole), ("[0-9]+", first_number), ("[0-9]+(?![0-9])", first_number_of_all)],
@@ -130,9 +134,12 @@ def test_a_sample_ends_when_its_number_is_decided(method: str) -> None:
         else:
             assert abs(row.share - mass) < 4 * (mass / 400) ** 0.5 + 1e-3
     assert sums_to_one(early)
-    assert early.cut_off < subject.vote("a", n=400, answer="[0-9]+", **options).cut_off + 1e-9
+    late = subject.vote("a", n=400, answer="number", match="last", **options)
+    assert early.cut_off + early.unexplored < late.cut_off + late.unexplored
+    assert early.rows < late.rows or method == "exact"
 
 
+@pytest.mark.long
 def test_the_vote_of_sample_i_does_not_depend_on_n() -> None:
     subject, node = model(), model().engine.config.node_bytes
     reported: list[float] = []
@@ -223,7 +230,7 @@ def test_texts_cut_off_have_no_answer_and_a_note_says_what_to_do() -> None:
     assert endless.cut_off > 0.5
     assert "after 3 tokens" in endless.note
     assert "max_tokens" in endless.note
-    assert always(a=0.1, line=0.9).vote("1", n=100, max_tokens=3, seed=1).note == ""
+    assert always(a=0.9, line=0.9).vote("1", n=100, max_tokens=9, seed=1).note == ""
     exact = always(a=0.9, line=0.1).vote("1", method="exact", max_tokens=3)
     assert exact.cut_off + exact.unexplored == pytest.approx(0.729)
     wordy = always(a=0.1, line=0.9).vote("1", answer="number", max_tokens=9, seed=1)
@@ -234,12 +241,70 @@ def test_texts_cut_off_have_no_answer_and_a_note_says_what_to_do() -> None:
     assert unanswered.reason == "explored"
 
 
+@pytest.mark.parametrize("method", ["sample", "stratified", "exact"])
+def test_an_empty_text_is_no_answer_and_the_vote_says_what_to_do(method: str) -> None:
+    # '' won where the prompt ended a line that is complete.
+    ended = always(end=0.3, line=0.3, a=0.2, **{"1": 0.2})
+    vote = ended.vote("1", method=method, max_tokens=2, seed=1)
+    assert vote.winner in ("a", "1")
+    assert "" not in [row.answer for row in vote.tally]
+    assert vote.no_answer > 0.5
+    assert "were empty" in vote.note
+    assert "pattern" not in vote.note
+    named = ended.vote("1", method=method, max_tokens=2, seed=1, aliases={"": "nothing"})
+    assert named.winner == "nothing"
+
+
+def test_where_the_prompt_separates_numbers_by_commas_a_comma_ends_one() -> None:
+    def following(path: tuple[int, ...]) -> list[float]:
+        return log(*(float(LETTERS[i] == "1,123\n"[min(len(path) - start, 5)]) for i in range(9)))
+
+    start = 2
+    grouped = model(following).vote("1a", answer="number", n=5, seed=1)
+    start = 4
+    apart = model(following).vote("1,2a", answer="number", n=5, seed=1)
+    ids = model(following).vote([2, 8, 3, 5], answer="number", n=5, seed=1)
+    assert (grouped.winner, apart.winner, ids.winner) == ("1123", "1", "1")
+    assert apart.rows < grouped.rows + 2
+
+
+def test_the_last_number_is_known_at_the_end() -> None:
+    def following(path: tuple[int, ...]) -> list[float]:
+        return log(*(float(LETTERS[i] == "1a23b\n"[min(len(path) - 1, 5)]) for i in range(9)))
+
+    first = model(following).vote("a", answer="number", n=5, seed=1)
+    for method in ("sample", "stratified", "exact"):
+        last = model(following).vote("a", answer="number", match="last", n=5, method=method, seed=1)
+        assert (first.winner, last.winner) == ("1", "23")
+        assert last.rows > first.rows
+        assert model(following).vote(
+            "a", answer="number", match="last", n=5, method=method, seed=1, max_tokens=4
+        ).cut_off == pytest.approx(1)
+
+
 def test_the_vote_reports_its_cost() -> None:
     vote = after_one(0.5, 0.3, 0.2).vote("a", seed=1)
     assert (vote.rows, vote.rows_unmerged) == (4, 600)
     assert 0 < vote.seconds < 60
     assert vote.seed == 1
     assert (vote.method, vote.reason) == ("sample", "drawn")
+
+
+def test_the_time_of_the_stopping_rule_is_part_of_the_vote(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = 0
+
+    def slow(first: int, second: int) -> float:
+        nonlocal asked
+        asked += 1
+        time.sleep(0.05)
+        return 0.0
+
+    monkeypatch.setattr("cpm_lm.generation.vote.posterior_lead", slow)
+    vote = after_one(0.9, 0.1).vote("a", seed=1, n=20, confidence=0.9)
+    assert asked > 1
+    assert vote.seconds >= 0.05 * asked
 
 
 @pytest.mark.parametrize(
@@ -250,6 +315,10 @@ def test_the_vote_reports_its_cost() -> None:
         ({"stop": "?"}, "can never appear"),
         ({"answer": "("}, "does not compile"),
         ({"answer": "(a+)+b"}, "could take very long"),
+        ({"answer": "(?x) ( # x"}, "does not compile"),
+        ({"answer": "(?L)a"}, "does not compile"),
+        ({"answer": "a", "match": "all"}, "match is 'all'; expected 'first' or 'last'"),
+        ({"match": "last"}, "match is 'last' and answer is None"),
         ({"method": "guess"}, "method is 'guess'"),
         ({"budget": 0, "method": "exact"}, "budget is 0"),
         ({"budget": 9}, "budget needs method 'exact'"),
@@ -264,15 +333,29 @@ def test_bad_options_are_refused_before_anything_is_computed(
     options: dict[str, Any], said: str
 ) -> None:
     subject = model()
-    with pytest.raises(RequestError, match=said.replace("(", r"\(").replace("+", r"\+")):
+    with pytest.raises(RequestError, match=re.escape(said)):
         subject.vote("a", **options)
     assert not subject.engine.sessions  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize("temperature", [0, 1.0])
+@pytest.mark.parametrize("method", ["sample", "stratified", "exact"])
+def test_logits_that_are_not_numbers_end_every_vote(
+    method: str, temperature: float, depth: int, bad: float
+) -> None:
+    # An exact vote answered '' with a share of NaN.
+    spread = hashed(len(LETTERS), 1.5)
+    asked = model(lambda path: [bad] * len(LETTERS) if len(path) == depth else spread(path))
+    with pytest.raises(EngineError, match="not finite"):
+        asked.vote("a", method=method, temperature=temperature, seed=1)
 
 
 @pytest.mark.parametrize("method", ["sample", "stratified", "exact"])
 def test_a_prompt_or_a_memory_that_does_not_fit_is_refused(method: str) -> None:
     subject = model()
-    node = subject.engine.config.node_bytes
+    node = subject.engine.config.node_bytes + (method == "exact") * row_bytes(len(LETTERS))
     with pytest.raises(RequestError, match="has 64 tokens; the model's context of 64"):
         subject.vote("a" * 64, method=method)
     with pytest.raises(CapacityError, match=f"needs {4 * node} bytes for 4"):

@@ -22,6 +22,7 @@ from tests.support.tiny_vocabulary import train
 from tests.support.tolerances import LOGITS
 
 PARAMETERS = 191040
+SIGNATURES = {"serving_default", "seeded", "logits", "padded", "padded_seeded", "padded_logits"}
 DATA = "variables/variables.data-00000-of-00001"
 ALONE = """
 import sys
@@ -48,6 +49,11 @@ full = model.signatures["serving_default"]
 for name, top_p, temperature in (("greedy", 0.9, 0.0), ("nucleus", 1e-6, 0.9)):
     results[name] = full(inp=prompt, length=length, top_p=tf.constant(top_p, tf.float32),
                          temperature=tf.constant(temperature, tf.float32))
+for name, before in (("left", 1), ("right", 0)):
+    pads = [[0, 0], [5 * before, 5 * (1 - before)]]
+    results[name] = model.signatures["padded"](
+        inp=tf.pad(prompt, pads, constant_values=3), mask=tf.pad(tf.ones_like(prompt), pads),
+        length=length, top_p=tf.constant(0.9), temperature=tf.constant(0.0))
 np.savez(target, **{name: result["output_0"].numpy() for name, result in results.items()})
 """
 
@@ -104,6 +110,9 @@ def test_tensorflow_alone_gives_the_original_logits(
     for name in ("greedy", "nucleus"):
         assert found[name].dtype == np.int64
         assert np.array_equal(found[name], expected[None])
+    for name in ("left", "right"):
+        assert np.array_equal(found[name][0, : len(expected)], expected)
+        assert found[name].shape == (1, len(expected) + 5)
 
 
 def test_weights_are_stored_once(exported: tuple[Path, Exported]) -> None:
@@ -141,7 +150,9 @@ def test_an_export_converts_back_to_the_same_model(
 def test_the_first_ports_signatures(small: Path, tmp_path: Path) -> None:
     """Two arguments, one token more, and scalars although it declared [None]."""
     export(small, tmp_path / "port", format="saved-model", compat=True, short=True)
-    short = tf.saved_model.load(str(tmp_path / "port")).signatures["serving_default"]
+    signatures = tf.saved_model.load(str(tmp_path / "port")).signatures
+    assert set(signatures) == SIGNATURES
+    short = signatures["serving_default"]
     assert set(short.structured_input_signature[1]) == {"inp", "length"}
     inp = tf.constant([[1, 2, 3], [4, 5, 6]], tf.int64)
     for length in (5, [5], [5, 5]):

@@ -8,63 +8,24 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cpm_lm.config import GPTConfig
 from cpm_lm.distributions.draw import probabilities
 from cpm_lm.distributions.rules import Rules
 from cpm_lm.gpt import generating
-from cpm_lm.gpt.generating import draw, generator
+from cpm_lm.gpt.generating import draw
 from cpm_lm.gpt.gpt import GPT
+from tests.support.small_gpt import UNLIKELY, Calls, greedy, small_gpt
 
-SMALL = GPTConfig(vocab_size=24, n_positions=20, n_embd=32, n_layer=2, n_head=2)
-UNLIKELY = 23
-"""An id whose embedding, and thus its logit, is zero: another id is always more probable."""
 PROMPTS = np.array([[3, 1, 4], [1, 5, 9], [2, 6, 5]])
 
 
 @pytest.fixture(scope="module")
 def model() -> GPT:
-    made = GPT(SMALL, name="gpt")
-    for at, variable in enumerate(made.variables):
-        if "kernel" in variable.path or "embeddings" in variable.path:
-            scale = 0.6 if "kernel" in variable.path else 1.0 if "wpe" in variable.path else 0.4
-            values = np.random.default_rng(300 + at).normal(size=variable.shape)
-            variable.assign(scale * values)
-    table = made.wte.embeddings.value.numpy()
-    table[UNLIKELY] = 0
-    made.wte.embeddings.assign(table)
-    return made
-
-
-class Calls:
-    """A model's signature, called with plain values."""
-
-    def __init__(self, model: GPT, ends: tuple[int, ...] = (UNLIKELY,), **options: Any) -> None:
-        self.module, self.signatures = generator(model, ends, **options)
-
-    def __call__(
-        self, inp: Any, length: Any, top_p: Any = 1.0, temperature: Any = 1.0, seed: int = 0
-    ) -> np.ndarray:
-        return self.signatures["seeded"](
-            tf.constant(inp, tf.int64),
-            tf.constant(length, tf.int64),
-            tf.constant(top_p, tf.float32),
-            tf.constant(temperature, tf.float32),
-            tf.constant(seed, tf.int64),
-        ).numpy()
+    return small_gpt()
 
 
 @pytest.fixture(scope="module")
 def calls(model: GPT) -> Calls:
     return Calls(model)
-
-
-def greedy(model: GPT, ids: np.ndarray, length: int) -> np.ndarray:
-    """The most probable tokens, each computed from the whole text without a cache."""
-    for _ in range(length):
-        # One extra id does not change the logits; Keras warns of a softmax over a single element.
-        scores = np.asarray(model(np.pad(ids, ((0, 0), (0, 1)))))[:, -2]
-        ids = np.concatenate([ids, scores.argmax(-1)[:, None]], 1)
-    return ids
 
 
 def chi_square(counts: np.ndarray, masses: np.ndarray) -> float:
@@ -208,6 +169,7 @@ def test_each_row_may_have_its_own_arguments(calls: Calls) -> None:
     [
         ({"length": 18}, r"exceed the context of 20 positions.*\[3\] \[18\]"),
         ({"length": [1, 18, 1]}, "exceed the context"),
+        ({"length": 2**63 - 1}, "exceed the context"),
         ({"length": -1}, r"length is negative:\] \[-1\]"),
         ({"inp": np.zeros((1, 0))}, "inp has no ids"),
         ({"inp": [[0, 24]]}, "ids that are not 0 to 23"),
@@ -250,10 +212,54 @@ def test_ties_are_ordered_by_id() -> None:
         assert draw(logits, tf.constant([0.4]), tf.constant([0.1]), seed).numpy() in (1, 2)
 
 
-def test_the_cache_is_one_tensor_written_in_place(calls: Calls) -> None:
-    graph = calls.signatures["seeded"].get_concrete_function().graph
-    (loop,) = [op for op in graph.get_operations() if op.type in ("While", "StatelessWhile")]
-    body = graph._get_function(loop.get_attr("body").name).graph
+def test_the_first_ports_arguments_and_ids_stay(model: GPT) -> None:
+    """The ids were recorded before there were masks; the loop must give them to the bit."""
+    drawn = Calls(model, (7, UNLIKELY), extra=1)
+    assert drawn(PROMPTS, 5, top_p=0.95, seed=4).tolist() == [
+        [3, 1, 4, 19, 12, 7, 7, 7, 7],
+        [1, 5, 9, 17, 9, 9, 22, 22, 19],
+        [2, 6, 5, 12, 7, 7, 7, 7, 7],
+    ]
+    drawn = Calls(model, (7, UNLIKELY))
+    assert drawn(PROMPTS, [3, 17, 8], seed=2).tolist() == [
+        [3, 1, 4, 17, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7],
+        [1, 5, 9, 21, 3, 17, 18, 0, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7],
+        [2, 6, 5, 17, 20, 9, 22, 19, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7],
+    ]
+    assert drawn(PROMPTS, 12, [0.9, 1, 0.5], [0.9, 0, 1.5], seed=7).tolist() == [
+        [3, 1, 4, 2, 13, 8, 8, 22, 4, 8, 19, 19, 19, 22, 21],
+        [1, 5, 9, 17, 17, 17, 22, 22, 18, 22, 4, 19, 22, 22, 16],
+        [2, 6, 5, 12, 17, 22, 4, 22, 4, 22, 19, 13, 22, 22, 16],
+    ]
+    inp, length = tf.TensorSpec([None, None], tf.int64), tf.TensorSpec(None, tf.int64)
+    rule, seed = tf.TensorSpec(None, tf.float32), tf.TensorSpec([], tf.int64)
+    four = {"inp": inp, "length": length, "top_p": rule, "temperature": rule}
+    expected = {"serving_default": four, "seeded": four | {"seed": seed}, "logits": {"inp": inp}}
+    assert {name: arguments(drawn, name) for name in expected} == expected
+    short = Calls(model, short=True)
+    assert arguments(short, "serving_default") == {"inp": inp, "length": length}
+
+
+def arguments(calls: Calls, signature: str) -> dict[str, tf.TensorSpec]:
+    """What a signature takes: by name, in order, without the specifications' own names."""
+    specs, _ = calls.signatures[signature].get_concrete_function().structured_input_signature
+    return {spec.name: tf.TensorSpec(spec.shape, spec.dtype) for spec in specs}
+
+
+def loops(graph: Any) -> list[Any]:
+    """The loops of a graph and of the functions that it calls."""
+    found = []
+    for op in graph.get_operations():
+        if op.type in ("While", "StatelessWhile"):
+            found.append(graph._get_function(op.get_attr("body").name).graph)
+        elif "PartitionedCall" in op.type:
+            found += loops(graph._get_function(op.get_attr("f").name).graph)
+    return found
+
+
+@pytest.mark.parametrize("signature", ["seeded", "padded_seeded"])
+def test_the_cache_is_one_tensor_written_in_place(calls: Calls, signature: str) -> None:
+    (body,) = loops(calls.signatures[signature].get_concrete_function().graph)
     kinds = [op.type for op in body.get_operations()]
     assert kinds.count("InplaceUpdate") == 1
     (update,) = [op for op in body.get_operations() if op.type == "InplaceUpdate"]

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from cpm_lm.errors import CheckpointError, ConfigError
-from cpm_lm.hub.fetch import KNOWN, Fetched, _File, choose, fetch, full_name
+from cpm_lm.hub.fetch import KNOWN, Fetched, _File, choose_files, fetch, full_name
 from tests.support.fake_hub import COMMIT, FakeHub, serving
 
 NAME = "owner/tiny"
@@ -190,7 +190,7 @@ def test_a_second_process_is_refused_while_one_fetches(
 
 def test_a_damaged_file_is_deleted(hub: FakeHub, get: Get, tmp_path: Path) -> None:
     hub.damaged = True
-    with pytest.raises(CheckpointError, match="came damaged"):
+    with pytest.raises(CheckpointError, match="arrived damaged"):
         get()
     assert not any(SHA in name for name in blobs(tmp_path))
     hub.damaged = False
@@ -204,7 +204,7 @@ def test_a_partial_file_of_another_model_is_replaced(
     part(tmp_path).parent.mkdir(parents=True)
     part(tmp_path).write_bytes(b"?" * size)
     if size < len(MODEL):  # it is resumed, and the digest does not match
-        with pytest.raises(CheckpointError, match="came damaged"):
+        with pytest.raises(CheckpointError, match="arrived damaged"):
             get()
     assert (get().directory / "model.safetensors").read_bytes() == MODEL
 
@@ -212,10 +212,10 @@ def test_a_partial_file_of_another_model_is_replaced(
 @pytest.mark.parametrize(
     ("status", "error", "said"),
     [
-        (404, "RepoNotFound", "has no model owner/tiny"),
-        (401, None, "or not for everyone: check the name, or set HF_TOKEN"),
-        (403, None, "or not for everyone"),
-        (403, "GatedRepo", "agreed to its terms"),
+        (404, "RepoNotFound", "has no public model owner/tiny"),
+        (401, None, "has no public model owner/tiny: check the name, or set HF_TOKEN"),
+        (403, None, "has no public model"),
+        (403, "GatedRepo", "is gated: accept its terms"),
         (404, "RevisionNotFound", "no such revision"),
         (500, None, "status 500"),
         (429, None, "status 429"),
@@ -305,21 +305,21 @@ def test_a_full_disk_keeps_the_partial_file(
 ) -> None:
     import errno
 
-    from cpm_lm.hub.transfer import GrowingFile
+    from cpm_lm.hub.transfer import ProgressFile
 
-    real, written = GrowingFile.write, [0]
+    real, written = ProgressFile.write, [0]
 
-    def full(self: GrowingFile, data: bytes) -> int:
+    def full(self: ProgressFile, data: bytes) -> int:
         written[0] += len(data)
         if written[0] > 150_000:
             raise OSError(errno.ENOSPC, "No space left on device")
         return real(self, data)
 
     hub.break_after = 100_000  # so that the file is written in several parts
-    monkeypatch.setattr(GrowingFile, "write", full)
+    monkeypatch.setattr(ProgressFile, "write", full)
     with pytest.raises(CheckpointError, match="the disk is full"):
         get()
-    monkeypatch.setattr(GrowingFile, "write", real)
+    monkeypatch.setattr(ProgressFile, "write", real)
     get()
 
 
@@ -354,7 +354,7 @@ def files(*names: str) -> list[_File]:
     ],
 )
 def test_one_format_of_the_weights_is_chosen(there: list[str], chosen: list[str]) -> None:
-    found = choose(
+    found = choose_files(
         NAME, files(*there, "config.json", "spiece.model", "rust_model.ot", "a/vocab.txt")
     )
     assert [file.name for file in found] == sorted([*chosen, "config.json", "spiece.model"])
@@ -370,7 +370,7 @@ def test_one_format_of_the_weights_is_chosen(there: list[str], chosen: list[str]
 )
 def test_unreadable_formats_are_not_fetched(there: list[str], said: str) -> None:
     with pytest.raises(CheckpointError, match=said):
-        choose(NAME, files(*there))
+        choose_files(NAME, files(*there))
 
 
 def test_short_and_full_names() -> None:

@@ -136,7 +136,7 @@ class FakeTokenizer(Tokenizer):
         return ()
 
     @classmethod
-    def read(cls, directory: Path) -> FakeTokenizer:
+    def read(cls, directory: Path, text_style: str | None = None) -> FakeTokenizer:
         return cls("")
 
     def encode(self, text: str) -> list[int]:

@@ -34,7 +34,7 @@ from tests.support.tiny_bert import PIECES, write_pieces
 
 LONGEST = 10.0
 """Seconds that reading may take; the files have a few kilobytes."""
-MOST = 100_000_000
+MAX_GROWTH = 100_000_000
 """Bytes that memory may grow by while one format is tested."""
 MODEL = random_model(n_layer=1, vocab_size=len(PIECES), n_embd=8, n_head=2, n_positions=8)
 ODD: tuple[Any, ...] = (
@@ -75,6 +75,28 @@ def newer_tokenizer(directory: Path) -> Path:
     return directory
 
 
+def with_added_tokens(directory: Path) -> Path:
+    entry = {"content": "<s>", "special": True, "normalized": False}
+    write_pieces(directory, added_tokens_decoder={str(len(PIECES)): entry}, eos_token="<s>")
+    added = {"<s>": len(PIECES), "天气": len(PIECES) + 1}
+    (directory / "added_tokens.json").write_text(json.dumps(added))
+    return directory
+
+
+def with_special_names(directory: Path) -> Path:
+    write_pieces(directory)
+    names = {"eos_token": {"content": "</s>"}, "additional_special_tokens": ["<a>"]}
+    (directory / "special_tokens_map.json").write_text(json.dumps(names))
+    record = {"text_style": "eos", "eos_token": "</s>"}
+    (directory / "text_style.json").write_text(json.dumps(record))
+    return directory
+
+
+def encoding(directory: Path) -> None:
+    """Whatever opens must encode a text: the library gets all pieces and flags only then."""
+    Tokenizer.load(directory).encode("今天天气 hello")
+
+
 def check_finite(directory: Path) -> None:
     """Open a store; all packed matrices must have finite numbers."""
     store = Store.open(directory)
@@ -100,13 +122,17 @@ TARGETS: dict[str, tuple[Callable[[Path], Path], str, Read]] = {
     "h5": (lambda d: write_h5(d, MODEL), "tf_model.h5", open_source),
     "config": (saved, "config.json", open_source),
     "index": (in_two, "pytorch_model.bin.index.json", open_source),
-    "vocab.txt": (write_pieces, "vocab.txt", Tokenizer.load),
+    "vocab.txt": (write_pieces, "vocab.txt", encoding),
     "tokenizer settings": (
         lambda d: write_pieces(d, do_lower_case=True, cls_token="[CLS]"),
         "tokenizer_config.json",
-        Tokenizer.load,
+        encoding,
     ),
-    "tokenizer.json": (newer_tokenizer, "tokenizer.json", Tokenizer.load),
+    "added tokens": (with_added_tokens, "added_tokens.json", encoding),
+    "added tokens of newer settings": (with_added_tokens, "tokenizer_config.json", encoding),
+    "special tokens": (with_special_names, "special_tokens_map.json", encoding),
+    "text style": (with_special_names, "text_style.json", encoding),
+    "tokenizer.json": (newer_tokenizer, "tokenizer.json", encoding),
 }
 """By format: the writer, the file to damage, the reader."""
 
@@ -178,20 +204,20 @@ def fuzz(target: str, seconds: float, seed: int, keep: Path) -> tuple[int, int]:
                 signal.setitimer(signal.ITIMER_REAL, 0)
             tried += 1
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
-        if grown > MOST:
+        if grown > MAX_GROWTH:
             raise MemoryError(f"{target}: memory grew by {grown:,} bytes")
     return tried, fine
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60, help="for each format")
+    parser.add_argument("--seconds", type=float, default=600, help="in total")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, default=Path(), help="directory for a file that fails")
     options = parser.parse_args()
     signal.signal(signal.SIGALRM, too_slow)
     for target in TARGETS:
-        tried, fine = fuzz(target, options.seconds, options.seed, options.keep)
+        tried, fine = fuzz(target, options.seconds / len(TARGETS), options.seed, options.keep)
         sys.stdout.write(f"{target}: {tried} files, {fine} of them readable\n")
         sys.stdout.flush()
 

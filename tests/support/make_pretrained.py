@@ -96,6 +96,29 @@ def write_h5(directory: Path, model: GPT2LMHeadModel, scope: str = TF_SCOPES[0])
     return directory
 
 
+def write_h5_shards(directory: Path, model: GPT2LMHeadModel, shards: int = 3) -> Path:
+    """Write `tf_model-*.h5` as TFPreTrainedModel.save_pretrained did with max_shard_size.
+
+    The index has the variables' whole names; the files have them without the first part.
+    """
+    write_config(directory, model)
+    arrays = {}
+    for name, value in model.transformer.state_dict().items():
+        array = value.numpy()
+        path = f"tfgpt2lm_head_model/transformer/{tf_name(name)}:0"
+        arrays[path] = array[None] if path.endswith("bias:0") else array
+    places = {}
+    for shard in range(shards):
+        file_name = f"tf_model-{shard + 1:05d}-of-{shards:05d}.h5"
+        with h5py.File(directory / file_name, "w") as file:
+            for path in list(arrays)[shard::shards]:
+                file.create_dataset(path.split("/", 1)[1], data=arrays[path])
+                places[path] = file_name
+    index = {"metadata": {"total_size": 0}, "weight_map": places}
+    (directory / "tf_model.h5.index.json").write_text(json.dumps(index))
+    return directory
+
+
 def tf_name(name: str) -> str:
     """The name of a tensor in transformers' TensorFlow model."""
     if name == "wpe.weight":

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from cpm_lm.errors import RequestError
 from cpm_lm.tokenizer import Tokenizer
 from cpm_lm.tokenizer import words as segmentation
-from cpm_lm.tokenizer.cpm import WORDS_AT_ONCE, CPMTokenizer
+from cpm_lm.tokenizer.cpm import WORDS_PER_CALL, CPMTokenizer
 from cpm_lm.tokenizer.words import words
 from tests.support.tiny_vocabulary import SENTENCES, train
 
@@ -194,7 +194,7 @@ def test_incremental_decoding_equals_decoding(tokenizer: Tokenizer, data: Any) -
 def test_a_long_text_is_encoded_word_by_word(tokenizer: Tokenizer) -> None:
     text = SENTENCES * 3
     parts = list(words(text))
-    assert len(parts) > 5 * WORDS_AT_ONCE
+    assert len(parts) > 5 * WORDS_PER_CALL
     marked = [word.replace("\n", "▃").replace(" ", "▂") for word in parts]
     alone = [i for word in marked for i in original(tokenizer).encode(word)]
     assert tokenizer.encode(text) == alone

@@ -1,4 +1,4 @@
-"""Files of weights: what others wrote is read, checked and joined; our own store is written.
+"""Checkpoints: read, check and merge the published layouts; write our own store.
 
-Knows files and numpy; does not know any framework, text or engines.
+Knows files, numpy and tokenizer directories; does not know frameworks or engines.
 """

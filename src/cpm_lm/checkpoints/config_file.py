@@ -1,6 +1,6 @@
-"""Files that hold a model's configuration.
+"""Read a model's configuration file.
 
-Knows JSON files; `config` knows what the values mean.
+Knows JSON files; does not know what the values mean: that is `cpm_lm.config`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import ConfigError
+from cpm_lm.messages import what_is_there
 
 __all__ = ["CONFIG", "parse_config", "read_config", "read_values"]
 
@@ -19,22 +20,24 @@ CONFIG = "config.json"
 
 
 def read_config(path: Path) -> GPTConfig:
-    """Read a model's shape from a JSON file.
+    """Read a model's configuration from a JSON file.
 
     Raises:
-        ConfigError: the file is missing, not JSON, or not the shape of a GPT.
+        ConfigError: the file is missing, not JSON, or not the configuration of a GPT.
     """
     return parse_config(read_values(path), path)
 
 
 def read_values(path: Path) -> dict[str, Any]:
-    """Read a configuration as it is written.
+    """Read a configuration file without interpreting it.
 
     Raises:
         ConfigError: the file is missing, or not a JSON object.
     """
+    if known := what_is_there(path):
+        raise ConfigError(f"{path} cannot be read as a model configuration: it is {known}")
     try:
-        values = json.loads(path.read_text("utf-8"))
+        values = json.loads(path.read_text("utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path} cannot be read as a model configuration: {error}") from None
     if not isinstance(values, dict):
@@ -43,10 +46,10 @@ def read_values(path: Path) -> dict[str, Any]:
 
 
 def parse_config(values: Mapping[str, Any], path: Path) -> GPTConfig:
-    """Return a model's shape from a configuration read from `path`.
+    """Parse configuration values that were read from `path`.
 
     Raises:
-        ConfigError: it is not the shape of a GPT.
+        ConfigError: they are not the configuration of a GPT; the message names `path`.
     """
     try:
         return GPTConfig.from_json(values)

@@ -1,6 +1,6 @@
-"""From any readable checkpoint to a store: from files to files, without a framework.
+"""Convert a checkpoint of any readable layout: read, validate, write, record.
 
-Knows the order of the work; the readers, the store and the table know the rest.
+Knows the order of these steps; does not know how a layout is stored: the readers and writers do.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import shutil
 from pathlib import Path
 
-from cpm_lm.checkpoints.config_file import read_config
+from cpm_lm.checkpoints.config_file import CONFIG, read_config
 from cpm_lm.checkpoints.forms import Form, WriteJob
 from cpm_lm.checkpoints.known.config_quirks import quirks, special_ids
 from cpm_lm.checkpoints.known.heads import known_heads
@@ -20,14 +20,22 @@ from cpm_lm.checkpoints.layouts.megatron_writer import LAYOUTS
 from cpm_lm.checkpoints.manifest import MANIFEST, Manifest, digest, tool_version
 from cpm_lm.checkpoints.options import ConvertOptions
 from cpm_lm.checkpoints.quantization.formats import rounding_of, stored_bytes
-from cpm_lm.checkpoints.source import Source, open_source
+from cpm_lm.checkpoints.source import Source, open_source, trimmed
 from cpm_lm.checkpoints.staging import staged
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError, ConfigError, TokenizerError
 from cpm_lm.progress import Progress, ProgressCounter
 from cpm_lm.tokenizer import Tokenizer
+from cpm_lm.tokenizer.text_style import STYLES
+from cpm_lm.tokenizer.text_style_files import RECORD
+from cpm_lm.tokenizer.unsupported import unsupported
 
 __all__ = ["convert"]
+
+TRIM = (
+    "Megatron pads the embedding with rows that have no piece; give --trim-vocabulary "
+    "(trim_vocabulary=True) to cut the surplus rows"
+)
 
 
 def convert(
@@ -39,42 +47,49 @@ def convert(
     config: str | Path | GPTConfig | None = ConvertOptions.config,
     heads: int | None = ConvertOptions.heads,
     tokenizer: str | Path | None = ConvertOptions.tokenizer,
+    text_style: str | None = ConvertOptions.text_style,
+    trim_vocabulary: bool = ConvertOptions.trim_vocabulary,
     ranks: int | None = ConvertOptions.ranks,
     layout: str | None = ConvertOptions.layout,
     overwrite: bool = ConvertOptions.overwrite,
     progress: Progress | None = None,
 ) -> Manifest:
-    """Make a store of a checkpoint.
+    """Convert a checkpoint to a store, or to another form.
 
-    The target appears complete or not at all, also if the process is killed or the disk fills.
-    Memory stays far below one layer of the model: tensors are joined and written piece by piece;
-    only "q4" has whole matrices in memory, one or two at a time.
+    The target is written to a temporary directory and renamed on success. No partial target is
+    left if the process is killed or the disk is full. Peak memory is far below one layer: tensors
+    are merged and written in blocks. Only "q4" holds full matrices in memory, one or two at a time.
 
     Args:
-        source: a store, of any number format; a Megatron checkpoint of any number of ranks: the
-            directory with `latest_checkpointed_iteration.txt`, or that of one training step; a
-            directory of Hugging Face's GPT-2 with `config.json` and any form of the weights; a
-            TensorFlow SavedModel; or any of them opened by `open_source`.
-        target: the directory to make.
-        to: "store", "huggingface" or "megatron". This and the others: see `ConvertOptions`.
+        source: a store in any number format; a Megatron checkpoint with any number of ranks (the
+            directory with `latest_checkpointed_iteration.txt`, or that of one training step); a
+            directory of Hugging Face's GPT-2 with `config.json` and weights in any file format; a
+            TensorFlow SavedModel; or any of these opened by `open_source`.
+        target: the directory to create.
+        to: "store", "huggingface" or "megatron". For this and the other options see
+            `ConvertOptions`.
         weights: "f32", "f16", "bf16", "q8" or "q4".
-        config: the model's shape, or a JSON file with it.
-        heads: the number of attention heads, which shards do not say.
+        config: the model's configuration, or a JSON file with it.
+        heads: the number of attention heads, which shards do not record.
         tokenizer: a directory with the vocabulary; default: the source's own.
-        ranks: how many shards "megatron" writes.
-        layout: how they lie: "deepspeed" or "megatron".
-        overwrite: replace an existing store, once the new one is complete.
-        progress: called with the bytes done and the bytes in all.
+        text_style: for BERT's WordPiece, the text style; by default as the files tell.
+        trim_vocabulary: cut the rows of the word embedding that have no piece.
+        ranks: the number of shards for "megatron".
+        layout: the directory layout for "megatron": "deepspeed" or "megatron".
+        overwrite: replace an existing target, once the new one is complete.
+        progress: called with the bytes done and the total.
 
     Returns:
-        The record that is kept in the store as `manifest.json`.
+        The manifest, which is also written to the target as `manifest.json`.
 
     Raises:
-        CheckpointError: the source is incomplete or inconsistent, holds numbers that are not
+        CheckpointError: the source is incomplete or inconsistent, holds values that are not
             finite or too large for `weights`, or the target cannot be written.
-        ConfigError: the shape is unknown, disagrees with the tensors, or cannot be sharded over
-            so many ranks; or an option does not go with `to`.
-        TokenizerError: the vocabulary is missing, damaged or does not fit the embedding.
+        ConfigError: the configuration is unknown, disagrees with the tensors, or cannot be sharded
+            over this number of ranks; or an option cannot be combined with `to`.
+        TokenizerError: the vocabulary is missing, damaged or does not match the embedding; its
+            files do not tell the text style, and `text_style` is None; or the model needs token
+            types.
     """
     options = ConvertOptions(
         to=to,
@@ -82,88 +97,142 @@ def convert(
         config=config,
         heads=heads,
         tokenizer=tokenizer,
+        text_style=text_style,
+        trim_vocabulary=trim_vocabulary,
         ranks=ranks,
         layout=layout,
         overwrite=overwrite,
     )
-    opened = source if isinstance(source, Source) else open_source(source)
-    order = _work(opened, options)
-    result_bytes = stored_bytes(Dims.of(order.config), weights)
+    opened = source if isinstance(source, Source) else open_source(source, heads=_heads(options))
+    job = _write_job(opened, options)
+    result_bytes = stored_bytes(Dims.of(job.config), weights)
     total = sum(file.stat().st_size for file in opened.files) + result_bytes
     count = ProgressCounter(total, progress)
     form = options.form
     with staged(Path(target), overwrite=overwrite, replaceable=form.replaceable) as work:
         _check_space(work, result_bytes)
-        return _write(form, order, work, count)
+        return _write(form, job, work, count)
 
 
-def _work(source: Source, options: ConvertOptions) -> WriteJob:
-    """Return what is to be written, everything about it checked."""
-    shape = _shape(source, options.config, options.heads)
+def _write_job(source: Source, options: ConvertOptions) -> WriteJob:
+    """Validate the options against the source; return the job to write."""
     vocabulary = source.tokenizer if options.tokenizer is None else Path(options.tokenizer)
-    words = None if vocabulary is None else _tokenizer(vocabulary, shape)
+    if options.trim_vocabulary:
+        source = trimmed(source, _pieces(vocabulary, options))
+    resolved = _resolve_config(source, options.config, options.heads)
+    loaded = (
+        None if vocabulary is None else _load_tokenizer(vocabulary, resolved, options.text_style)
+    )
+    if loaded is None and options.text_style is not None:
+        raise ConfigError(
+            f"text_style is {options.text_style!r}, but there is no vocabulary; give its directory "
+            "(--tokenizer)"
+        )
+    recorded = vocabulary is not None and (vocabulary / RECORD).is_file()
+    style_notes = _style_notes(loaded, recorded or options.text_style is not None)
     ranks = 1 if options.ranks is None else options.ranks
     if options.to == "megatron":
-        check_ranks(shape, ranks)
+        check_ranks(resolved, ranks)
     return WriteJob(
         source=source,
-        config=shape,
+        config=resolved,
         weights=options.weights,
         tokenizer=vocabulary,
-        ids=special_ids(words),
-        notes=(*source.notes, *_lossy(source), *quirks(shape, source.ids, words)),
+        text_style=loaded.text_style_record if loaded else {},
+        ids=special_ids(loaded),
+        notes=(
+            *source.notes,
+            *_quantization_notes(source),
+            *style_notes,
+            *_vocabulary_notes(source, vocabulary),
+            *quirks(resolved, source.ids, loaded),
+        ),
         ranks=ranks,
         layout=options.layout or LAYOUTS[0],
     )
 
 
-def _write(form: Form, order: WriteJob, work: Path, count: ProgressCounter) -> Manifest:
-    """Fill the new directory, its manifest last."""
-    source = order.source
-    written = form.write(work, order, count.add)
+def _write(form: Form, job: WriteJob, work: Path, count: ProgressCounter) -> Manifest:
+    """Write all files into the new directory, the manifest last."""
+    source = job.source
+    written = form.write(work, job, count.add)
     manifest = Manifest(
         tool=tool_version(),
         layout=source.layout,
         ranks=source.ranks,
         iteration=source.iteration,
-        weights=order.weights,
-        parameters=order.config.parameter_count,
+        weights=job.weights,
+        parameters=job.config.parameter_count,
         sources=tuple(
             digest(file, file.relative_to(source.directory).as_posix(), count.add)
             for file in source.files
         ),
         files=written.files,
-        rounding=rounding_of(order.weights),
+        rounding=rounding_of(job.weights),
         errors=written.errors,
         ignored=source.ignored,
-        notes=order.notes,
+        notes=job.notes,
     )
     text = json.dumps(manifest.to_json(), indent=2)
     (work / MANIFEST).write_text(text + "\n", "utf-8")
     return manifest
 
 
-def _lossy(source: Source) -> tuple[str, ...]:
+def _quantization_notes(source: Source) -> tuple[str, ...]:
     if source.packed is None:
         return ()
     return (
-        f"the source's matrices are in {source.packed}; what that rounding lost stays lost, and "
-        "errors are counted from it",
+        f"the source's matrices are already quantized to {source.packed}; that error remains, and "
+        "the recorded errors are relative to the quantized matrices",
     )
 
 
-def _shape(source: Source, config: str | Path | GPTConfig | None, heads: int | None) -> GPTConfig:
-    """Return the model's whole shape, from all that is known about it."""
+def _style_notes(tokenizer: Tokenizer | None, given: bool) -> tuple[str, ...]:
+    """Return a note about an inferred text style, so that the user notices a wrong one."""
+    if tokenizer is None or not tokenizer.text_style or given:
+        return ()
+    return (
+        f"text style {tokenizer.text_style}, because {tokenizer.text_style_evidence}; if the model "
+        f"was trained with another, choose it: --text-style ({', '.join(STYLES)})",
+    )
+
+
+def _resolve_config(
+    source: Source, config: str | Path | GPTConfig | None, heads: int | None
+) -> GPTConfig:
+    """Return the configuration from the options, else from the source, else from a known width.
+
+    Raises:
+        ConfigError: no number of heads is known, or the configuration disagrees with the tensors.
+    """
     if config is not None and not isinstance(config, GPTConfig):
         config = read_config(Path(config))
     known = config or source.config
+    if known is not None and source.trimmed and known.vocab_size > source.dims.vocab_size:
+        known = dataclasses.replace(known, vocab_size=source.dims.vocab_size)
+    if known is None and heads is None and source.layout == "huggingface":
+        raise ConfigError(
+            f"no {CONFIG} lies beside {source.files[0]}; give the model's configuration "
+            "(--config), or its number of heads (--heads) if the rest of it is CPM's: the tanh "
+            "form of GELU and an epsilon of 1e-5"
+        )
+    heads = source.heads if heads is None else heads
     if known is None:
         known = source.dims.with_heads(known_heads(source.dims) if heads is None else heads)
     if heads is not None and heads != known.n_head:
         raise ConfigError(f"heads is {heads}, but the configuration says {known.n_head}")
-    said, found = dataclasses.asdict(Dims.of(known)), dataclasses.asdict(source.dims)
-    if wrong := [f"{n} {said[n]}, expected {found[n]}" for n in found if said[n] != found[n]]:
-        raise ConfigError(f"the configuration does not fit the tensors: {'; '.join(wrong)}")
+    if source.heads not in (None, known.n_head):
+        raise ConfigError(
+            f"n_head is {known.n_head}, but the files keep queries, keys and values by head, and "
+            f"were read with {source.heads} heads; open them with the model's own number"
+        )
+    stated, found = dataclasses.asdict(Dims.of(known)), dataclasses.asdict(source.dims)
+    if wrong := [f"{n} {stated[n]}, expected {found[n]}" for n in found if stated[n] != found[n]]:
+        padded = stated["vocab_size"] < found["vocab_size"] and len(wrong) == 1
+        raise ConfigError(
+            f"the configuration does not match the tensors: {'; '.join(wrong)}"
+            + (f"; {TRIM}" if padded else "")
+        )
     if known.n_head % source.ranks:
         raise ConfigError(
             f"{known.n_head} heads cannot have been split over {source.ranks} ranks; "
@@ -172,15 +241,58 @@ def _shape(source: Source, config: str | Path | GPTConfig | None, heads: int | N
     return known
 
 
-def _tokenizer(directory: Path, config: GPTConfig) -> Tokenizer:
-    """Return the tokenizer in a directory, which must be this model's."""
-    tokenizer = Tokenizer.load(directory)
-    if (size := tokenizer.vocab_size) != config.vocab_size:
+def _load_tokenizer(directory: Path, config: GPTConfig, text_style: str | None) -> Tokenizer:
+    """Load a tokenizer; its text style must be known, its vocabulary size that of the model."""
+    tokenizer = Tokenizer.load(directory, text_style=text_style)
+    if (size := tokenizer.vocab_size) < config.vocab_size:
+        raise TokenizerError(
+            f"the vocabulary in {directory} has {size:,} pieces, but the word embedding has "
+            f"{config.vocab_size:,} rows; give the vocabulary this model was trained with, or if "
+            f"this is it: {TRIM}"
+        )
+    if size != config.vocab_size:
         raise TokenizerError(
             f"the vocabulary in {directory} has {size:,} pieces, but the word embedding has "
             f"{config.vocab_size:,} rows; give the vocabulary this model was trained with"
         )
+    if tokenizer.note:
+        raise TokenizerError(
+            f"the files in {directory} do not tell the text style, which depends on the trainer; "
+            f"choose it: --text-style {' or '.join(STYLES)} (uer: [CLS] before a prompt, [SEP] "
+            "ends a text; gpt2-chinese, by that project's train.py: nothing before a prompt, [SEP] "
+            "is a newline, [CLS] ends a text)"
+        )
     return tokenizer
+
+
+def _heads(options: ConvertOptions) -> int | None:
+    """Return the number of heads that the options state, if any."""
+    stated = _stated_config(options)
+    return stated.n_head if options.heads is None and stated is not None else options.heads
+
+
+def _stated_config(options: ConvertOptions) -> GPTConfig | None:
+    said = options.config
+    return said if said is None or isinstance(said, GPTConfig) else read_config(Path(said))
+
+
+def _pieces(vocabulary: Path | None, options: ConvertOptions) -> int:
+    """Return the number of pieces to which the word embedding is to be cut."""
+    if vocabulary is not None:
+        return Tokenizer.load(vocabulary, text_style=options.text_style).vocab_size
+    if (stated := _stated_config(options)) is None:
+        raise ConfigError(
+            "--trim-vocabulary needs the number of pieces: give the vocabulary (--tokenizer) or a "
+            "configuration that says it (--config)"
+        )
+    return stated.vocab_size
+
+
+def _vocabulary_notes(source: Source, vocabulary: Path | None) -> tuple[str, ...]:
+    """Return a note if the files of a vocabulary lie beside the weights that no family reads."""
+    if vocabulary is not None or (what := unsupported(source.directory)) is None:
+        return ()
+    return (f"the vocabulary beside the weights is {what}: what is written has none",)
 
 
 def _check_space(work: Path, needed: int) -> None:

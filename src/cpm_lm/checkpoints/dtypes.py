@@ -1,7 +1,7 @@
-"""Number formats of files, and the conversions between them.
+"""Number formats of weight files, and the conversions between them.
 
-Knows formats and rounding; does not know files or what a tensor is for. numpy has no bfloat16, so
-arrays of that format are carried as their bits in uint16.
+Knows formats and rounding; does not know files or models. numpy has no bfloat16: an array in that
+format is a uint16 array of its bits.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ __all__ = [
     "count_nonfinite",
     "from_float32",
     "nonfinite_problem",
+    "reformatted",
     "to_float32",
     "weights_dtype",
 ]
@@ -40,26 +41,35 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "I8": np.dtype("i1"),
     "U8": np.dtype("u1"),
     "BOOL": np.dtype("u1"),
+    "U16": np.dtype("<u2"),
+    "U32": np.dtype("<u4"),
+    "U64": np.dtype("<u8"),
+    "C64": np.dtype("<c8"),
+    "C128": np.dtype("<c16"),
+    "F8_E4M3": np.dtype("u1"),
+    "F8_E5M2": np.dtype("u1"),
+    "F8_E8M0": np.dtype("u1"),
 }
-"""Formats by the names that safetensors gives them."""
+"""numpy dtypes by the format names of safetensors; bits where numpy has no such dtype."""
 
 EXPONENT_BITS: dict[str, np.unsignedinteger[Any]] = {
+    "F64": np.uint64(0x7FF0000000000000),
     "F32": np.uint32(0x7F800000),
     "F16": np.uint16(0x7C00),
     "BF16": np.uint16(0x7F80),
 }
 
 FLOATS = tuple(EXPONENT_BITS)
-"""The formats a model's weights may have."""
+"""The formats that weights may have."""
 
 BF16_NAN = np.uint16(0x7FC0)
 
 WEIGHTS = {"f32": "F32", "f16": "F16", "bf16": "BF16"}
-"""What a user calls the float formats of a store."""
+"""Float formats of a store: the user's name, and the safetensors name."""
 
 
 def weights_dtype(weights: str) -> str:
-    """Return the format that a user calls `weights`.
+    """Return the format name for a user's `weights`.
 
     Raises:
         ConfigError: the name is unknown.
@@ -70,14 +80,54 @@ def weights_dtype(weights: str) -> str:
 
 
 def to_float32(array: Array, dtype: str) -> Single:
-    """Return float32 of the same values; an array that is float32 already is returned as it is."""
+    """Convert to float32; an array that is float32 already is returned without a copy.
+
+    A bfloat16 is the upper half of a float32. 0x3FC0 is 1.5:
+
+    >>> to_float32(np.uint16([0x3FC0]), "BF16").tolist()
+    [1.5]
+    """
     if dtype == "BF16":
         return (array.astype(np.uint32) << 16).view(np.float32)
-    return array.astype(np.float32, copy=False)
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32, copy=False)
+
+
+def reformatted(array: Array, dtype: str, wanted: str) -> Array:
+    """Return the numbers of an array in another float format, rounded once, to nearest even."""
+    if dtype == wanted:
+        return array
+    if dtype != "F64" or wanted == "F32":
+        return from_float32(to_float32(array, dtype), wanted)
+    if wanted == "F16":
+        with np.errstate(over="ignore"):
+            return array.astype(np.float16)
+    return from_float32(_rounded_to_odd(array), wanted)
+
+
+def _rounded_to_odd(array: Array) -> Single:
+    """Return float32 of float64 whose last bit is set wherever something was lost.
+
+    So a second rounding, to fewer bits, gives what one rounding of the float64 would have given.
+    """
+    with np.errstate(over="ignore"):
+        near = array.astype(np.float32)
+    bits = near.view(np.uint32).copy()
+    even = (near.astype(np.float64) != array) & (bits & 1 == 0) & ~np.isnan(array)
+    beyond = np.abs(near.astype(np.float64)) > np.abs(array)
+    bits[even & beyond] -= 1
+    bits[even & ~beyond] += 1
+    return bits.view(np.float32)
 
 
 def from_float32(values: Single, dtype: str) -> Array:
-    """Return float32 values in another format, rounded to nearest even; overflow gives infinity."""
+    """Convert from float32, rounding to nearest even; overflow gives infinity.
+
+    0x3F80 is 1.0 in bfloat16. The next one is 1 + 2^-7, so 1 + 2^-8 is a tie and rounds to 1.0:
+
+    >>> hex(from_float32(np.float32([1 + 2**-8]), "BF16")[0])
+    '0x3f80'
+    """
     if dtype == "F32":
         return values
     if dtype == "F16":
@@ -86,17 +136,17 @@ def from_float32(values: Single, dtype: str) -> Array:
     bits = np.ascontiguousarray(values).view(np.uint32)
     tie_to_even = (bits >> 16) & 1
     rounded = ((bits + 0x7FFF + tie_to_even) >> 16).astype(np.uint16)
-    # The low bits of a NaN could carry into the sign.
+    # Adding 0x7FFF to a NaN with all bits set would overflow into the sign bit.
     return np.where(np.isnan(values), BF16_NAN, rounded)
 
 
 def count_nonfinite(array: Array, dtype: str) -> int:
-    """Return how many numbers of a float format are NaN or infinite: all exponent bits are set."""
+    """Return how many values are NaN or infinite, that is, have all exponent bits set."""
     exponent = EXPONENT_BITS[dtype]
     bits = array.view(exponent.dtype)
     return int(np.count_nonzero((bits & exponent) == exponent))
 
 
 def nonfinite_problem(name: str, count: int) -> str:
-    """Return the line that says that a tensor holds numbers that are not finite."""
+    """Return the message for a tensor with values that are not finite."""
     return f"{name} holds {count} numbers that are not finite (NaN or infinite)"

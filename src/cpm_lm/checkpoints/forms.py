@@ -1,6 +1,6 @@
-"""The forms a checkpoint can be written in, as one table.
+"""The forms that a checkpoint can be written in, as a table.
 
-Knows which forms there are; how each lies on disk its own module knows.
+Knows which forms exist and which number formats each supports; the writers know the files.
 """
 
 from __future__ import annotations
@@ -22,91 +22,96 @@ from cpm_lm.checkpoints.source import Source
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import ConfigError
 from cpm_lm.tokenizer import Tokenizer
+from cpm_lm.tokenizer.text_style_files import RECORD, write_style
 
 __all__ = ["FORMS", "Form", "WriteJob", "WriteResult", "form_named"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class WriteJob:
-    """What is to be written, everything about it checked."""
+    """The validated input of a writer."""
 
     source: Source
     config: GPTConfig
     weights: str
-    """The number format: f32, f16, bf16, and of a store q8 and q4."""
+    """The number format: f32, f16 or bf16; for a store also q8 or q4."""
     tokenizer: Path | None
-    """The directory of the tokenizer's files, if they are to be copied."""
+    """The directory of the tokenizer files to copy; None for none."""
+    text_style: Mapping[str, str]
+    """The record of the text style; empty for a family that has only one."""
     ids: Mapping[str, int | None]
-    """Its special ids by Hugging Face's names."""
+    """The tokenizer's special ids by Hugging Face's names."""
     notes: tuple[str, ...]
-    """What is odd about the source, a line each."""
+    """Anomalies of the source, one line each."""
     ranks: int = 1
-    """How many shards to write, where the form has shards."""
+    """The number of shards, if the form has shards."""
     layout: str = "deepspeed"
-    """How the shards lie, one of LAYOUTS."""
+    """The directory layout of the shards, one of LAYOUTS."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WriteResult:
-    """What a form wrote."""
+    """What a writer wrote."""
 
     files: tuple[FileRecord, ...]
     errors: Mapping[str, float] = field(default_factory=dict)
-    """The relative error of every matrix that was packed."""
+    """The relative error of every quantized matrix."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Form:
-    """One form: how it is written, and what of it may be replaced."""
+    """One form that a checkpoint can be written in."""
 
     write: Callable[[Path, WriteJob, Callable[[int], None]], WriteResult]
-    """Fills an empty directory, telling the bytes of weights as they are written."""
+    """Writes into an empty directory; reports the bytes of weights as they are written."""
     replaceable: Callable[[Path], bool]
-    """Says whether a directory is of this form, hence may be overwritten."""
+    """Whether a directory already has this form and may be overwritten."""
     formats: tuple[str, ...]
-    """The number formats it has."""
+    """The number formats it supports."""
 
 
-def _write_store(directory: Path, work: WriteJob, on_bytes: Callable[[int], None]) -> WriteResult:
+def _write_store(directory: Path, job: WriteJob, on_bytes: Callable[[int], None]) -> WriteResult:
     sha, size = hashlib.sha256(), 0
 
-    def written(data: memoryview) -> None:
+    def update(data: memoryview) -> None:
         nonlocal size
         sha.update(data)
         size += data.nbytes
         on_bytes(data.nbytes)
 
     errors = write_model(
-        directory, work.config, work.source.tensors, work.weights, written, ids=work.ids
+        directory, job.config, job.source.tensors, job.weights, update, ids=job.ids
     )
     files = (
         digest(directory / CONFIG, CONFIG),
-        *_copy_tokenizer(directory, work),
+        *_copy_tokenizer(directory, job),
         FileRecord(name=MODEL, bytes=size, sha256=sha.hexdigest()),
     )
     return WriteResult(files=files, errors=errors)
 
 
-def _write_megatron(
-    directory: Path, work: WriteJob, on_bytes: Callable[[int], None]
-) -> WriteResult:
+def _write_megatron(directory: Path, job: WriteJob, on_bytes: Callable[[int], None]) -> WriteResult:
     shards = write_megatron(
         directory,
-        work.config,
-        work.source.tensors,
-        work.weights,
-        ranks=work.ranks,
-        layout=work.layout,
-        iteration=work.source.iteration,
+        job.config,
+        job.source.tensors,
+        job.weights,
+        ranks=job.ranks,
+        layout=job.layout,
+        iteration=job.source.iteration,
         on_bytes=on_bytes,
     )
-    return WriteResult(files=(*_copy_tokenizer(directory, work), *shards))
+    return WriteResult(files=(*_copy_tokenizer(directory, job), *shards))
 
 
-def _copy_tokenizer(directory: Path, work: WriteJob) -> tuple[FileRecord, ...]:
-    names = () if work.tokenizer is None else Tokenizer.files(work.tokenizer)
+def _copy_tokenizer(directory: Path, job: WriteJob) -> tuple[FileRecord, ...]:
+    """Copy all files of the tokenizer, and write the record of the text style."""
+    names = () if job.tokenizer is None else Tokenizer.files(job.tokenizer)
     for name in names:
-        shutil.copyfile(Path(str(work.tokenizer), name), directory / name)
+        shutil.copyfile(Path(str(job.tokenizer), name), directory / name)
+    if job.text_style:
+        write_style(directory, job.text_style)
+        names = tuple(dict.fromkeys([*names, RECORD]))
     return tuple(digest(directory / name, name) for name in names)
 
 
@@ -118,22 +123,22 @@ def _is_megatron(directory: Path) -> bool:
     return all((directory / name).is_file() for name in (CONFIG, TRACKER, MANIFEST))
 
 
-FLOATS = tuple(WEIGHTS)
+FLOAT_FORMATS = tuple(WEIGHTS)
 
 FORMS = {
-    "store": Form(write=_write_store, replaceable=_is_store, formats=(*FLOATS, *FORMATS)),
-    # A store of floats has Hugging Face's names, layout and configuration: nothing is added.
-    "huggingface": Form(write=_write_store, replaceable=_is_store, formats=FLOATS),
-    "megatron": Form(write=_write_megatron, replaceable=_is_megatron, formats=FLOATS),
+    "store": Form(write=_write_store, replaceable=_is_store, formats=(*FLOAT_FORMATS, *FORMATS)),
+    # A float store already has Hugging Face's names, layout and configuration.
+    "huggingface": Form(write=_write_store, replaceable=_is_store, formats=FLOAT_FORMATS),
+    "megatron": Form(write=_write_megatron, replaceable=_is_megatron, formats=FLOAT_FORMATS),
 }
-"""By what a user calls them."""
+"""Forms by the user's name for them."""
 
 
 def form_named(to: str, weights: str) -> Form:
-    """Return the form that a user calls `to`, which must have the number format `weights`.
+    """Return the form named `to`; it must support the number format `weights`.
 
     Raises:
-        ConfigError: a name is unknown, or the form has no such numbers.
+        ConfigError: a name is unknown, or the form does not support the number format.
     """
     if to not in FORMS:
         raise ConfigError(f"to is {to!r}; expected one of {', '.join(FORMS)}")

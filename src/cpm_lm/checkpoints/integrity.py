@@ -1,6 +1,6 @@
-"""Whether files are still what they were when they were written, and numbers are numbers.
+"""Integrity checks: files against their manifest, and tensors for values that are not finite.
 
-Knows digests and formats; does not know what a model does with its weights.
+Knows digests and number formats; does not know what a model does with its weights.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ from cpm_lm.checkpoints.tensors import nonfinite_count
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
 
-__all__ = ["CheckedFile", "Recorded", "check_file", "nonfinite_tensors", "recorded"]
+__all__ = ["CheckedFile", "ManifestRecord", "check_file", "nonfinite_tensors", "read_manifest"]
 
-AGAIN = "convert or download the model again"
+REPAIR_HINT = "convert or download the model again"
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckedFile:
-    """One file of a manifest, compared with what lies on the disk."""
+    """The result of checking one file against its manifest."""
 
     name: str
     bytes: int
-    """As the manifest has it."""
+    """The size that the manifest records."""
     problem: str | None
-    """What is wrong with it; None if it is as it was written."""
+    """What is wrong with the file; None if it is unchanged."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recorded:
-    """What a manifest says was written."""
+class ManifestRecord:
+    """The part of a manifest that can be checked."""
 
     files: tuple[FileRecord, ...]
     parameters: int | None
-    """The number of trained numbers, if it says."""
+    """The number of parameters, if recorded."""
 
 
-def recorded(directory: Path) -> Recorded | None:
-    """Return what a directory's manifest says was written; None where there is no manifest.
+def read_manifest(directory: Path) -> ManifestRecord | None:
+    """Read a directory's manifest; None if there is none.
 
     Raises:
         CheckpointError: the manifest is damaged, or names files outside the directory.
@@ -51,21 +51,21 @@ def recorded(directory: Path) -> Recorded | None:
     path = directory / MANIFEST
     try:
         values = json.loads(path.read_text("utf-8"))
-        files = tuple(_record(entry) for entry in values["files"])
+        files = tuple(_parse_record(entry) for entry in values["files"])
         parameters = values.get("parameters")
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f"{path} is damaged: {one_line(error)}; {AGAIN}") from None
+        raise CheckpointError(f"{path} is damaged: {one_line(error)}; {REPAIR_HINT}") from None
     if not files:
-        raise CheckpointError(f"{path} is damaged: it names no files; {AGAIN}")
-    return Recorded(files=files, parameters=parameters if type(parameters) is int else None)
+        raise CheckpointError(f"{path} is damaged: it names no files; {REPAIR_HINT}")
+    return ManifestRecord(files=files, parameters=parameters if type(parameters) is int else None)
 
 
-def _record(entry: Any) -> FileRecord:
+def _parse_record(entry: Any) -> FileRecord:
     name, size, sha256 = entry["name"], entry["bytes"], entry["sha256"]
     if not (isinstance(name, str) and isinstance(sha256, str) and type(size) is int and size >= 0):
-        raise ValueError("a file's name, bytes or sha256 is of another type")
+        raise ValueError("a file's name, bytes or sha256 has the wrong type")
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name or not name.isprintable():
         raise ValueError(f"a file is named {name[:80]!r}")
@@ -75,12 +75,12 @@ def _record(entry: Any) -> FileRecord:
 def check_file(
     directory: Path, record: FileRecord, on_bytes: Callable[[int], None] | None = None
 ) -> CheckedFile:
-    """Compare a file with its record: whether it is there, its size, its digest.
+    """Check that a file exists and has the recorded size and digest.
 
     Args:
-        directory: where the manifest lies.
-        record: what it says about the file.
-        on_bytes: called with the size of each piece that is read.
+        directory: the directory of the manifest.
+        record: the file's entry in the manifest.
+        on_bytes: called with the size of each chunk that is read.
     """
     path = directory / record.name
     try:
@@ -88,24 +88,24 @@ def check_file(
         if found != record.bytes:
             problem = f"has {found:,} bytes, {record.bytes:,} were written"
         elif digest(path, record.name, on_bytes).sha256 != record.sha256:
-            problem = "has changed since it was written: its sha256 is another"
+            problem = "has changed since it was written: its sha256 differs"
         else:
             return CheckedFile(name=record.name, bytes=record.bytes, problem=None)
     except FileNotFoundError:
         problem = "is missing"
     except OSError as error:
         problem = f"cannot be read: {error.strerror}"
-    return CheckedFile(name=record.name, bytes=record.bytes, problem=f"{problem}; {AGAIN}")
+    return CheckedFile(name=record.name, bytes=record.bytes, problem=f"{problem}; {REPAIR_HINT}")
 
 
 def nonfinite_tensors(
     source: Source, on_bytes: Callable[[int], None] | None = None
 ) -> dict[str, int]:
-    """Return how many numbers of each tensor are NaN or infinite, of those that hold any.
+    """Count the values that are NaN or infinite, for every tensor that has any.
 
     Args:
         source: an opened checkpoint.
-        on_bytes: called with the size of each piece that is read.
+        on_bytes: called with the size of each block that is read.
     """
     add = on_bytes or (lambda _: None)
     counts = {name: nonfinite_count(tensor, add) for name, tensor in source.tensors.items()}

@@ -1,7 +1,7 @@
-"""The tensors of a GPT: their names, shapes and order, as one table.
+"""The tensors of a GPT: names, shapes and order, as one table with two layouts.
 
-Knows names and shapes; does not know files, arrays or ranks. Two layouts meet in it. GPT-2's, which
-a store has, keeps a matrix as [in, out]. Megatron's keeps it as [out, in] and shards it over ranks.
+Knows names and shapes; does not know files or arrays. In GPT-2's layout, which a store has, a
+matrix is [in, out]. In Megatron's layout it is [out, in], and it is sharded over ranks.
 """
 
 from __future__ import annotations
@@ -15,27 +15,35 @@ from cpm_lm.config import GPTConfig
 __all__ = ["REPLICATED", "Dims", "TensorRow", "is_transposed", "rows", "shapes"]
 
 REPLICATED = "replicated"
-"""How a tensor is sharded that is not: every rank holds all of it."""
+"""The sharding of a tensor that every rank holds in full."""
 
 
 @dataclass(frozen=True)
 class TensorRow:
-    """One line of the table."""
+    """One row of the table: one tensor."""
 
     name: str
-    """In GPT-2's layout."""
+    """The name in GPT-2's layout."""
     shape: tuple[str, ...]
-    """There, in the letters V, P, D and multiples of D."""
+    """The shape in GPT-2's layout, in the letters V, P (n_positions), D and multiples of D."""
     megatron: str
     """The name in Megatron's layout."""
     sharding: str
-    """How Megatron's ranks share it: `replicated`, or cut along axis 0 ("rows") or 1 ("columns") of
-    Megatron's matrix, or "qkv": axis 0 holds that rank's part of q, then of k, then of v."""
+    """How Megatron shards it. "replicated": every rank holds all of it. "rows" or "columns": it is
+    split along axis 0 or 1 of Megatron's matrix. "qkv": axis 0 of a rank's shard holds that rank's
+    part of q, then of k, then of v."""
     transposed: bool = False
-    """Whether it is a matrix that Megatron, and a quantized store, keep as [out, in]."""
+    """Whether Megatron, and a quantized store, have this matrix as [out, in]."""
 
     def axis(self) -> int:
-        """Return the axis of GPT-2's tensor along which the shards are joined."""
+        """Return the axis of GPT-2's tensor along which the shards are concatenated.
+
+        Megatron splits `mlp.c_fc` along axis 0 of [out, in]. GPT-2's matrix is its transpose, so
+        its shards are concatenated along axis 1:
+
+        >>> TensorRow("c_fc", ("D", "4D"), "mlp.dense_h_to_4h", "rows", transposed=True).axis()
+        1
+        """
         if len(self.shape) == 1 or not self.transposed:
             return 0
         return 0 if self.sharding == "columns" else 1
@@ -66,12 +74,12 @@ LAST = (
 )
 # fmt: on
 TRANSPOSED = frozenset(row.name for row in (*FIRST, *EACH_LAYER, *LAST) if row.transposed)
-LAYER = re.compile(r"h\.\d+\.")
+LAYER_PREFIX = re.compile(r"h\.\d+\.")
 
 
 @dataclass(frozen=True)
 class Dims:
-    """What the tensors of a model say about its shape: all but the number of heads."""
+    """The dimensions that a model's tensors determine: all but the number of heads."""
 
     vocab_size: int
     n_positions: int
@@ -80,14 +88,14 @@ class Dims:
 
     @classmethod
     def of(cls, config: GPTConfig) -> Dims:
-        """Return what `config` says about the tensors."""
+        """Return the dimensions of a configuration."""
         return cls(config.vocab_size, config.n_positions, config.n_embd, config.n_layer)
 
     def with_heads(self, heads: int) -> GPTConfig:
-        """Return the model's shape.
+        """Return the configuration with this number of heads.
 
         Raises:
-            ConfigError: the heads do not divide the width.
+            ConfigError: the number of heads does not divide the width.
         """
         return GPTConfig(
             vocab_size=self.vocab_size,
@@ -98,7 +106,7 @@ class Dims:
         )
 
     def size(self, letter: str) -> int:
-        """Return a size by its letter in the table."""
+        """Return the size that a letter of the table stands for."""
         D = self.n_embd
         return {"V": self.vocab_size, "P": self.n_positions, "D": D, "3D": 3 * D, "4D": 4 * D}[
             letter
@@ -106,7 +114,7 @@ class Dims:
 
 
 def rows(layers: int) -> Iterator[TensorRow]:
-    """Yield the table in the order of the network, its middle once for each layer."""
+    """Yield the rows of a model in network order; EACH_LAYER is repeated for every layer."""
     yield from FIRST
     for layer in range(layers):
         for row in EACH_LAYER:
@@ -119,16 +127,19 @@ def rows(layers: int) -> Iterator[TensorRow]:
 
 
 def shapes(dims: Dims) -> dict[str, tuple[int, ...]]:
-    """Return the name and shape of every tensor of a model, in the order they are written."""
+    """Return the shape of every tensor by name, in the order in which they are written."""
     return {
         row.name: tuple(dims.size(letter) for letter in row.shape) for row in rows(dims.n_layer)
     }
 
 
 def is_transposed(name: str) -> bool:
-    """Say whether Megatron and quantized stores keep a tensor as [out, in], GPT-2 as [in, out].
+    """Return whether a matrix is [in, out] in GPT-2's layout and [out, in] in Megatron's.
+
+    Quantized stores also use [out, in], because the kernels read a matrix by output rows. The word
+    embedding is [V, D] in both layouts:
 
     >>> is_transposed("h.3.attn.c_attn.weight"), is_transposed("wte.weight")
     (True, False)
     """
-    return LAYER.sub("", name, count=1) in TRANSPOSED
+    return LAYER_PREFIX.sub("", name, count=1) in TRANSPOSED

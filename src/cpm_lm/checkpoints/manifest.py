@@ -1,6 +1,6 @@
-"""What a conversion did: which files it read, which it wrote, and their digests.
+"""The manifest of a conversion: the files that were read and written, and their digests.
 
-Knows files as bytes; does not know what is in them.
+Knows files as bytes; does not know their content.
 """
 
 from __future__ import annotations
@@ -19,58 +19,57 @@ __all__ = [
     "FileRecord",
     "Manifest",
     "digest",
-    "pieces",
+    "read_chunks",
     "recorded_iteration",
     "tool_version",
 ]
 
 MANIFEST = "manifest.json"
-CHUNK = 1 << 22
+CHUNK_BYTES = 1 << 22
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileRecord:
-    """One file."""
+    """The size and the digest of one file."""
 
     name: str
-    """Its path below the checkpoint's or the store's directory."""
+    """The path relative to the checkpoint's or the store's directory."""
     bytes: int
     sha256: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """The record of a conversion, kept in the store as `manifest.json`."""
+    """The record of a conversion, written to the target as `manifest.json`."""
 
     tool: str
     """The program and its version."""
     layout: str
-    """What was read: deepspeed, megatron, huggingface, tensorflow or store."""
+    """The layout of the source: deepspeed, megatron, huggingface, tensorflow or store."""
     ranks: int
-    """How many shards the weights came in."""
+    """The number of shards of the source."""
     iteration: int | None
-    """The training step the checkpoint was written at, if it says."""
+    """The training step of the checkpoint, if recorded."""
     weights: str
-    """The store's number format: f32, f16, bf16, q8 or q4."""
+    """The number format that was written: f32, f16, bf16, q8 or q4."""
     parameters: int
-    """The number of trained numbers."""
+    """The number of parameters."""
     sources: tuple[FileRecord, ...]
     """The files that were read."""
     files: tuple[FileRecord, ...]
-    """The files that were written, without this record itself."""
+    """The files that were written, except the manifest itself."""
     rounding: str | None = None
-    """How the blocks' matrices were rounded to 8 or 4 bits: "nearest", each number to the nearest
-    code, or "feedback", each making up for those before it; None where they are floats."""
+    """How the layers' matrices were quantized: "nearest" is round to nearest, "feedback" is GPTQ;
+    None for floats."""
     errors: Mapping[str, float] = field(default_factory=dict)
-    """Of every matrix that was packed in 8 or 4 bits, the norm of what rounding changed over the
-    matrix's own."""
+    """The relative error of every quantized matrix: ||quantized - original|| / ||original||."""
     ignored: tuple[str, ...] = ()
-    """Tensors of the source that were left out: they are no weights, or copies."""
+    """Tensors of the source that were not converted: buffers and copies, not weights."""
     notes: tuple[str, ...] = ()
-    """What was odd about the source, a line each."""
+    """Anomalies of the source, one line each."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the record as JSON values."""
+        """Return the manifest as JSON values."""
         return dataclasses.asdict(self)
 
 
@@ -80,32 +79,32 @@ def tool_version() -> str:
 
 
 def digest(path: Path, name: str, on_bytes: Callable[[int], None] | None = None) -> FileRecord:
-    """Return the record of a file, read in small pieces.
+    """Compute the record of a file, reading it in chunks.
 
     Args:
         path: the file.
-        name: what the record is to call it.
-        on_bytes: called with the size of each piece.
+        name: the name to record.
+        on_bytes: called with the size of each chunk.
     """
     sha = hashlib.sha256()
     size = 0
-    for piece in pieces(path):
-        sha.update(piece)
-        size += len(piece)
+    for chunk in read_chunks(path):
+        sha.update(chunk)
+        size += len(chunk)
         if on_bytes:
-            on_bytes(len(piece))
+            on_bytes(len(chunk))
     return FileRecord(name=name, bytes=size, sha256=sha.hexdigest())
 
 
-def pieces(path: Path) -> Iterator[bytes]:
-    """Yield a file's bytes, a few megabytes at a time."""
+def read_chunks(path: Path) -> Iterator[bytes]:
+    """Yield a file's bytes in chunks of at most CHUNK_BYTES."""
     with path.open("rb") as file:
-        while piece := file.read(CHUNK):
-            yield piece
+        while chunk := file.read(CHUNK_BYTES):
+            yield chunk
 
 
 def recorded_iteration(directory: Path) -> int | None:
-    """Return the training step that a store's own record tells, if it has one."""
+    """Return the training step that a store's manifest records; None if there is none."""
     try:
         values = json.loads((directory / MANIFEST).read_text("utf-8"))
     except (OSError, ValueError):

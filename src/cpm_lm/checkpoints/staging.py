@@ -1,8 +1,8 @@
-"""A directory, or a file, that appears under its name complete, or not at all.
+"""Write a directory or a file atomically: write to a temporary directory and rename it on success.
 
-Knows directories and locks; does not know what is written. The work is done in a hidden directory
-beside the target, locked by the process that writes, and renamed at the end. What a killed
-process left behind is cleared by the next one that writes the same target.
+Knows directories and locks; does not know what is written. The temporary directory is hidden and
+beside the target, so that the rename stays on one file system. The writing process locks it. The
+next writer of the same target deletes what a killed process left.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from cpm_lm.errors import CheckpointError
 
 try:
     import fcntl
-except ImportError:  # Windows has no such locks: two writers to one target are not told apart
+except ImportError:  # Windows has no fcntl: concurrent writers of one target are not detected
     fcntl = None  # type: ignore[assignment]
 
 __all__ = ["staged", "staged_file"]
@@ -25,12 +25,12 @@ __all__ = ["staged", "staged_file"]
 
 @contextmanager
 def staged(target: Path, *, overwrite: bool, replaceable: Callable[[Path], bool]) -> Iterator[Path]:
-    """Give a fresh directory; when the block ends without an error it becomes `target`.
+    """Yield an empty directory; rename it to `target` when the block ends without an error.
 
     Args:
-        target: the directory to make.
-        overwrite: whether an existing one may be replaced, which happens at the very end.
-        replaceable: says whether an existing directory is of a kind that may be replaced.
+        target: the directory to create.
+        overwrite: whether an existing target may be replaced; this happens last.
+        replaceable: returns whether an existing directory may be replaced.
 
     Raises:
         CheckpointError: the target exists, is being written by another process, or the disk is
@@ -38,22 +38,22 @@ def staged(target: Path, *, overwrite: bool, replaceable: Callable[[Path], bool]
     """
     target = target.resolve()
     if not target.name:
-        raise CheckpointError(f"{target} cannot be a store; name a new directory below it")
-    _refuse_files_above(target)
+        raise CheckpointError(f"{target} cannot be a store; give a new directory below it")
+    _check_parents(target)
     work = target.with_name(f".{target.name}.partial")
-    old = target.with_name(f".{target.name}.replaced")
+    backup = target.with_name(f".{target.name}.replaced")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _locked(work, target):
             try:
-                if old.exists() and not target.exists():
-                    old.rename(target)  # the last writer was killed between its two renames
-                _refuse(target, overwrite=overwrite, replaceable=replaceable)
-                _clear(work)
+                if backup.exists() and not target.exists():
+                    backup.rename(target)  # the last writer was killed between its two renames
+                _check_target(target, overwrite=overwrite, replaceable=replaceable)
+                _delete_content(work)
                 yield work
-                _settle(work)
-                _refuse(target, overwrite=overwrite, replaceable=replaceable)
-                _swap(work, target, old)
+                _fsync_files(work)
+                _check_target(target, overwrite=overwrite, replaceable=replaceable)
+                _replace_target(work, target, backup)
             except BaseException:  # also Ctrl-C
                 shutil.rmtree(work, ignore_errors=True)
                 raise
@@ -65,7 +65,7 @@ def staged(target: Path, *, overwrite: bool, replaceable: Callable[[Path], bool]
 
 @contextmanager
 def staged_file(target: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Give a path to write a file to; when the block ends without an error it becomes `target`.
+    """Yield a path for a file; rename it to `target` when the block ends without an error.
 
     Raises:
         CheckpointError: the target exists, is a directory, is being written by another process,
@@ -73,11 +73,11 @@ def staged_file(target: Path, *, overwrite: bool) -> Iterator[Path]:
     """
     target = target.resolve()
     if not target.name:
-        raise CheckpointError(f"{target} is a directory; name a new file below it")
-    _refuse_files_above(target)
+        raise CheckpointError(f"{target} is a directory; give a new file below it")
+    _check_parents(target)
     work = target.with_name(f".{target.name}.partial")
 
-    def refuse() -> None:
+    def check_target() -> None:
         if target.is_dir() or (target.exists() and not overwrite):
             hint = "" if target.is_dir() else ", or overwrite it (--overwrite)"
             raise CheckpointError(f"{target} exists already; choose another name{hint}")
@@ -86,11 +86,11 @@ def staged_file(target: Path, *, overwrite: bool) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _locked(work, target):
             try:
-                refuse()
-                _clear(work)
+                check_target()
+                _delete_content(work)
                 yield work / target.name
-                _settle(work)
-                refuse()
+                _fsync_files(work)
+                check_target()
                 (work / target.name).replace(target)
             finally:
                 shutil.rmtree(work, ignore_errors=True)
@@ -102,7 +102,7 @@ def staged_file(target: Path, *, overwrite: bool) -> Iterator[Path]:
 
 @contextmanager
 def _locked(work: Path, target: Path) -> Iterator[None]:
-    """Hold the work directory's lock; it ends with the process, however that ends."""
+    """Hold the lock of the temporary directory; the system releases it if the process is killed."""
     work.mkdir(exist_ok=True)
     if fcntl is None:
         yield
@@ -111,21 +111,21 @@ def _locked(work: Path, target: Path) -> Iterator[None]:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if not work.exists() or not os.path.samestat(os.fstat(handle), work.stat()):
-            raise BlockingIOError  # its owner finished between our two calls
+            raise BlockingIOError  # the owner renamed or deleted it before we had the lock
     except BlockingIOError:
         os.close(handle)
         raise CheckpointError(
             f"another process is writing {target}; wait for it, or choose another name"
         ) from None
     except OSError:
-        pass  # a network file system without locks
+        pass  # a network file system without lock support
     try:
         yield
     finally:
         os.close(handle)
 
 
-def _refuse(target: Path, *, overwrite: bool, replaceable: Callable[[Path], bool]) -> None:
+def _check_target(target: Path, *, overwrite: bool, replaceable: Callable[[Path], bool]) -> None:
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return
     if not overwrite:
@@ -133,16 +133,18 @@ def _refuse(target: Path, *, overwrite: bool, replaceable: Callable[[Path], bool
             f"{target} exists already; choose another name, or overwrite it (--overwrite)"
         )
     if not target.is_dir() or not replaceable(target):
-        raise CheckpointError(f"{target} exists and is not a store; it will not be overwritten")
+        raise CheckpointError(
+            f"{target} exists and is not a converted model; it will not be overwritten"
+        )
 
 
-def _refuse_files_above(target: Path) -> None:
-    for above in target.parents:
-        if above.exists() and not above.is_dir():
-            raise CheckpointError(f"{above} is a file, so that nothing can be written below it")
+def _check_parents(target: Path) -> None:
+    for parent in target.parents:
+        if parent.exists() and not parent.is_dir():
+            raise CheckpointError(f"{parent} is a file; nothing can be written below it")
 
 
-def _clear(work: Path) -> None:
+def _delete_content(work: Path) -> None:
     for entry in work.iterdir():
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
@@ -150,28 +152,29 @@ def _clear(work: Path) -> None:
             entry.unlink()
 
 
-def _settle(work: Path) -> None:
-    """Wait until the files are on the disk, so that the new name never outlives their content."""
+def _fsync_files(work: Path) -> None:
+    """Flush the files to disk, so that after a crash the new name has complete content."""
     for entry in work.rglob("*"):
         if entry.is_file():
             with entry.open("rb+") as file:
                 os.fsync(file.fileno())
 
 
-def _swap(work: Path, target: Path, old: Path) -> None:
+def _replace_target(work: Path, target: Path, backup: Path) -> None:
+    """Rename `work` to `target`; keep an existing target as `backup` until then."""
     replacing = target.exists() and any(target.iterdir())
-    if old.exists():
-        shutil.rmtree(old)
+    if backup.exists():
+        shutil.rmtree(backup)
     if replacing:
-        target.rename(old)
+        target.rename(backup)
     try:
         work.rename(target)
     except OSError:
         if replacing:
             with suppress(OSError):
-                old.rename(target)
+                backup.rename(target)
         raise
     if replacing:
-        with suppress(OSError):  # what may not be written to cannot be emptied either
-            old.chmod(0o700)
-        shutil.rmtree(old, ignore_errors=True)
+        with suppress(OSError):  # a directory without write permission cannot be emptied
+            backup.chmod(0o700)
+        shutil.rmtree(backup, ignore_errors=True)

@@ -1,6 +1,6 @@
-"""Tensors that stay in their files until they are read.
+"""Tensors that are read, merged or dequantized on demand.
 
-Knows arrays and their formats; does not know files, names or models.
+Knows arrays and number formats; does not know files, names or models.
 """
 
 from __future__ import annotations
@@ -13,19 +13,27 @@ import numpy as np
 
 from cpm_lm.checkpoints.dtypes import DTYPES, FLOATS, Array, count_nonfinite
 
-__all__ = ["BLOCK_BYTES", "LazyTensor", "ShardedTensor", "Tensor", "equal_bits", "nonfinite_count"]
+__all__ = [
+    "BLOCK_BYTES",
+    "FirstRows",
+    "LazyTensor",
+    "ShardedTensor",
+    "Tensor",
+    "equal_bits",
+    "nonfinite_count",
+]
 
 BLOCK_BYTES = 1 << 22
-"""About the size of a block that is read at a time: far below a layer, large for a disk."""
+"""The target size of a block: far smaller than a layer, but large enough for fast disk reads."""
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """An array as stored, usually a read-only view of a mapped file."""
+    """An array as stored, usually a read-only view of a memory-mapped file."""
 
     array: Array
     dtype: str
-    """A key of DTYPES; BF16 arrays are uint16 bits."""
+    """A key of DTYPES; a BF16 array is uint16 bits."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -35,33 +43,38 @@ class Tensor:
 
 @runtime_checkable
 class LazyTensor(Protocol):
-    """A whole tensor whose numbers are read, joined or dequantized when they are asked for."""
+    """A tensor whose values are read, merged or dequantized on demand."""
 
     @property
     def dtype(self) -> str:
-        """The format that `blocks` and `read` give, a key of DTYPES."""
+        """The format of the arrays from `blocks` and `read`, a key of DTYPES."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of the whole."""
+        """The shape of the merged tensor."""
 
     def blocks(self) -> Iterator[Array]:
-        """Yield the whole in C order, first row to last, in pieces of about BLOCK_BYTES."""
+        """Yield the tensor in C order, in blocks of rows of about BLOCK_BYTES."""
 
     def read(self) -> Array:
-        """Return all of it."""
+        """Return the full tensor."""
 
     def transpose(self) -> LazyTensor:
-        """Return the transpose of a matrix, which is read no sooner."""
+        """Return the transpose of a matrix; nothing is read yet."""
 
 
 @dataclass(frozen=True)
 class ShardedTensor:
-    """A whole tensor as parts that lie in files; one part where it lies in one piece."""
+    """A tensor as the concatenation of parts; a tensor that is not sharded has one part.
+
+    >>> parts = [Tensor(np.float32(p), "F32") for p in ([[0, 1], [4, 5]], [[2, 3], [6, 7]])]
+    >>> ShardedTensor(tuple(parts), axis=1).read().tolist()
+    [[0.0, 1.0, 2.0, 3.0], [4.0, 5.0, 6.0, 7.0]]
+    """
 
     parts: tuple[Tensor, ...]
     axis: int = 0
-    """The axis along which the parts are joined."""
+    """The axis along which the parts are concatenated."""
 
     @property
     def dtype(self) -> str:
@@ -70,35 +83,71 @@ class ShardedTensor:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of the whole."""
+        """The shape of the merged tensor."""
         shape = list(self.parts[0].shape)
         shape[self.axis] = sum(part.shape[self.axis] for part in self.parts)
         return tuple(shape)
 
     def blocks(self) -> Iterator[Array]:
-        """Yield the whole in C order, first row to last, in pieces of about BLOCK_BYTES."""
-        runs = [self.parts] if self.axis else [(part,) for part in self.parts]
-        for run in runs:
-            row = sum(part.array[:1].nbytes for part in run)
+        """Yield the tensor in C order, in blocks of rows of about BLOCK_BYTES."""
+        # Along axis 0 the parts follow one another. Along another axis every row has all parts.
+        groups = [self.parts] if self.axis else [(part,) for part in self.parts]
+        for group in groups:
+            row = sum(part.array[:1].nbytes for part in group)
             step = max(1, BLOCK_BYTES // max(1, row))
-            for start in range(0, run[0].shape[0], step):
-                pieces = [part.array[start : start + step] for part in run]
-                yield np.ascontiguousarray(np.concatenate(pieces, axis=self.axis))
+            for start in range(0, group[0].shape[0], step):
+                parts = [part.array[start : start + step] for part in group]
+                yield np.ascontiguousarray(np.concatenate(parts, axis=self.axis))
 
     def read(self) -> Array:
-        """Return all of it: a view if it lies in one piece, else joined in memory."""
+        """Return the full tensor: a view if it has one part, else a new array."""
         if len(self.parts) == 1:
             return self.parts[0].array
         return np.concatenate([part.array for part in self.parts], axis=self.axis)
 
     def transpose(self) -> ShardedTensor:
-        """Return the transpose of a matrix, which still lies in its files."""
+        """Return the transpose of a matrix as views; nothing is copied."""
         parts = tuple(Tensor(part.array.T, part.dtype) for part in self.parts)
         return ShardedTensor(parts, 1 - self.axis)
 
 
+@dataclass(frozen=True)
+class FirstRows:
+    """The first rows of a matrix, which are read no sooner than they are asked for."""
+
+    whole: LazyTensor
+    rows: int
+
+    @property
+    def dtype(self) -> str:
+        """The format of the whole."""
+        return self.whole.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of what is left."""
+        return (self.rows, *self.whole.shape[1:])
+
+    def blocks(self) -> Iterator[Array]:
+        """Yield the rows in pieces of about BLOCK_BYTES."""
+        left = self.rows
+        for block in self.whole.blocks():
+            yield block[:left]
+            left -= len(block)
+            if left <= 0:
+                return
+
+    def read(self) -> Array:
+        """Return all of them."""
+        return self.whole.read()[: self.rows]
+
+    def transpose(self) -> ShardedTensor:
+        """Return the transpose."""
+        return ShardedTensor((Tensor(self.read().T, self.dtype),))
+
+
 def equal_bits(a: Tensor, b: Tensor) -> bool:
-    """Say whether two tensors hold the same bits; reading stops at the first difference."""
+    """Return whether two tensors are bitwise equal; stop at the first block that differs."""
     if (a.shape, a.dtype) != (b.shape, b.dtype):
         return False
     pairs = zip(ShardedTensor((a,)).blocks(), ShardedTensor((b,)).blocks(), strict=True)
@@ -107,10 +156,10 @@ def equal_bits(a: Tensor, b: Tensor) -> bool:
 
 
 def nonfinite_count(tensor: LazyTensor, on_bytes: Callable[[int], None] = lambda _: None) -> int:
-    """Return how many numbers of a tensor are NaN or infinite; 0 where it is not of floats.
+    """Return how many values of a tensor are NaN or infinite; 0 if it does not hold floats.
 
     Args:
-        tensor: any.
+        tensor: a tensor in any format.
         on_bytes: called with the size of each block that was read.
     """
     if tensor.dtype not in FLOATS or not tensor.shape:

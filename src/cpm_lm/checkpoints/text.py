@@ -1,6 +1,6 @@
-"""Words out of files, made fit for an error message.
+"""Text from files, sanitized for error messages.
 
-Knows text only.
+Knows strings; does not know files.
 """
 
 from __future__ import annotations
@@ -9,5 +9,11 @@ __all__ = ["one_line"]
 
 
 def one_line(text: object, limit: int = 200) -> str:
-    """Return one printable line, whatever a hostile file put into the text."""
+    r"""Return one printable ASCII line of at most `limit` characters.
+
+    A file may hold any text: line breaks or terminal control codes are escaped.
+
+    >>> one_line("a\nb\x1b[31m")
+    'a\\nb\\x1b[31m'
+    """
     return ascii(str(text))[1:-1][:limit]

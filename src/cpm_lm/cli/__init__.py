@@ -1,4 +1,7 @@
-"""The command `cpm`: parses, calls one function, prints. Knows no algorithm."""
+"""The command `cpm` and its verbs: each parses, calls one function and prints.
+
+Knows the names of the verbs; does not know what they compute.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ VERBS = (
 
 
 class LazyGroup(click.Group):
-    """Imports a verb's file when it is asked for, so that `cpm --help` stays quick."""
+    """Imports a verb's module only when it is used, so that `cpm --help` is fast."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the verbs, sorted."""
@@ -41,7 +44,7 @@ class LazyGroup(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a verb; what a user or a file caused ends as one line, never as a traceback."""
+        """Run a verb; an error caused by a user or a file prints one line, not a traceback."""
         with reporting_errors():
             return super().invoke(ctx)
 
@@ -49,14 +52,14 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="cpm-lm", message="cpm-lm %(version)s")
 def cpm() -> None:
-    """运行 CPM-LM（26 亿参数的中文 GPT）及其同类。
+    """运行 CPM-LM（26 亿参数的中文 GPT）及同类模型。
 
-    Run CPM-LM, the 2.6-billion-parameter Chinese GPT, and its relatives.
+    Run CPM-LM, the Chinese GPT of 2.6 billion parameters, and similar models.
     """
 
 
 def main() -> None:
-    """Start the command line; the console script's entry."""
+    """Run the command line: the entry point of the console script."""
     use_utf8()
-    with reporting_errors():  # the help is printed before any verb is run
+    with reporting_errors():  # also here, because `--help` prints before `LazyGroup.invoke`
         cpm()

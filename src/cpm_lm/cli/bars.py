@@ -1,4 +1,7 @@
-"""Bar charts in a terminal: what a text looks like there and how many columns it takes."""
+"""Bar charts in a terminal, with text of East Asian width.
+
+Knows text and numbers; does not know votes or models.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,17 @@ from collections.abc import Sequence
 __all__ = ["bars", "columns", "shortened", "visible"]
 
 BAR = 30
-"""Columns of the longest bar."""
+"""The columns of the longest bar."""
 
 
 def visible(text: str) -> str:
-    """Return a text as one visible word: a line end as \\n, spaces in quotes."""
+    """Return a text with control characters escaped, in quotes if spaces surround it."""
     escaped = json.dumps(text, ensure_ascii=False)
     return escaped if text != text.strip() and text.strip("\n") else escaped[1:-1]
 
 
 def columns(text: str) -> int:
-    """Return how many columns a terminal gives to a text; East Asian characters take two."""
+    """Return the number of terminal columns of a text; wide East Asian characters take two."""
     return sum(
         0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
         for c in text
@@ -27,7 +30,7 @@ def columns(text: str) -> int:
 
 
 def shortened(text: str, most: int) -> str:
-    """Return a text cut to this many columns, with … where it was cut."""
+    """Return a text of at most this many columns; a truncated text ends in …."""
     if columns(text) <= most:
         return text
     while columns(text) > most - 1:
@@ -36,7 +39,7 @@ def shortened(text: str, most: int) -> str:
 
 
 def bars(rows: Sequence[tuple[str, float, str]]) -> list[str]:
-    """Return a line for each (name, value, figures); the greatest value has the longest bar."""
+    """Return one line per (name, value, figures); the greatest value has a bar of BAR columns."""
     largest = max((value for _, value, _ in rows), default=0.0) or 1.0
     names = max((columns(name) for name, _, _ in rows), default=0)
     figures = max((columns(text) for _, _, text in rows), default=0)

@@ -1,4 +1,7 @@
-"""`cpm bench`: what this machine gives, and what a model makes of it."""
+"""`cpm bench`: the bandwidth and the peak of this machine, and the shares that a model reaches.
+
+Knows options and printing; does not know how anything is measured.
+"""
 
 from __future__ import annotations
 
@@ -23,24 +26,26 @@ __all__ = ["command"]
     "--model",
     "-m",
     type=click.Path(path_type=Path),
-    help="cpm convert 得到的目录；省略时用自带的小模型。"
-    "A directory that `cpm convert` made; default: the small model in the package.",
+    help="cpm convert 生成的目录；默认用自带的小模型。"
+    "Directory made by `cpm convert`; default: the small model in the package.",
 )
-@click.option("--threads", type=click.IntRange(min=1), help="线程数。Threads the engine uses.")
+@click.option("--threads", type=click.IntRange(min=1), help="线程数。Number of CPU threads.")
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0, max=3600),
     default=4.0,
     show_default=True,
-    help="大约测多久。For about how long.",
+    help="测量时长（秒），近似值。Approximate duration in seconds.",
 )
 @json_option
 def command(model: Path | None, threads: int | None, seconds: float, as_json: bool) -> None:
-    """测这台机器读内存与做乘加的速度，以及模型用 native 引擎达到其中多少；报告问题时请附上。
+    """测量这台机器的内存带宽和算力，以及模型用 native 引擎达到其百分之几。
 
-    Measure how fast this machine reads memory, multiplies and adds, and how much of it a model
-    reaches on the native engine. Made to be pasted into a bug report; nothing else should run
-    meanwhile.
+    测量时不要运行其他程序；报告问题时请附上结果。
+
+    Measure the memory bandwidth and the float32 peak of this machine, and the share of each that a
+    model reaches on the native engine. Run nothing else at the same time. Include the result in bug
+    reports.
     """
     from cpm_lm.engines.machine import processor
     from cpm_lm.engines.select import open_engine
@@ -68,16 +73,16 @@ def command(model: Path | None, threads: int | None, seconds: float, as_json: bo
 
 
 def lines(found: dict[str, Any]) -> Iterator[str]:
-    """Yield a line for each thing, then a table of the steps."""
+    """Yield one line per property, then a table of the steps."""
     model = found["model"]
     about = {
         "版本 version": f"cpm-lm {found['version']}, Python {found['python']}, {found['system']}",
         "处理器 processor": f"{found['processor']}, {found['cpus']} CPUs",
-        "计算 engine": f"native, {found['instruction_set']}, {found['threads']} thread(s)",
+        "计算引擎 engine": f"native, {found['instruction_set']}, {found['threads']} thread(s)",
         "模型 model": f"{model['n_layer']} layers x {model['n_embd']}, {model['n_head']} heads, "
         f"{model['vocab_size']} pieces, {model['weights']}",
-        "读内存 read bandwidth": f"{found['read_bytes_per_second'] / 1e9:.1f} GB/s",
-        "乘加 float32 peak": f"{found['float32_operations_per_second'] / 1e9:.0f} GFLOP/s",
+        "内存带宽 read bandwidth": f"{found['read_bytes_per_second'] / 1e9:.1f} GB/s",
+        "float32 算力 peak": f"{found['float32_operations_per_second'] / 1e9:.0f} GFLOP/s",
         "每步读权重 weights per step": f"{found['weight_bytes'] / 1e6:.1f} MB",
     }
     yield from (f"{label}: {value}" for label, value in about.items())
@@ -89,11 +94,11 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
         )
     if any(step["of_peak"] > 1 for step in found["steps"]):
         yield (
-            "超过了测得的峰值：测量时有别的程序在运行，请再测一次。"
-            "More than the measured peak: something else was running. Measure again."
+            "超过了测得的峰值：测量时有其他程序在运行，请重新测量。"
+            "More than the measured peak: another program was running. Measure again."
         )
     elif any(step["of_bandwidth"] > 1 for step in found["steps"]):
         yield (
-            "权重在处理器的缓存里，所以超过内存带宽。"
+            "权重在处理器缓存里，所以超过内存带宽。"
             "The weights are in the processor's cache, which is faster than memory."
         )

@@ -1,9 +1,12 @@
-"""`cpm compare`: how far the predictions of two models are apart."""
+"""`cpm compare`: the difference between the predictions of two models.
+
+Knows options and printing; does not know the measures.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -24,35 +27,25 @@ __all__ = ["command"]
     "--text",
     required=True,
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="在这个文件（UTF-8）的文字上比较。The file of text, in UTF-8, to compare them on.",
+    help="用来比较的文本文件（UTF-8）。Text file in UTF-8 on which to compare them.",
 )
 @heads_option
 @engine_options
 @json_option
-def command(
-    first: Path,
-    second: Path,
-    text: Path,
-    heads: int | None,
-    engine: str,
-    threads: int | None,
-    as_json: bool,
-) -> None:
-    """在一段文字上比较 FIRST 和 SECOND 对下一个词的预测，例如原来的模型和 4 位的。
+def command(first: Path, second: Path, text: Path, as_json: bool, **options: Any) -> None:
+    """在一段文本上比较 FIRST 和 SECOND 对下一个词元的预测，例如原模型和它的 4 位量化。
 
-    Compare the next-token predictions of FIRST and SECOND on a text: a model, say, and the same in
-    4 bits. Both in any readable form, of one vocabulary.
+    Compare the next-token predictions of FIRST and SECOND on a text, for example those of a model
+    and its 4-bit quantization. Both may be in any readable form and must share a vocabulary.
     """
     from cpm_lm.evaluation.divergence import compare
 
     try:
-        words = text.read_text("utf-8-sig")
+        content = text.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
         raise RequestError(f"{text} is not UTF-8: {error}") from None
     with progress_bar("比较 Comparing") as progress:
-        found = compare(
-            first, second, words, heads=heads, engine=engine, threads=threads, progress=progress
-        )
+        found = compare(first, second, content, **options, progress=progress)
     if as_json:
         print_json(found.to_json())
     else:
@@ -61,20 +54,20 @@ def command(
 
 def _print(found: Comparison) -> None:
     click.echo(
-        f"词 tokens: {found.tokens}，每段至多 in windows of {found.window}；"
+        f"词元 tokens: {found.tokens}，每段至多 in windows of {found.window}；"
         f"{found.first_weights}，{found.second_weights}"
     )
     click.echo(
         f"KL: 平均 mean {found.mean_kl:.3g}，最大 worst {found.worst_kl:.3g} nats "
-        f"（词 token {found.worst_token}）"
+        f"（词元 token {found.worst_token}）"
     )
-    click.echo(f"首选相同 same first choice: {found.same_top:.2%}")
+    click.echo(f"首选一致率 same top token: {found.same_top:.2%}")
     if found.same_top_sure is not None:
         click.echo(
             f"  其中领先 0.1 以上 where it leads by more than 0.1: {found.same_top_sure:.2%} "
-            f"（{found.sure} 个词 tokens）"
+            f"（{found.sure} 个词元 tokens）"
         )
     if found.perplexity is not None:
         click.echo(
-            f"困惑度 perplexity: {found.perplexity:.4g}，之比 ratio {found.perplexity_ratio:.5f}"
+            f"困惑度 perplexity: {found.perplexity:.4g}，比值 ratio {found.perplexity_ratio:.5f}"
         )

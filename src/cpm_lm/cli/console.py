@@ -1,4 +1,7 @@
-"""What all verbs share with the terminal: encodings, error lines, prompts, progress."""
+"""Terminal input and output of all verbs: encodings, error lines, prompts, progress bars.
+
+Knows the terminal; does not know the verbs.
+"""
 
 from __future__ import annotations
 
@@ -31,34 +34,34 @@ __all__ = [
 
 
 def use_utf8() -> None:
-    """Write UTF-8 whatever the console's own encoding is; Chinese must not end as `?`."""
+    """Write UTF-8 whatever the console's encoding is, so that Chinese is not printed as `?`."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8", errors="cpm-as-given")
+            stream.reconfigure(encoding="utf-8", errors="cpm-original-bytes")
 
 
-def _as_given(error: UnicodeError) -> tuple[bytes, int]:
-    """Give back bytes that a locale could not decode, as in a file's name: mostly UTF-8."""
+def _original_bytes(error: UnicodeError) -> tuple[bytes, int]:
+    """Write bytes that the locale could not decode, as in a file name, as the UTF-8 they are."""
     assert isinstance(error, UnicodeEncodeError)
     surrogates = error.object[error.start : error.end]
     try:
-        given = surrogates.encode("ascii", "surrogateescape")
-    except UnicodeEncodeError:  # half a pair, which stands for no byte
+        original = surrogates.encode("ascii", "surrogateescape")
+    except UnicodeEncodeError:  # a lone surrogate that does not stand for a byte
         return b"?" * len(surrogates), error.end
-    return given.decode("utf-8", "replace").encode(), error.end
+    return original.decode("utf-8", "replace").encode(), error.end
 
 
-codecs.register_error("cpm-as-given", _as_given)
+codecs.register_error("cpm-original-bytes", _original_bytes)
 
 
 @contextlib.contextmanager
 def reporting_errors() -> Iterator[None]:
-    """Turn what a user, a file or the machine caused into one line and exit code 1."""
+    """Print an error caused by a user, a file or the machine as one line; exit with code 1."""
     try:
         yield
     except CpmError as error:
         fail(str(error))
-    except BrokenPipeError:  # the reader of our output went away, as `head` does
+    except BrokenPipeError:  # the reader of our output has closed it, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
@@ -68,60 +71,112 @@ def reporting_errors() -> Iterator[None]:
 
 
 def fail(message: str) -> None:
-    """Print one line on stderr and leave with exit code 1."""
+    """Print one line on stderr and exit with code 1."""
     click.echo(f"cpm: {one_line(message)}", err=True)
     sys.exit(1)
 
 
 def one_line(message: str) -> str:
-    """Return a message on one line; what a terminal would obey, in a file's name, is escaped."""
-    words = " ".join(message.split())
-    return re.sub("[\x00-\x1f\x7f-\x9f]", lambda found: ascii(found[0])[1:-1], words)
+    """Return a message on one line; control characters, as in a file name, are escaped."""
+    line = " ".join(message.split())
+    return re.sub("[\x00-\x1f\x7f-\x9f]", lambda found: ascii(found[0])[1:-1], line)
 
 
 class Text(click.ParamType[str]):
-    """Text from the command line, read as UTF-8 also where the locale says otherwise."""
+    """Text from the command line, decoded as UTF-8 whatever the locale is."""
 
     name = "text"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> str:
-        """Undo the locale's decoding, then decode as UTF-8 where that is possible."""
-        if os.name == "nt":  # Windows hands over Unicode
+        """Undo the locale's decoding, then decode as UTF-8 if possible."""
+        if os.name == "nt":  # Windows passes Unicode
             return str(value)
         try:
             return os.fsencode(value).decode("utf-8")
         except UnicodeError:
-            return str(value)
+            pass
+        text = str(value)
+        if any("\ud800" <= c <= "\udfff" for c in text):  # bytes that no locale could decode
+            name = param.human_readable_name if param else "the text"
+            raise RequestError(not_utf8(name, os.fsencode(value)))
+        return text
 
 
 def read_prompt(text: str) -> str:
-    """Return the prompt, from standard input when it is `-`, less its final newline."""
+    """Return the prompt; `-` reads it from standard input, without a final newline."""
     if text != "-":
         return text
-    if sys.stdin is None:  # closed by whoever started us
+    if sys.stdin is None:  # the parent process has closed it
         raise RequestError("the prompt is -, but standard input is closed; give the text itself")
-    return sys.stdin.buffer.read().decode("utf-8-sig", errors="replace").removesuffix("\n")
+    data = sys.stdin.buffer.read()
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise RequestError(not_utf8("standard input", data)) from None
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+ENCODINGS = ("utf-16", "gb18030", "big5")
+"""What Chinese text that is not UTF-8 is mostly written in, as far as its bytes can tell."""
+
+
+def not_utf8(what: str, data: bytes) -> str:
+    """Return the message for bytes that are not UTF-8, with their likely encoding."""
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        at = f"byte {data[error.start]:#04x} at {error.start}"
+    else:
+        at = "half a character"
+    likely = next((name for name in ENCODINGS if _readable(data, name)), None)
+    hint = (
+        f"it looks like {likely.upper()}: convert it, for example by iconv -f {likely} -t utf-8"
+        if likely
+        else "give the text in UTF-8"
+    )
+    return f"{what} is not UTF-8 ({at}); {hint}"
+
+
+def _readable(data: bytes, encoding: str) -> bool:
+    """Say whether bytes are text in an encoding; UTF-16 must say so by its mark."""
+    if encoding == "utf-16" and data[:2] not in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return False
+    try:
+        return data.decode(encoding).replace("\n", "").replace("\r", "").isprintable()
+    except UnicodeError:
+        return False
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON document, Chinese as it is."""
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+    """Print one JSON document; Chinese is not escaped.
+
+    Raises:
+        CpmError: a number is NaN or infinite, which JSON has no word for.
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False)
+    except ValueError as error:
+        raise CpmError(
+            "the result holds a number that is not finite, which JSON cannot hold; the weights are "
+            "damaged or overflow in this precision: `cpm verify` the model, or leave out --json"
+        ) from error
+    click.echo(text)
 
 
 def listed(names: Sequence[str], most: int = 4) -> str:
-    """Return names on one line, and how many more there are."""
+    """Return the first names on one line, and the total if there are more."""
     more = f" 等 {len(names)} 个 ({len(names)} in all)" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 
 
 def on_terminal() -> bool:
-    """Say whether stderr is a terminal; it may also be closed, as in a job that runs unwatched."""
-    return sys.stderr is not None and sys.stderr.isatty()
+    """Return whether stderr is a terminal that can be drawn over; it may also be closed."""
+    return sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 
 @contextlib.contextmanager
 def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
-    """Give a function of (done, total) that draws on stderr, on a terminal, after one second."""
+    """Return a function of (done, total) that draws a bar on a terminal, after one second."""
     started = time.monotonic()
     with contextlib.ExitStack() as stack:
         bar: Any = None

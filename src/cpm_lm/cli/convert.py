@@ -1,4 +1,7 @@
-"""`cpm convert`: from the original's files to a store."""
+"""`cpm convert`: convert a checkpoint.
+
+Knows options and printing; does not know the formats.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +30,12 @@ def command(
 ) -> None:
     """把 SOURCE 处的检查点转换为 TARGET 目录。
 
-    SOURCE 可以是 Megatron 的检查点（任何份数）、Hugging Face 的 GPT-2 目录、
-    TensorFlow 的 SavedModel，或已转换的目录。
+    SOURCE 可以是 Megatron 的检查点（支持任意数量的分片）、Hugging Face 的 GPT-2 目录或其中一个
+    权重文件、TensorFlow 的 SavedModel，或已转换的目录。
 
-    Convert the checkpoint at SOURCE into the directory TARGET: Megatron's of any number of ranks,
-    a GPT-2 directory of Hugging Face's, a TensorFlow SavedModel, or a converted model.
+    Convert the checkpoint at SOURCE into the directory TARGET. SOURCE may be a Megatron checkpoint
+    of any number of ranks, a Hugging Face GPT-2 directory or one of its weight files, a TensorFlow
+    SavedModel, or a converted model.
     """
     from cpm_lm.checkpoints.convert import convert
 
@@ -51,6 +55,6 @@ def command(
         click.echo(f"注意 warning: {note}")
     if not Tokenizer.files(target):
         click.echo(
-            "没有词表，不能读写文字；用 --tokenizer 目录 再转换一次。"
-            "Without a vocabulary it cannot read or write text; convert again with --tokenizer."
+            "没有词表，不能处理文本；请用 --tokenizer 目录 重新转换。"
+            "Without a vocabulary the model cannot process text; convert again with --tokenizer."
         )

@@ -1,4 +1,7 @@
-"""`cpm inspect`: what a checkpoint or a store is."""
+"""`cpm inspect`: describe a checkpoint or a store.
+
+Knows options and printing; does not know the formats.
+"""
 
 from __future__ import annotations
 
@@ -16,19 +19,19 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command("inspect", short_help="说明检查点是什么。Tell what a checkpoint is.")
+@click.command("inspect", short_help="显示检查点的信息。Describe a checkpoint.")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option(
     "--digests/--no-digests",
     default=True,
     show_default=True,
-    help="计算摘要，以辨认已发布的权重。Compute digests, which tell a known release.",
+    help="计算摘要，以识别已发布的权重。Compute digests, which identify a known release.",
 )
 @json_option
 def command(path: Path, digests: bool, as_json: bool) -> None:
-    """说明 PATH 处的检查点或已转换的模型是什么。
+    """显示 PATH 处的检查点或已转换模型的信息。
 
-    Tell what the checkpoint or converted model at PATH is.
+    Describe the checkpoint or converted model at PATH.
     """
     from cpm_lm.verification.inspect import inspect
 
@@ -41,7 +44,7 @@ def command(path: Path, digests: bool, as_json: bool) -> None:
 
 
 def _print(found: Inspection, digests: bool) -> None:
-    """Print what was found, a line for each thing."""
+    """Print one line per property, file and engine."""
     lines = {
         "格式 layout": f"{found.layout}, {found.ranks} rank(s)",
         "步数 iteration": "?" if found.iteration is None else f"{found.iteration}",
@@ -50,8 +53,11 @@ def _print(found: Inspection, digests: bool) -> None:
         "参数 parameters": f"{found.parameters:,}",
         "精度 weights": found.weights,
         "词表 tokenizer": "yes" if found.tokenizer else "no",
-        "发布 release": found.release or ("unknown" if digests else "not looked at"),
+        "文本格式 text style": f"{found.text_style} ({found.text_style_evidence})",
+        "发布 release": found.release or ("unknown" if digests else "not checked"),
     }
+    if found.text_style is None:
+        del lines["文本格式 text style"]
     for label, value in lines.items():
         click.echo(f"{label}: {value}")
     for file in found.files:
@@ -61,7 +67,7 @@ def _print(found: Inspection, digests: bool) -> None:
         click.echo(
             f"内存 memory: {need.engine:<10} {_size(need.total)} "
             f"({_size(need.weights)} weights{', mapped' if need.mapped else ''}, "
-            f"{_size(need.context)} keys and values of a full context)"
+            f"{_size(need.context)} KV cache of a full context)"
         )
     if found.ignored:
         click.echo(f"略去 left out: {listed(found.ignored)}")
@@ -70,7 +76,7 @@ def _print(found: Inspection, digests: bool) -> None:
 
 
 def _size(count: int) -> str:
-    """Return a number of bytes in the unit that suits it."""
+    """Return a number of bytes in the largest unit below it."""
     for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= size:
             return f"{count / size:.1f} {unit}"

@@ -1,11 +1,14 @@
-"""Options that several verbs share; the words of sampling options are those of the library."""
+"""Command-line options that several verbs share, made from the options classes of the library.
+
+Knows click and the options classes, which own the defaults and help texts; does not know verbs.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -14,7 +17,8 @@ from cpm_lm.checkpoints.layouts.megatron_writer import LAYOUTS
 from cpm_lm.checkpoints.options import ConvertOptions
 from cpm_lm.cli.console import Text
 from cpm_lm.engines.options import ENGINES, EngineOptions
-from cpm_lm.generation.options import METHODS, SamplingOptions, VotingOptions
+from cpm_lm.generation.options import MATCHES, METHODS, SamplingOptions, VotingOptions
+from cpm_lm.tokenizer.text_style import STYLES
 
 __all__ = [
     "convert_options",
@@ -22,21 +26,29 @@ __all__ = [
     "heads_option",
     "json_option",
     "model_options",
+    "open_model",
     "overwrite_option",
     "sampling_options",
+    "special_option",
+    "text_style_option",
     "voting_options",
 ]
+
+if TYPE_CHECKING:
+    from cpm_lm.model import Model
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 CHOICES: dict[str, Sequence[str]] = {
     "filter_order": ("standard", "cpm"),
     "overflow": ("stop", "slide"),
+    "match": MATCHES,
     "method": METHODS,
     "engine": ("auto", *ENGINES),
     "to": tuple(FORMS),
     "weights": FORMS["store"].formats,
     "layout": LAYOUTS,
+    "text_style": tuple(STYLES),
 }
 KINDS: dict[str, Any] = {
     "stop": Text(),
@@ -51,30 +63,30 @@ KINDS: dict[str, Any] = {
     "config": click.Path(path_type=Path, exists=True, dir_okay=False),
     "tokenizer": click.Path(path_type=Path, exists=True, file_okay=False),
 }
-"""Of the fields whose default does not tell it."""
-SHORT = {"n": ["-n"]}
+"""The click type of each field whose default value does not determine it."""
+SHORT_NAMES = {"n": ["-n"]}
 
 heads_option = click.option(
     "--heads",
     type=click.IntRange(min=1),
-    help="注意力头数，若文件里没有写。Attention heads, where the files do not say.",
+    help="注意力头数，文件中没有记录时需要。Number of attention heads, if not recorded.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="输出 JSON。Print JSON.")
 
 
 def options_of(options: type, *names: str) -> Callable[[F], F]:
-    """Return what adds fields of a class as options of the same name, default and words.
+    """Return a decorator that adds fields as options of the same name, default and help.
 
     Args:
-        options: a dataclass whose fields carry their help.
-        names: which fields, by default all.
+        options: a dataclass whose fields have a help text.
+        names: the fields, by default all.
     """
     fields = [f for f in dataclasses.fields(options) if not names or f.name in names]
 
     def add(command: F) -> F:
         for field in reversed(fields):
             command = click.option(
-                *SHORT.get(field.name, ["--" + field.name.replace("_", "-")]),
+                *SHORT_NAMES.get(field.name, ["--" + field.name.replace("_", "-")]),
                 field.name,
                 help=field.metadata["help"],
                 **_kind(field),
@@ -85,7 +97,7 @@ def options_of(options: type, *names: str) -> Callable[[F], F]:
 
 
 def _kind(field: dataclasses.Field[Any]) -> dict[str, Any]:
-    """Return what click must know of a field besides its name and words."""
+    """Return the arguments of `click.option` for a field, besides its name and help."""
     default = None if field.default is dataclasses.MISSING else field.default
     if isinstance(default, bool):
         return {"is_flag": True, "default": default}
@@ -97,17 +109,27 @@ def _kind(field: dataclasses.Field[Any]) -> dict[str, Any]:
     return {"type": kind, "multiple": several, "default": default, "show_default": shown}
 
 
-def _with_old_order(add: Callable[[F], F]) -> Callable[[F], F]:
-    """Accept --order, the name of --filter-order until version 0.3, but do not list it."""
+def _with_deprecated_order(add: Callable[[F], F]) -> Callable[[F], F]:
+    """Add the hidden option --order, until version 0.3 the old name of --filter-order."""
     old = click.option("--order", type=click.Choice(CHOICES["filter_order"]), hidden=True)
     return lambda command: add(old(command))
 
 
-sampling_options = _with_old_order(options_of(SamplingOptions))
-voting_options = _with_old_order(options_of(VotingOptions))
+sampling_options = _with_deprecated_order(options_of(SamplingOptions))
+voting_options = _with_deprecated_order(options_of(VotingOptions))
+special_option = options_of(SamplingOptions, "special")
 engine_options = options_of(EngineOptions, "engine", "threads")
 convert_options = options_of(ConvertOptions)
+text_style_option = options_of(ConvertOptions, "text_style")
 overwrite_option = options_of(ConvertOptions, "overwrite")
+
+
+def open_model(options: dict[str, Any]) -> Model:
+    """Take what `model_options` added out of a verb's options, and load that model."""
+    from cpm_lm.model import load
+
+    path = options.pop("model")
+    return load(path, engine=options.pop("engine"), threads=options.pop("threads"))
 
 
 def model_options(command: F) -> F:
@@ -116,6 +138,6 @@ def model_options(command: F) -> F:
         "--model",
         "-m",
         type=click.Path(path_type=Path),
-        help="cpm convert 得到的目录；省略时用自带的小模型。"
-        "A directory that `cpm convert` made; default: the small model in the package.",
+        help="cpm convert 生成的目录；默认用自带的小模型。"
+        "Directory made by `cpm convert`; default: the small model in the package.",
     )(engine_options(command))

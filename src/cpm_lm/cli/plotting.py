@@ -1,4 +1,7 @@
-"""The bar chart of a vote as a picture, by matplotlib, with a font that has every character."""
+"""Plot the bar chart of a vote with matplotlib, in a font that has all its characters.
+
+Knows the result of a vote; does not know how it was reached.
+"""
 
 from __future__ import annotations
 
@@ -15,43 +18,43 @@ from cpm_lm.generation.vote import Vote
 __all__ = ["check_plot", "plot"]
 
 ANSWERS = 20
-"""The most bars of a picture."""
+"""The maximum number of bars."""
 
 
 def check_plot(path: Path) -> None:
-    """Refuse a picture that cannot be drawn, before anything is computed.
+    """Check that a plot can be drawn, before anything is computed.
 
     Raises:
-        RequestError: the file's ending is not png or svg, or matplotlib is not installed.
+        RequestError: the file's suffix is not .png or .svg, or matplotlib is not installed.
     """
     if path.suffix.lower() not in (".png", ".svg"):
-        raise RequestError(f"the picture is to be {path.name}; its name must end in .png or .svg")
+        raise RequestError(f"--plot: unsupported format {path.name}; use .png or .svg")
     if importlib.util.find_spec("matplotlib") is None:
         raise RequestError("--plot needs matplotlib; install it: pip install 'cpm-lm[plot]'")
 
 
 def plot(vote: Vote, prompt: str, path: Path) -> None:
-    """Draw the tally, the winner on top, with its intervals or bounds.
+    """Plot the tally with its intervals or bounds, the winner on top.
 
     Raises:
-        RequestError: there is nothing to draw, or no font has the characters of the answers.
+        RequestError: there is no answer, or no font has the characters of the answers.
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     shown = vote.tally[:ANSWERS]
     if not shown:
-        raise RequestError("no text gave an answer, so there is nothing to draw")
-    # A font without the very weight asked for is drawn in the one it has, and that is fine.
+        raise RequestError("no text gave an answer, so there is nothing to plot")
+    # matplotlib warns if a font lacks the weight asked for; the weight it has will do.
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     names = [shortened(visible(row.answer), 30) or '""' for row in shown]
     title = shortened(visible(prompt.rstrip("\n").rpartition("\n")[2]), 60)
-    # Text of prompts and answers is never mathematics, whatever dollars it holds.
+    # Not math text, even if prompts and answers contain dollar signs.
     with rc_context({"font.family": font_for("".join(names) + title), "text.parse_math": False}):
         figure = Figure(figsize=(7, 1.2 + 0.32 * len(shown)), layout="constrained")
         axes = figure.subplots()
         shares = [row.share for row in shown]
-        axes.barh(range(len(shown)), shares, color="#4c78a8", xerr=_reach(vote), capsize=2)
+        axes.barh(range(len(shown)), shares, color="#4c78a8", xerr=_error_bars(vote), capsize=2)
         axes.set_yticks(range(len(shown)), names)
         axes.invert_yaxis()
         axes.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
@@ -60,8 +63,8 @@ def plot(vote: Vote, prompt: str, path: Path) -> None:
         figure.savefig(path, dpi=150)
 
 
-def _reach(vote: Vote) -> Any:
-    """Return how far the intervals reach below and above the shares, or None."""
+def _error_bars(vote: Vote) -> Any:
+    """Return the lengths of the intervals below and above the shares, or None."""
     shown = vote.tally[:ANSWERS]
     below = [row.share - row.low for row in shown if row.low is not None]
     above = [row.high - row.share for row in shown if row.high is not None]
@@ -72,23 +75,23 @@ def font_for(text: str) -> str:
     """Return the name of an installed font that has all characters of a text.
 
     Raises:
-        RequestError: there is none, and the picture would show empty boxes.
+        RequestError: there is none, so the plot would show empty boxes.
     """
-    wanted = {ord(c) for c in text if not c.isspace()}
-    if (name := _having(wanted)) is None:
-        _look_again()
-        name = _having(wanted)
+    characters = {ord(c) for c in text if not c.isspace()}
+    if (name := _find_font(characters)) is None:
+        _add_new_fonts()
+        name = _find_font(characters)
     if name is None:
         raise RequestError(
-            f"no installed font has all characters of the answers, {chr(max(wanted))!r} among "
+            f"no installed font has all characters of the answers, {chr(max(characters))!r} among "
             "them; install a Chinese font, such as Noto Sans CJK (Debian: apt install "
             "fonts-noto-cjk)"
         )
     return name
 
 
-def _having(wanted: set[int]) -> str | None:
-    """Return the first known font with all these characters, those that suit Chinese first."""
+def _find_font(characters: set[int]) -> str | None:
+    """Return a known font with all these characters: the default one, or a CJK font if possible."""
     from matplotlib import font_manager
     from matplotlib.ft2font import FT2Font
 
@@ -98,15 +101,15 @@ def _having(wanted: set[int]) -> str | None:
         if font.style == "normal" and "Last Resort" not in font.name:
             try:
                 has = FT2Font(font.fname).get_charmap()
-            except (OSError, RuntimeError):  # a file that went away or is damaged
+            except (OSError, RuntimeError):  # a file that is missing or damaged
                 continue
-            if wanted <= has.keys():
+            if characters <= has.keys():
                 return str(font.name)
     return None
 
 
-def _look_again() -> None:
-    """Find fonts installed since matplotlib wrote the list that it keeps between runs."""
+def _add_new_fonts() -> None:
+    """Find fonts installed since matplotlib cached its list of fonts."""
     from matplotlib import font_manager
 
     known = {font.fname for font in font_manager.fontManager.ttflist}
@@ -116,6 +119,6 @@ def _look_again() -> None:
 
 
 def _is_cjk(name: str) -> bool:
-    """Say whether a font is one of those that draw Chinese well."""
+    """Return whether a font's name is that of a known Chinese font."""
     known = ("CJK", "Source Han", "WenQuanYi", "PingFang", "YaHei", "SimHei", "Hiragino", "Heiti")
     return any(part in name for part in known)

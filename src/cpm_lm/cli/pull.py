@@ -1,4 +1,7 @@
-"""`cpm pull`: a published model by its name."""
+"""`cpm pull`: download and convert a published model by its name.
+
+Knows options and printing; does not know the hub.
+"""
 
 from __future__ import annotations
 
@@ -7,32 +10,33 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
 from cpm_lm.checkpoints.forms import FORMS
 from cpm_lm.cli.console import print_json, progress_bar
-from cpm_lm.cli.options import engine_options, json_option, overwrite_option
+from cpm_lm.cli.options import engine_options, json_option, overwrite_option, text_style_option
 from cpm_lm.cli.verify import print_verification
 from cpm_lm.errors import CheckpointError
 
 __all__ = ["command"]
 
-STAGES = {"fetch": "下载 Fetching", "convert": "转换 Converting", "verify": "核对 Checking"}
+STAGES = {"fetch": "下载 Downloading", "convert": "转换 Converting", "verify": "核对 Checking"}
 
 
-@click.command("pull", short_help="下载并转换已发布的模型。Fetch and convert a published model.")
+@click.command("pull", short_help="下载并转换已发布的模型。Download and convert a published model.")
 @click.argument("name")
 @click.option(
     "--output",
     "-o",
     type=click.Path(path_type=Path),
-    help="写到哪个目录；默认为模型名。The directory to make; default: the model's name.",
+    help="输出目录；默认为模型名。Output directory; default: the model's name.",
 )
 @click.option(
     "--weights",
     type=click.Choice(FORMS["store"].formats),
-    help="权重的存法；默认与发布的相同。How the weights are stored; default: as published.",
+    help="权重格式；默认与发布的相同。Number format of the weights; default: as published.",
 )
 @click.option(
     "--revision",
@@ -40,23 +44,15 @@ STAGES = {"fetch": "下载 Fetching", "convert": "转换 Converting", "verify": 
     show_default=True,
     help="分支、标签或提交。A branch, a tag or a commit.",
 )
+@text_style_option
 @overwrite_option
 @engine_options
 @json_option
-def command(
-    name: str,
-    output: Path | None,
-    weights: str | None,
-    revision: str,
-    overwrite: bool,
-    engine: str,
-    threads: int | None,
-    as_json: bool,
-) -> None:
-    """从 Hugging Face 或其镜像下载模型 NAME，转换并检查；中断后再运行会接着下载。
+def command(name: str, output: Path | None, as_json: bool, **options: Any) -> None:
+    """从 Hugging Face 或其镜像下载模型 NAME，转换并检查；中断后重新运行会继续下载。
 
-    Fetch the model NAME from the Hugging Face hub or a mirror (HF_ENDPOINT), convert it and check
-    it. Interrupted, the same command goes on where it stopped.
+    Download the model NAME from the Hugging Face hub or a mirror (HF_ENDPOINT), convert it and
+    check it. After an interruption, the same command continues the download.
 
     \b
     cpm pull CPM-Generate
@@ -65,16 +61,7 @@ def command(
     from cpm_lm.hub.pull import pull
 
     with _resumable(), _stages() as progress:
-        pulled = pull(
-            name,
-            output,
-            weights=weights,
-            revision=revision,
-            overwrite=overwrite,
-            engine=engine,
-            threads=threads,
-            progress=progress,
-        )
+        pulled = pull(name, output, **options, progress=progress)
     if as_json:
         found = dataclasses.asdict(pulled.fetched) | {"directory": str(pulled.fetched.directory)}
         made = {"manifest": pulled.manifest.to_json()}
@@ -83,7 +70,7 @@ def command(
     else:
         size = f"{pulled.fetched.bytes:,} bytes"
         click.echo(f"{pulled.target}: {pulled.fetched.name} @ {pulled.fetched.commit[:10]}, {size}")
-        click.echo(f"下载的文件留在 The files fetched stay in {pulled.fetched.directory}")
+        click.echo(f"下载的文件在 The downloaded files are in {pulled.fetched.directory}")
         print_verification(pulled.verification)
     if pulled.verification.problems:
         sys.exit(1)
@@ -95,13 +82,13 @@ def _resumable() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise CheckpointError(
-            "interrupted; the same command goes on where it stopped (已中断，再运行会接着下载)"
+            "interrupted; run the same command to continue (已中断，重新运行会继续下载)"
         ) from None
 
 
 @contextmanager
 def _stages() -> Iterator[Callable[[str, int, int], None]]:
-    """Give a function of (stage, done, total) that draws a bar for each stage."""
+    """Return a function of (stage, done, total) that draws one progress bar per stage."""
     with ExitStack() as bars:
         drawn: dict[str, Callable[[int, int], None]] = {}
 

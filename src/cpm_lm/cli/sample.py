@@ -1,24 +1,27 @@
-"""`cpm sample`: continuations of a prompt."""
+"""`cpm sample`: draw continuations of a prompt.
+
+Knows options and printing; does not know how texts are drawn.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from pathlib import Path
 from typing import Any
 
 import click
 
 from cpm_lm.cli.console import Text, print_json, read_prompt
-from cpm_lm.cli.options import json_option, model_options, sampling_options
+from cpm_lm.cli.options import json_option, model_options, open_model, sampling_options
+from cpm_lm.cli.prompting import PromptCommand
 
 __all__ = ["command"]
 
 
-class InOrder:
-    """Prints several texts one below the other while all of them grow at once.
+class OrderedPrinter:
+    """Prints texts in order while all of them are drawn at the same time.
 
-    The first is printed as it is drawn; the others wait, and then catch up.
+    The current text is printed while it is drawn; the parts of later texts are buffered.
     """
 
     def __init__(self, n: int) -> None:
@@ -26,10 +29,13 @@ class InOrder:
         self.ended = [False] * n
         self.at = 0
         self.labelled = n > 1
-        self._begin()
+        self.begun = False
 
     def feed(self, index: int, text: str, ended: bool) -> None:
-        """Take the next part of one text."""
+        """Print or buffer the next part of one text."""
+        if not self.begun:  # not earlier: a refused request prints nothing
+            self.begun = True
+            self._begin()
         self.ended[index] = ended
         if index != self.at:
             self.texts[index] += text
@@ -46,31 +52,22 @@ class InOrder:
             click.echo(label + self.texts[self.at], nl=False)
 
 
-@click.command("sample", short_help="续写。Continue a prompt.")
+@click.command("sample", cls=PromptCommand, short_help="续写。Continue a prompt.")
 @click.argument("prompt", type=Text())
 @sampling_options
 @model_options
 @json_option
-def command(
-    prompt: str,
-    model: Path | None,
-    engine: str,
-    threads: int | None,
-    as_json: bool,
-    **options: Any,
-) -> None:
-    """续写 PROMPT（“-”表示从标准输入读）。
+def command(prompt: str, as_json: bool, **options: Any) -> None:
+    """续写 PROMPT（“-”表示从标准输入读取）。
 
     Continue PROMPT (`-` reads it from standard input).
 
     \b
     cpm sample '今天天气不错' -n 3
     """
-    from cpm_lm.model import load
-
     prompt = read_prompt(prompt)
-    opened = load(model, engine=engine, threads=threads)
-    feed = None if as_json else InOrder(options["n"]).feed
+    opened = open_model(options)
+    feed = None if as_json else OrderedPrinter(options["n"]).feed
     started = time.perf_counter()
     samples = opened.sample(prompt, **options, on_text=feed)
     seconds = time.perf_counter() - started

@@ -1,10 +1,13 @@
-"""`cpm verify`: whether a model is what it should be."""
+"""`cpm verify`: check a model's files, weights and loss.
+
+Knows options and printing; does not know the checks.
+"""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,14 +25,14 @@ __all__ = ["command", "print_verification"]
 @click.option(
     "--against",
     type=click.Path(path_type=Path),
-    help="与另一个模型（任何能读的形式）比较 logits。"
-    "Another model, in any readable form, to compare the logits with.",
+    help="与另一个模型（任何可读取的格式）比较 logits。"
+    "Another model, in any readable form, with which to compare the logits.",
 )
 @click.option(
     "--tolerance",
     type=float,
-    help="logits 最多可差多少；默认同精度 1e-4，f16 1e-2，bf16 8e-2。"
-    "How far the logits may be apart; default 1e-4 in the same number format, else 1e-2 for f16, "
+    help="logits 的最大误差；默认同精度 1e-4，f16 1e-2，bf16 8e-2。"
+    "Maximum difference of the logits; default 1e-4 for equal number formats, else 1e-2 for f16, "
     "8e-2 for bf16.",
 )
 @click.option(
@@ -47,36 +50,16 @@ __all__ = ["command", "print_verification"]
 @heads_option
 @engine_options
 @json_option
-def command(
-    path: Path,
-    against: Path | None,
-    tolerance: float | None,
-    digests: bool,
-    loss: bool,
-    heads: int | None,
-    engine: str,
-    threads: int | None,
-    as_json: bool,
-) -> None:
+def command(path: Path, as_json: bool, **options: Any) -> None:
     """检查 PATH 处的模型：文件、形状、数值、在一段中文上的损失；有问题时退出码为 1。
 
-    Check the model at PATH: its files, shapes and numbers, and its loss on a Chinese text. The exit
-    status is 1 where something is wrong.
+    Check the model at PATH: its files, shapes and weights, and its loss on a Chinese text. The exit
+    code is 1 if there is a problem.
     """
     from cpm_lm.verification.verify import verify
 
     with progress_bar("核对 Checking") as progress:
-        found = verify(
-            path,
-            against=against,
-            tolerance=tolerance,
-            digests=digests,
-            loss=loss,
-            heads=heads,
-            engine=engine,
-            threads=threads,
-            progress=progress,
-        )
+        found = verify(path, **options, progress=progress)
     if as_json:
         print_json(found.to_json())
     else:
@@ -86,22 +69,22 @@ def command(
 
 
 def print_verification(found: Verification) -> None:
-    """Print what was found, a line for each thing."""
+    """Print one line per result, note and problem."""
     if found.parameters is not None:
         click.echo(f"参数 parameters: {found.parameters:,}, {found.weights}, {found.layout}")
     if found.files is not None:
         good = sum(file.problem is None for file in found.files)
-        click.echo(f"文件 files: {good} / {len(found.files)} 与写入时相同 as they were written")
+        click.echo(f"文件 files: {good} / {len(found.files)} 与写入时相同 unchanged since written")
     if (text := found.sanity) is not None:
         click.echo(
-            f"损失 loss: {text.loss:.2f} nats/token（{text.tokens} 个词 tokens），"
+            f"损失 loss: {text.loss:.2f} nats/token（{text.tokens} 个词元 tokens），"
             f"打乱后 shuffled {text.shuffled:.2f}，ln V = {text.uniform:.2f}"
         )
     if (apart := found.difference) is not None:
         click.echo(
             f"比较 against: {apart.largest:.3g}（至多 allowed {apart.tolerance:.3g}），"
             f"text {apart.row}, token {apart.position}, id {apart.token_id}; "
-            f"首选相同 same first choice {apart.same_top:.1%}"
+            f"首选一致率 same top token {apart.same_top:.1%}"
         )
     for note in found.notes:
         click.echo(f"注意 note: {note}")

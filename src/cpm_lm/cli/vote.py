@@ -1,4 +1,7 @@
-"""`cpm vote`: the answer that most continuations of a prompt give."""
+"""`cpm vote`: the answer that most continuations of a prompt give.
+
+Knows options and printing; does not know how texts are drawn or counted.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,8 @@ import click
 
 from cpm_lm.cli.bars import bars, shortened, visible
 from cpm_lm.cli.console import Text, on_terminal, print_json, read_prompt
-from cpm_lm.cli.options import json_option, model_options, voting_options
+from cpm_lm.cli.options import json_option, model_options, open_model, voting_options
+from cpm_lm.cli.prompting import PromptCommand
 
 if TYPE_CHECKING:
     from cpm_lm.generation.tally import AnswerShare
@@ -21,38 +25,38 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-PAUSE = 0.1
-"""Seconds between two pictures of the live tally."""
-LIVE = 8
-"""Answers in the live tally."""
+REFRESH_SECONDS = 0.1
+"""The minimum time between two refreshes of the live tally."""
+LIVE_ANSWERS = 8
+"""The number of answers in the live tally."""
 
 
-class Live:
-    """A tally on a terminal's stderr that is drawn over itself while it grows."""
+class LiveTally:
+    """A tally on stderr that is refreshed in place during a vote; only on a terminal."""
 
     def __init__(self) -> None:
         self._lines = 0
-        self._last = -PAUSE
+        self._last = -REFRESH_SECONDS
 
     def show(self, tally: Sequence[AnswerShare], decided: float) -> None:
-        """Draw the leading answers, unless they have just been drawn."""
-        if not on_terminal() or time.monotonic() - self._last < PAUSE:
+        """Print the leading answers in place, at most once per REFRESH_SECONDS."""
+        if not on_terminal() or time.monotonic() - self._last < REFRESH_SECONDS:
             return
         self._last = time.monotonic()
         self.clear()
         width = shutil.get_terminal_size().columns - 1
-        lines = [f"{decided:.0%}", *_chart(tally[:LIVE])]
+        lines = [f"{decided:.0%}", *_chart(tally[:LIVE_ANSWERS])]
         click.echo("\n".join(shortened(line, width) for line in lines), err=True)
         self._lines = len(lines)
 
     def clear(self) -> None:
-        """Take away what was drawn."""
+        """Erase the lines printed."""
         if self._lines:
             click.echo(f"\x1b[{self._lines}F\x1b[J", nl=False, err=True)
             self._lines = 0
 
 
-@click.command("vote", short_help="让许多续写投票。Let many continuations vote.")
+@click.command("vote", cls=PromptCommand, short_help="让许多续写投票。Let many continuations vote.")
 @click.argument("prompt", type=Text())
 @voting_options
 @click.option(
@@ -60,13 +64,13 @@ class Live:
     type=click.IntRange(min=1),
     default=10,
     show_default=True,
-    help="列出几个答案。How many answers to list.",
+    help="列出几个答案。Number of answers to list.",
 )
 @click.option(
     "--plot",
     "picture",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="把票数画成图（.png 或 .svg）。Draw the tally into this file, .png or .svg.",
+    help="把票数画成图（.png 或 .svg）。Plot the tally to this file, .png or .svg.",
 )
 @model_options
 @json_option
@@ -75,22 +79,18 @@ def command(
     aliases: Path | None,
     k: int,
     picture: Path | None,
-    model: Path | None,
-    engine: str,
-    threads: int | None,
     as_json: bool,
     **options: Any,
 ) -> None:
-    """让 PROMPT 的许多续写投票，选出最多的答案（“-”表示从标准输入读）。
+    """让 PROMPT 的许多续写投票，选出最多的答案（“-”表示从标准输入读取）。
 
     Let many continuations of PROMPT vote for the answer (`-` reads it from standard input). An
-    answer ends at a line's end.
+    answer ends at the end of its line.
 
     \b
     cpm vote $'1+1=2\\n1+2=3\\n1+3=4\\n1+4=' -n 300
     """
     from cpm_lm.generation.answers import read_aliases
-    from cpm_lm.model import load
 
     if picture:
         from cpm_lm.cli.plotting import check_plot, plot
@@ -98,8 +98,8 @@ def command(
         check_plot(picture)
     prompt = read_prompt(prompt)
     options["aliases"] = read_aliases(aliases) if aliases else None
-    opened = load(model, engine=engine, threads=threads)
-    live = Live()
+    opened = open_model(options)
+    live = LiveTally()
     try:
         vote = opened.vote(prompt, **options, on_tally=live.show)
     finally:
@@ -113,7 +113,7 @@ def command(
 
 
 def _print(vote: Vote, k: int, engine: str) -> None:
-    """Print the tally; what says how it was reached goes to stderr."""
+    """Print the tally on stdout, and how it was reached on stderr."""
     for line in _chart(vote.tally[:k]):
         click.echo(line)
     if more := vote.tally[k:]:
@@ -145,8 +145,8 @@ def _chart(tally: Sequence[AnswerShare]) -> list[str]:
 
 
 def _figures(row: AnswerShare) -> str:
-    """Return an answer's count and share, with their interval where there is one."""
-    reach = "" if row.low is None or row.high is None else f"{row.low:5.1%} – {row.high:6.1%}"
+    """Return an answer's count and share, and its interval if there is one."""
+    interval = "" if row.low is None or row.high is None else f"{row.low:5.1%} – {row.high:6.1%}"
     if row.count is None:
-        return reach
-    return f"{row.count}  {row.share:6.1%}" + (f"  ({reach})" if reach else "")
+        return interval
+    return f"{row.count}  {row.share:6.1%}" + (f"  ({interval})" if interval else "")

@@ -1,1 +1,1 @@
-"""From logits to token ids: rules, randomness, sampling, stopping, and who drives them."""
+"""Decoding algorithms on token ids: sampling, exact search, randomness and the scheduler."""

@@ -1,8 +1,9 @@
-"""Samples drawn in rounds, until there are enough.
+"""Draw samples in rounds, until a condition holds.
 
-Sample i is the text that it is when all are drawn at once, and the prompt is computed once; what
-texts of different rounds have in common after it is computed in each of them. Knows token ids;
-does not know what makes enough.
+Sample i is equal to sample i of one large round, on the native engine to the bit; on others as far
+as their rounding allows, see `sampling`. The prompt is computed once; prefixes that
+samples of different rounds share after the prompt are computed in each round. Knows token ids;
+does not know the condition.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from cpm_lm.errors import CapacityError, RequestError
 
 __all__ = ["sample_until"]
 
-FIRST = 16
-"""Samples of the first round; each of the others doubles what there is."""
+FIRST_ROUND = 16
+"""Samples of the first round; each later round doubles the total."""
 
 
 def sample_until(
@@ -36,17 +37,17 @@ def sample_until(
     on_token: OnToken,
     on_end: OnEnd,
 ) -> Algorithm[Sampled]:
-    """Draw up to n independent continuations of a prompt.
+    """Draw up to n independent continuations of a prompt, in rounds.
 
     Args:
-        prompt: and the others: as for `sample`.
-        n: the most that are drawn.
-        rules: how logits become the distribution drawn from.
-        seed: of the draws.
-        limits: what bounds the samples; a context never slides here.
-        enough: asked after each round whether to end.
+        prompt: token ids, 1 to n_positions.
+        n: the maximum number of samples.
+        rules: the sampling rules.
+        seed: the seed of the draws.
+        limits: the limits of the samples; `slide` is not supported.
+        enough: called after each round; returns whether to stop.
         on_token: called with each token of each sample; returns whether the sample has ended.
-        on_end: called with a sample for which no token will come.
+        on_end: called once for each sample, after its last token.
 
     Raises:
         RequestError: `limits` asks for a sliding context.
@@ -54,49 +55,55 @@ def sample_until(
     """
     if limits.slide:
         raise RequestError("overflow is 'slide'; samples drawn in rounds need 'stop'")
-    *above, last = prompt
-    if len(above) + 1 > limits.capacity:
+    # Each round computes the last token again: its distribution is what the round draws from.
+    *shared, last = prompt
+    if len(shared) + 1 > limits.capacity:
         raise CapacityError(f"the prompt needs {len(prompt)} nodes, of {limits.capacity} in all")
     parent = -1
-    if above:
+    if shared:
         reply = yield Extend(
-            tokens=np.array(above, np.int32),
-            parents=chain(len(above)),
+            tokens=np.array(shared, np.int32),
+            parents=chain(len(shared)),
         )
         parent = int(reply.nodes[-1])
-    below = replace(
+    round_limits = replace(
         limits,
-        n_positions=limits.n_positions - len(above),
-        capacity=limits.capacity - len(above),
+        n_positions=limits.n_positions - len(shared),
+        capacity=limits.capacity - len(shared),
     )
     drawn: list[Continuation] = []
     root: list[int] = []
-    rows, unmerged = len(above), 0
+    rows, unmerged = len(shared), 0
     while len(drawn) < n and not (drawn and enough()):
         start = len(drawn)
         more = sample(
             [last],
-            min(n - start, start or FIRST),
+            min(n - start, start or FIRST_ROUND),
             rules=rules,
             source=Independent(seed, first=start),
-            limits=below,
+            limits=round_limits,
             on_token=lambda i, token, start=start: on_token(start + i, token),  # type: ignore[misc]
             on_end=lambda i, start=start: on_end(start + i),  # type: ignore[misc]
         )
-        sampled, root = yield from _under(parent, more, root)
+        sampled, root = yield from _below(parent, more, root)
         drawn += sampled.continuations
         rows += sampled.rows
-        unmerged += sampled.rows_unmerged + len(above) * len(sampled.continuations)
+        unmerged += sampled.rows_unmerged + len(shared) * len(sampled.continuations)
     return Sampled(drawn, rows, unmerged)
 
 
-def _under(
+def _below(
     parent: int, algorithm: Algorithm[Sampled], release: Sequence[int]
 ) -> Algorithm[tuple[Sampled, list[int]]]:
-    """Let an algorithm's one root hang below a node, in place of the nodes to release.
+    """Run an algorithm of one root with this root as a child of a live node.
+
+    Args:
+        parent: the node, or -1.
+        algorithm: not started; its first request is the root.
+        release: nodes to release first: the root of the round before.
 
     Returns:
-        the result and the root, which still lives.
+        the result, and the root's node, which is still live.
     """
     request = replace(
         next(algorithm),

@@ -1,4 +1,4 @@
-"""Where the randomness of a draw comes from: a number of [0, 1) for each sample at each step.
+"""The random numbers of the draws: a uniform number in [0, 1) per sample and step.
 
 Knows seeds, sample numbers and steps; does not know tokens, models or text.
 """
@@ -13,8 +13,8 @@ from jaxtyping import Float64, Int64, UInt64
 __all__ = ["Independent", "Stratified", "UniformSource", "uniform"]
 
 MIN_WIDTH = 2.0**-30
-"""A number whose interval is smaller than this is drawn anew: 23 of its 53 bits are left."""
-LAST = 1 - 2.0**-53
+"""A stratified number is drawn again below this width: only 23 of its 53 bits are left."""
+BELOW_ONE = 1 - 2.0**-53
 """The greatest float64 below 1."""
 
 Words = UInt64[np.ndarray, " K"]
@@ -23,18 +23,18 @@ Words = UInt64[np.ndarray, " K"]
 ROUNDS = 10
 MULTIPLIERS = (0xD2E7470EE14C6C93, 0xCA5A826395121157)
 WEYL = (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)
-LOW = np.uint64(0xFFFFFFFF)
-HALF = np.uint64(32)
+LOW_HALF = np.uint64(0xFFFFFFFF)
+HALF_BITS = np.uint64(32)
 
 
 @runtime_checkable
 class UniformSource(Protocol):
-    """How samples get the numbers that their tokens are drawn by."""
+    """A source of the uniform numbers by which tokens are drawn."""
 
     def uniform(
         self, samples: Int64[np.ndarray, " K"], steps: Int64[np.ndarray, " K"]
     ) -> Float64[np.ndarray, " K"]:
-        """Return for each sample the number of [0, 1) that decides its token number `steps`."""
+        """Return for each sample the uniform number in [0, 1) that draws its token `steps`."""
 
     def rescale(
         self,
@@ -42,15 +42,15 @@ class UniformSource(Protocol):
         low: Float64[np.ndarray, " K"],
         high: Float64[np.ndarray, " K"],
     ) -> None:
-        """Note the interval [low, high) of [0, 1) that each sample's number fell into."""
+        """Receive the interval [low, high) of the token that each sample's number drew."""
 
 
 class Independent:
-    """Every draw is independent of all others: u(seed, i, t).
+    """Independent draws: u(seed, i, t) for token t of sample i.
 
     Args:
         seed: 0 to 2^64-1.
-        first: the number i of the first sample, where a call draws but a part of them.
+        first: the number i of the first sample, if a call draws only a part of the samples.
     """
 
     def __init__(self, seed: int, *, first: int = 0) -> None:
@@ -69,22 +69,23 @@ class Independent:
         low: Float64[np.ndarray, " K"],
         high: Float64[np.ndarray, " K"],
     ) -> None:
-        """Do nothing: numbers do not depend on each other."""
+        """Do nothing: the numbers are independent."""
 
 
 class Stratified:
-    """Every sample has one number for its whole text, one of each of n equal parts of [0, 1).
+    """Stratified draws: each sample has one number for its whole text, one per 1/n of [0, 1).
 
-    The number, u_i = (i + xi_i) / n, is rescaled from the interval of every token it chooses, so
-    that samples spread over the distribution of texts as evenly as they can. Shares are unbiased
-    and never noisier than those of independent draws; here sample i does depend on n.
+    The number u_i = (i + xi_i) / n is rescaled from the interval of each token that it draws, so
+    the samples are spread evenly over the distribution of texts. Shares are unbiased, and their
+    variance is at most that of independent draws. Here sample i depends on n.
 
     Args:
         seed: 0 to 2^64-1.
-        n: how many samples there are.
+        n: the number of samples.
 
-    Source: "Arithmetic Sampling", arXiv 2210.15458, but with a xi for each part: one shift common
-    to all can be far worse than independent draws where probabilities repeat with period 1/n.
+    Source: "Arithmetic Sampling", arXiv 2210.15458, but with a xi_i for each part: one shift
+    common to all parts can be far worse than independent draws where probabilities repeat with
+    period 1/n.
     """
 
     def __init__(self, seed: int, n: int) -> None:
@@ -96,11 +97,11 @@ class Stratified:
     def uniform(
         self, samples: Int64[np.ndarray, " K"], steps: Int64[np.ndarray, " K"]
     ) -> Float64[np.ndarray, " K"]:
-        """Return the samples' numbers, drawn anew where too few of their bits are left."""
-        worn = self._width[samples] < MIN_WIDTH
-        again = samples[worn]
-        self._u[again] = uniform(self.seed, again, steps[worn])
-        self._width[again] = 1
+        """Return the samples' numbers; those with too few random bits left are drawn again."""
+        exhausted = self._width[samples] < MIN_WIDTH
+        redrawn = samples[exhausted]
+        self._u[redrawn] = uniform(self.seed, redrawn, steps[exhausted])
+        self._width[redrawn] = 1
         return self._u[samples]
 
     def rescale(
@@ -109,21 +110,26 @@ class Stratified:
         low: Float64[np.ndarray, " K"],
         high: Float64[np.ndarray, " K"],
     ) -> None:
-        """Rescale each number from its interval to [0, 1), for the next token."""
-        inside = (self._u[samples] - low) / (high - low)
-        self._u[samples] = np.minimum(inside, LAST)
+        """Rescale each number from its interval [low, high) to [0, 1) for the next token."""
+        rescaled = (self._u[samples] - low) / (high - low)
+        self._u[samples] = np.minimum(rescaled, BELOW_ONE)
         self._width[samples] *= high - low
 
 
 def uniform(
     seed: int, samples: Int64[np.ndarray, " K"], steps: Int64[np.ndarray, " K"]
 ) -> Float64[np.ndarray, " K"]:
-    """Return u(seed, i, t) in [0, 1) for sample i's token number t, both from 0.
+    """Return u(seed, i, t) in [0, 1) for token t of sample i, both from 0.
 
-    It is the first number of `numpy.random.Generator(Philox(key=seed, counter=[i, t, 0, 0]))`,
-    so that anybody can repeat a draw.
+    Philox is a counter-based generator: the two counters i and t select the number, so no draw
+    depends on the draws before it. numpy gives the same number, so anybody can repeat a draw:
+
+    >>> float(uniform(2021, np.array([7]), np.array([3]))[0])
+    0.8887930913975928
+    >>> np.random.Generator(np.random.Philox(key=2021, counter=[7, 3, 0, 0])).random()
+    0.8887930913975928
     """
-    # numpy counts up by one before the first block.
+    # numpy increments the counter before it generates the first block.
     words = _philox(seed, samples.astype(np.uint64) + np.uint64(1), steps.astype(np.uint64))
     return (words >> np.uint64(11)) * 2.0**-53
 
@@ -142,9 +148,10 @@ def _philox(seed: int, c0: Words, c1: Words) -> Words:
 
 
 def _multiply(a: Words, factor: int) -> tuple[Words, Words]:
-    """Return the high and the low 64 bits of a product of 128, through halves of 32 bits."""
+    """Return the high and the low 64 bits of the 128-bit product, by products of 32-bit halves."""
     b_low, b_high = np.uint64(factor & 0xFFFFFFFF), np.uint64(factor >> 32)
-    a_low, a_high = a & LOW, a >> HALF
-    cross = a_high * b_low + (a_low * b_low >> HALF)
-    carry = a_low * b_high + (cross & LOW)
-    return a_high * b_high + (cross >> HALF) + (carry >> HALF), a * np.uint64(factor)
+    a_low, a_high = a & LOW_HALF, a >> HALF_BITS
+    cross = a_high * b_low + (a_low * b_low >> HALF_BITS)
+    carry = a_low * b_high + (cross & LOW_HALF)
+    high = a_high * b_high + (cross >> HALF_BITS) + (carry >> HALF_BITS)
+    return high, a * np.uint64(factor)

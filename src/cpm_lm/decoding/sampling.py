@@ -1,14 +1,17 @@
-"""Many samples of one prompt, grown as one tree.
+"""Draw many samples of one prompt as one tree of tokens.
 
-Samples that have chosen the same tokens are one node, so n samples cost the number of distinct
-prefixes. Sample i depends on nothing but its own numbers: it is the same for every n, every
-capacity and every slicing. Knows token ids; text only through the function `on_token`.
+Samples with the same tokens so far share their nodes, so the cost of n samples is the number of
+distinct prefixes. Sample i depends only on its own uniform numbers and on the logits after its own
+prefixes. On the native engine, whose logits do not depend on what is computed beside them, it is
+the same for every n, capacity and slicing. Other engines round by the number of rows of a step:
+where a number falls between two tokens within that rounding, a text differs, about 1 in 100. Knows
+token ids and the callback `on_token`; does not know text.
 
-When the session cannot hold all branches, the longest are grown to their end first and release
-their nodes, while the others wait where they are; nothing is computed twice.
+If the session cannot hold all branches, the longest branches are completed first and release their
+nodes; the others wait with their nodes in the KV cache. No node is computed twice.
 
-Past the model's context (`overflow="slide"`) the older half of a sample's context is dropped and
-the newer half is computed again from position 0, once for all samples that agree on it.
+If a sample outgrows the model's context (`overflow="slide"`), the older half of its context is
+dropped. The newer half is computed again from position 0, once for all samples that share it.
 """
 
 from __future__ import annotations
@@ -32,44 +35,44 @@ __all__ = ["Continuation", "Limits", "OnEnd", "OnToken", "Sampled", "sample"]
 OnToken = Callable[[int, int], bool]
 """Called with a sample and its next token; returns whether the sample's text has ended."""
 OnEnd = Callable[[int], None]
-"""Called with a sample for which no token will come."""
+"""Called with a sample after its last token."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What bounds the samples of one prompt."""
+    """The limits of the samples of one prompt."""
 
     max_tokens: int
-    """The most tokens drawn for a sample, an end token included."""
+    """The maximum number of tokens drawn for a sample, an end token included."""
     n_positions: int
     """The model's context in tokens."""
     end_ids: Collection[int]
     """Tokens that end a sample."""
     slide: bool = False
-    """Whether to drop the older half of a full context; otherwise a sample ends there."""
+    """Whether to drop the older half of a full context; otherwise the sample ends."""
     capacity: int = 1 << 30
-    """The most nodes held at once."""
+    """The maximum number of live nodes."""
     width: int = 512
-    """The most rows drawn from at once, which bounds working memory."""
+    """The maximum number of rows drawn from in one request, which bounds the workspace."""
 
     def longest(self, prompt: int) -> int:
-        """Return the most tokens that can be drawn after a prompt of this length.
+        """Return the maximum number of tokens drawn after a prompt of this length.
 
-        The last token of a sample is drawn but never computed.
+        The last token of a sample is drawn but not computed, hence the + 1.
         """
         if self.slide:
             return self.max_tokens
         return min(self.max_tokens, self.n_positions - prompt + 1)
 
     def rows(self, prompt: int, tokens: int) -> int:
-        """Return the rows that one sample alone computes: the prompt, and all its tokens but the
-        last; where the context slides, also the newer half again each time.
+        """Return the rows that one sample alone computes.
+
+        These are the prompt and all its tokens but the last, and after each slide the tokens kept.
+        In the example: 3 of the prompt, 1 token that fills the context; slide, 2 kept, 2 tokens;
+        slide, 2 kept, 1 token. The fifth token is drawn but not computed.
 
         >>> Limits(max_tokens=9, n_positions=4, end_ids=(), slide=True).rows(3, 5)
         11
-
-        3 of the prompt, and 1 that fills the context; then 2 kept and 1 new, and 1 more; then 2
-        kept and 1 new. The fifth token is drawn, not computed.
         """
         slides = 0
         if (beyond := prompt + tokens - 1 - self.n_positions) > 0:
@@ -78,7 +81,7 @@ class Limits:
 
     @property
     def kept(self) -> int:
-        """How many tokens of a full context stay when the older half is dropped."""
+        """The number of tokens of a full context that a slide keeps."""
         return self.n_positions - (self.n_positions + 1) // 2
 
 
@@ -89,20 +92,20 @@ class Continuation:
     tokens: tuple[int, ...]
     """The tokens drawn, without the end token."""
     logprob: float
-    """Log-probability of what was drawn, the end token included, under the model itself."""
+    """Log-probability of all tokens drawn, the end token included, under the model itself."""
     ended: bool
-    """Whether it ended by an end token or by `on_token`, rather than by a limit."""
+    """Whether an end token or `on_token` ended the sample, rather than a limit."""
 
 
 @dataclass(frozen=True)
 class Sampled:
-    """All samples of one call, and what they cost."""
+    """All samples of one call, and their cost in rows."""
 
     continuations: list[Continuation]
     rows: int
-    """Forward rows computed: prompt tokens and distinct nodes."""
+    """Forward rows computed: the nodes of the tree, the prompt's included."""
     rows_unmerged: int
-    """Forward rows that as many separate runs would have computed."""
+    """Forward rows that n separate runs would have computed."""
 
 
 def sample(
@@ -115,16 +118,17 @@ def sample(
     on_token: OnToken | None = None,
     on_end: OnEnd | None = None,
 ) -> Algorithm[Sampled]:
-    """Draw n continuations of a prompt of 1 to n_positions tokens.
+    """Draw n continuations of a prompt.
 
     Args:
-        prompt: token ids.
-        n: how many.
-        rules: how logits become the distribution drawn from.
-        source: the numbers that tokens are drawn by.
-        limits: what bounds the samples.
-        on_token: called with each token of each sample, but for end tokens.
-        on_end: called once for each sample.
+        prompt: token ids, 1 to n_positions.
+        n: the number of samples.
+        rules: the sampling rules.
+        source: the uniform numbers by which tokens are drawn.
+        limits: the limits of the samples.
+        on_token: called with each token of each sample, except end tokens; returns whether the
+            sample has ended.
+        on_end: called once for each sample, after its last token.
 
     Raises:
         CapacityError: the capacity does not hold one sample.
@@ -139,13 +143,13 @@ def sample(
             wants=[state.draws(leaves, growth.at)],
             release=growth.release,
         )
-        state.tree.place(growth.nodes, reply.nodes.tolist())
+        state.tree.set_slots(growth.nodes, reply.nodes.tolist())
         state.advance(leaves, reply.answers[0])
     return state.result()
 
 
 class _Sampling:
-    """The state of a call: the tree, the leaves to compute, and what each sample has drawn."""
+    """The state of a call: the tree, the leaves to compute, and the tokens of each sample."""
 
     def __init__(
         self,
@@ -174,14 +178,15 @@ class _Sampling:
         self.drawn = np.zeros(n, np.int64)
         self.logprob = np.zeros(n)
         self.ended = np.zeros(n, bool)
-        self.pending = [self.tree.wait(self.tree.root, prompt, range(n))]
+        self.pending = [self.tree.add_samples(self.tree.root, prompt, range(n))]
 
     def next_leaves(self) -> list[Node]:
-        """Take from `pending` the leaves to compute now.
+        """Take from `pending` the leaves to compute in the next request.
 
-        After them there must be room for the costliest of the others to run to its end alone.
-        Where there is not, the longest leaf goes alone, as does everything below it, until it
-        has ended and its nodes are released: there was room for that when it was left waiting.
+        Longest first. Besides them, the capacity must hold the rest of the costliest pending
+        sample. If it does not, the longest leaf is computed alone, then the leaves below it, until
+        its samples end and release their nodes. The capacity holds these, because this rule held
+        when the leaf was left pending.
         """
         self.pending.sort(key=self._drawn_at, reverse=True)
         room = self.limits.capacity - self.tree.live
@@ -196,21 +201,21 @@ class _Sampling:
         return leaves
 
     def draws(self, leaves: Sequence[Node], at: Int32[np.ndarray, " R"]) -> Draws:
-        """Return the want of the next token of every sample that waits at these leaves."""
-        samples = np.concatenate([leaf.waiting for leaf in leaves])
+        """Return the want for the next token of every sample at these leaves."""
+        samples = np.concatenate([leaf.samples for leaf in leaves])
         u = self.source.uniform(samples, self.drawn[samples])
         return Draws(at, [self.rules] * len(leaves), np.split(u, self._ends(leaves)))
 
     def advance(self, leaves: Sequence[Node], drawn: Drawn) -> None:
-        """Give every sample that waits at these leaves its next token."""
+        """Append the tokens drawn to the samples at these leaves."""
         ends = self._ends(leaves)
-        groups = [self.tree.leave(leaf) for leaf in leaves]
+        groups = [self.tree.take_samples(leaf) for leaf in leaves]
         samples = np.concatenate(groups)
         self.source.rescale(samples, drawn.low, drawn.high)
         self.logprob[samples] += drawn.logprobs
         self.drawn[samples] += 1
         for leaf, group, chosen in zip(leaves, groups, np.split(drawn.tokens, ends), strict=True):
-            self._part(leaf, group, chosen.tolist())
+            self._branch(leaf, group, chosen.tolist())
             self.tree.prune(leaf)
 
     def result(self) -> Sampled:
@@ -222,8 +227,8 @@ class _Sampling:
         unmerged = sum(map(self._rows, self.drawn.tolist()))
         return Sampled(continuations, self.tree.rows, unmerged)
 
-    def _part(self, leaf: Node, samples: Sequence[int], tokens: Sequence[int]) -> None:
-        """Send the samples of a leaf down its new branches, but for those that have ended."""
+    def _branch(self, leaf: Node, samples: Sequence[int], tokens: Sequence[int]) -> None:
+        """Move the samples of a leaf to its new children, except those that have ended."""
         branches: dict[int, list[int]] = {}
         for i, token in zip(samples, tokens, strict=True):
             self.ended[i] = token in self.limits.end_ids
@@ -238,17 +243,18 @@ class _Sampling:
         if branches and leaf.depth == self.limits.n_positions:
             parent, kept = self.tree.root, leaf.path()[-self.limits.kept :]
         for token, group in branches.items():
-            child = self.tree.wait(parent, [*kept, token], group)
-            if len(child.waiting) == len(group):  # otherwise it is pending already
+            child = self.tree.add_samples(parent, [*kept, token], group)
+            if len(child.samples) == len(group):  # a child with other samples is already pending
                 self.pending.append(child)
 
     def _ends(self, leaves: Sequence[Node]) -> Int64[np.ndarray, " ends"]:
-        """Return where the samples of each leaf but the last end, among those of all."""
-        return np.cumsum([len(leaf.waiting) for leaf in leaves])[:-1]
+        """Return the indices at which the leaves' joined samples are split by leaf."""
+        return np.cumsum([len(leaf.samples) for leaf in leaves])[:-1]
 
     def _drawn_at(self, leaf: Node) -> int:
-        return int(self.drawn[leaf.waiting].min())
+        """Return the tokens drawn by the shortest sample at a leaf; slides make them differ."""
+        return int(self.drawn[leaf.samples].min())
 
     def _rows(self, tokens: int) -> int:
-        """Return the rows that a sample of so many tokens computes alone; 0 before the first."""
+        """Return the rows that a sample of `tokens` tokens computes alone; 0 for none."""
         return self.limits.rows(self.prompt, tokens) if tokens else 0

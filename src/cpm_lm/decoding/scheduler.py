@@ -1,8 +1,8 @@
-"""Drives decoding algorithms over one session: one to its end, or many together, fairly.
+"""Run decoding algorithms on one session: one to its end, or several concurrently and fairly.
 
-Long requests are cut into slices, so that a long prompt does not hold up the others. Algorithms
-may be added at any time between two steps. Knows requests, nodes and tokens' number; does not
-know what the algorithms do, nor text.
+Long requests are sliced, so that the prefill of a long prompt does not delay the other algorithms.
+Algorithms may be added between any two steps. Knows requests and nodes; does not know what the
+algorithms compute, nor text.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ Result = TypeVar("Result")
 
 
 class Job(Generic[Result]):
-    """An algorithm under way."""
+    """An algorithm in the scheduler: waiting, running or done."""
 
     def __init__(self, algorithm: Algorithm[Result], nodes: int) -> None:
         self.nodes = nodes
-        """The most nodes it may hold at once."""
+        """The maximum number of live nodes of the algorithm."""
         self.done = False
         self._algorithm = algorithm
         self._result: Result | None = None
@@ -40,10 +40,10 @@ class Job(Generic[Result]):
         self._request: Extend | None = None
         self._computed: Int32[np.ndarray, " C"] = np.zeros(0, np.int32)
         self._parts: list[list[tuple[Any, Answer]]] = []
-        """What has been answered of each want: which of its rows, and their answer."""
+        """The partial answers of each want of the request: the rows, and their answer."""
 
     def result(self) -> Result:
-        """Return what the algorithm returned, or raise what it raised."""
+        """Return the algorithm's result, or raise its exception."""
         assert self.done, "the job has not ended"
         if self._error is not None:
             raise self._error
@@ -51,29 +51,42 @@ class Job(Generic[Result]):
 
     @property
     def left(self) -> int:
-        """Tokens of the current request that are not computed yet."""
+        """The number of tokens of the current request that are not computed yet."""
         return len(self._request.tokens) - len(self._computed) if self._request else 0
 
     def _slice(self, count: int, offset: int) -> _Slice:
-        """Return the next `count` tokens of the request, as they stand in a joined call.
+        """Return the next `count` tokens of the request, with parents for a joined call.
 
-        A request of tokens [5, 6, 7] with parents [9, -2, -3] is a chain below node 9. Cut after
-        two tokens, which became nodes 20 and 21, the rest is tokens [7] with parents [21]. Behind
-        10 tokens of other jobs, [5, 6] have parents [9, -12]: token 0 is token 10 of that call.
+        The request of the example is a chain of three tokens below node 9. The first slice has two
+        tokens, after 10 tokens of other jobs: its token 0 is token 10 of the call, so parent -2
+        becomes -12. Then tokens 0 and 1 are nodes 20 and 21, and the second slice begins the call.
+
+        >>> def algorithm():
+        ...     yield Extend(
+        ...         tokens=np.array([5, 6, 7], np.int32),
+        ...         parents=np.array([9, -2, -3], np.int32),
+        ...     )
+        >>> job = Job(algorithm(), nodes=3)
+        >>> job._request = next(job._algorithm)
+        >>> job._slice(2, offset=10).parents.tolist()
+        [9, -12]
+        >>> job._computed = np.array([20, 21], np.int32)
+        >>> job._slice(1, offset=0).parents.tolist()
+        [21]
 
         Args:
-            count: how many tokens.
-            offset: how many tokens of other jobs come before them.
+            count: the number of tokens.
+            offset: the number of tokens of other jobs before them in the call.
         """
         assert self._request is not None
         start = len(self._computed)
         stop = start + count
         parents = self._request.parents[start:stop].copy()
-        inner = -2 - parents  # the place in the request of a parent of this request
-        before = (inner >= 0) & (inner < start)
+        index = -2 - parents  # of a parent among the request's tokens; negative for other parents
+        computed = (index >= 0) & (index < start)
         roots = parents == -1
-        parents[before] = self._computed[inner[before]]
-        parents[inner >= start] += start - offset
+        parents[computed] = self._computed[index[computed]]
+        parents[index >= start] += start - offset
         wants = []
         for i, want in enumerate(self._request.wants):
             rows = np.flatnonzero((start <= want.at) & (want.at < stop))
@@ -82,17 +95,17 @@ class Job(Generic[Result]):
         return _Slice(self, self._request.tokens[start:stop], parents, roots, wants)
 
     def _receive(self, part: _Slice, nodes: Any, answers: Sequence[Answer]) -> None:
-        """Take in what was computed of a slice."""
+        """Record the nodes and the answers of a slice."""
         self._roots.update(nodes[part.roots].tolist())
         self._computed = np.concatenate([self._computed, nodes])
         for (i, rows, _), answer in zip(part.wants, answers, strict=True):
             self._parts[i].append((rows, answer))
 
     def _reply(self, vocab_size: int) -> Extended:
-        """Return what the request has been answered."""
+        """Return the reply to the request, once all its tokens are computed."""
         assert self._request is not None
         answers = [
-            want.joined(parts, vocab_size)
+            want.join_or_empty(parts, vocab_size)
             for want, parts in zip(self._request.wants, self._parts, strict=True)
         ]
         return Extended(nodes=self._computed, answers=answers)
@@ -100,25 +113,25 @@ class Job(Generic[Result]):
 
 @dataclass(frozen=True, eq=False)
 class _Slice:
-    """A part of a job's request, as it stands in a joined call."""
+    """A part of a job's request, with indices for a joined call."""
 
     job: Job[Any]
     tokens: Any
     parents: Any
     roots: Any
-    """Which of the tokens are roots."""
+    """bool[T]: which of the tokens are roots."""
     wants: list[tuple[int, Any, Want]]
-    """The number of a want, which of its rows, and the want of these."""
+    """The index of a want in the request, its rows in the slice, and the want for these rows."""
 
 
 class Scheduler:
     """A session, and the algorithms that share it.
 
-    A context manager: leaving it ends all algorithms and releases all their nodes.
+    A context manager: on exit it closes all algorithms and releases their nodes.
 
     Args:
-        session: used by nobody else meanwhile.
-        max_tokens: the most tokens computed in one step; by default a slice of the session's.
+        session: not to be used elsewhere at the same time.
+        max_tokens: the maximum number of tokens of one step; by default one slice of the session.
     """
 
     def __init__(self, session: Session, *, max_tokens: int | None = None) -> None:
@@ -131,14 +144,14 @@ class Scheduler:
         self._free = session.capacity - session.live
 
     def add(self, algorithm: Algorithm[Result], *, nodes: int | None = None) -> Job[Result]:
-        """Take in an algorithm; it starts as soon as the nodes it needs are free, in turn.
+        """Add an algorithm to the queue; it starts when the nodes it needs are free.
 
         Args:
             algorithm: a generator that has not been started.
-            nodes: the most nodes it holds at once; by default, all of the session.
+            nodes: its maximum number of live nodes; by default the session's capacity.
 
         Raises:
-            CapacityError: the session has not that many.
+            CapacityError: the session's capacity is less.
         """
         nodes = self.session.capacity if nodes is None else nodes
         if nodes > self.session.capacity:
@@ -154,7 +167,7 @@ class Scheduler:
     def step(self) -> list[Job[Any]]:
         """Compute up to `max_tokens` tokens; return the jobs that ended.
 
-        An error that one job causes ends that job alone and is raised by its `result()`.
+        An error that one job causes ends only that job; its `result()` raises it.
         """
         ended = self._admit()
         if shares := self._shares():
@@ -168,7 +181,7 @@ class Scheduler:
         return ended
 
     def cancel(self, job: Job[Any]) -> None:
-        """End a job before its time and release its nodes."""
+        """Cancel a job and release its nodes; its `result()` then raises RequestError."""
         if job.done:
             return
         if job in self._waiting:
@@ -181,7 +194,7 @@ class Scheduler:
         job._error = job._error or RequestError("the job was cancelled")
 
     def close(self) -> None:
-        """End all jobs and release their nodes."""
+        """Cancel all jobs and release their nodes."""
         for job in [*self._running, *self._waiting]:
             self.cancel(job)
 
@@ -197,7 +210,7 @@ class Scheduler:
         self.close()
 
     def _admit(self) -> list[Job[Any]]:
-        """Start waiting jobs, first come first served, while their nodes are free."""
+        """Start waiting jobs in order while their nodes are free; return those that end at once."""
         ended = []
         while self._waiting and self._waiting[0].nodes <= self._free:
             job = self._waiting.popleft()
@@ -210,7 +223,7 @@ class Scheduler:
         return ended
 
     def _resume(self, job: Job[Any]) -> None:
-        """Hand over the reply, if there is one, and take the next request or the result."""
+        """Send the reply, if any, to the algorithm; receive its next request or its result."""
         try:
             if job._request is None:
                 request = next(job._algorithm)
@@ -220,7 +233,7 @@ class Scheduler:
         except StopIteration as stop:
             job._result = stop.value
             self._end(job)
-        except Exception as error:  # the others go on; `result()` raises it
+        except Exception as error:  # other jobs continue; this job's `result()` raises it
             job._error = error
             self._end(job)
 
@@ -233,9 +246,9 @@ class Scheduler:
         job._parts = [[] for _ in request.wants]
 
     def _shares(self) -> list[tuple[Job[Any], int]]:
-        """Divide a step's tokens: small requests whole, large ones an equal part of the rest.
+        """Divide the tokens of a step: small requests whole, large ones equal shares of the rest.
 
-        What does not divide goes to the first in line, and they take turns at being that.
+        The remainder goes to the first jobs in the queue, which is rotated after every step.
         """
         shares = {job: 0 for job in self._running if job.left}
         short, budget = list(shares), self.max_tokens
@@ -249,7 +262,7 @@ class Scheduler:
         return [(job, share) for job, share in shares.items() if share]
 
     def _compute(self, shares: Sequence[tuple[Job[Any], int]]) -> None:
-        """Compute all shares in one call, or each alone if one of them makes the call fail."""
+        """Compute all shares in one call; if it fails, each in its own call, to find the cause."""
         try:
             self._extend(shares)
         except CpmError as error:
@@ -261,7 +274,7 @@ class Scheduler:
                     self._compute([share])
 
     def _extend(self, shares: Sequence[tuple[Job[Any], int]]) -> None:
-        """Compute all shares as one call: tokens one behind the other, wants in one list."""
+        """Compute all shares as one call: the tokens and the wants of all slices joined."""
         starts = np.cumsum([0, *(count for _, count in shares)]).tolist()
         slices = [
             job._slice(count, offset) for (job, count), offset in zip(shares, starts, strict=False)
@@ -272,12 +285,12 @@ class Scheduler:
             [want for part in slices for _, _, want in part.wants],
         )
         for part in slices:
-            own, nodes = nodes[: len(part.tokens)], nodes[len(part.tokens) :]
-            mine, answers = answers[: len(part.wants)], answers[len(part.wants) :]
-            part.job._receive(part, own, mine)
+            part_nodes, nodes = nodes[: len(part.tokens)], nodes[len(part.tokens) :]
+            part_answers, answers = answers[: len(part.wants)], answers[len(part.wants) :]
+            part.job._receive(part, part_nodes, part_answers)
 
     def _end(self, job: Job[Any]) -> None:
-        """Close the algorithm and release what it holds."""
+        """Close the algorithm and release its nodes."""
         job.done = True
         self._free += job.nodes
         try:
@@ -289,7 +302,7 @@ class Scheduler:
 
 
 def run(session: Session, algorithm: Algorithm[Result], *, max_tokens: int | None = None) -> Result:
-    """Drive one algorithm to its end and return its result; its nodes are released in any case."""
+    """Run one algorithm to its end and return its result; its nodes are released in any case."""
     with Scheduler(session, max_tokens=max_tokens) as scheduler:
         job = scheduler.add(algorithm, nodes=session.capacity - session.live)
         while not job.done:

@@ -1,7 +1,7 @@
-"""The tree of tokens that the samples of one prompt grow together.
+"""The tree of tokens that the samples of one prompt share.
 
-Knows tokens, which node of the session each became, and who still needs it; does not know
-logits, distributions or text.
+Knows tokens, their nodes in the session and reference counts; does not know logits, distributions
+or text.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ __all__ = ["Growth", "Node", "Tree"]
 
 
 class Node:
-    """One token below its parent; computed once it has a slot in the session."""
+    """A token and its parent; it is computed if it has a slot in the session."""
 
-    __slots__ = ("children", "depth", "parent", "references", "slot", "token", "waiting")
+    __slots__ = ("children", "depth", "parent", "references", "samples", "slot", "token")
 
     def __init__(self, token: int, parent: Node | None) -> None:
         self.token = token
         self.parent = parent
         self.depth: int = parent.depth + 1 if parent else 0
-        """The number of tokens from the root down to this one; 0 for the root above them all."""
+        """The number of tokens from the root to this one; 0 for the root, which is no token."""
         self.slot = -1
-        """The session's node id; -1 until computed, and for the root."""
+        """The session's node id; -1 for the root and until the node is computed."""
         self.children: dict[int, Node] = {}
         self.references = 0
-        """How many children and waiting groups of samples refer to this node."""
-        self.waiting: list[int] = []
-        """Samples whose next token is drawn from the distribution after this token."""
+        """The number of children, plus 1 if samples are at this node."""
+        self.samples: list[int] = []
+        """The samples whose next token is drawn from the distribution after this token."""
 
     def path(self) -> list[int]:
-        """Return the tokens from the root down to this one."""
+        """Return the tokens from the root to this one."""
         tokens = []
         node = self
         while node.parent:
@@ -43,7 +43,7 @@ class Node:
         return tokens[::-1]
 
     def uncomputed(self) -> list[Node]:
-        """Return this node and those above it that have no slot yet, the topmost first."""
+        """Return this node and its ancestors that are not computed yet, ancestors first."""
         chain = []
         node = self
         while node.parent and node.slot < 0:
@@ -54,36 +54,40 @@ class Node:
 
 @dataclass(frozen=True, eq=False)
 class Growth:
-    """Nodes to be computed, in the terms of `Session.extend`."""
+    """The nodes to compute, as arguments of `Session.extend`."""
 
     nodes: list[Node]
     """In the order of `tokens`."""
     tokens: Int32[np.ndarray, " T"]
     parents: Int32[np.ndarray, " T"]
     at: Int32[np.ndarray, " R"]
-    """Which of the tokens are the leaves, in the order in which these were given."""
+    """The indices of the leaves in `tokens`, in the order given."""
     release: Int32[np.ndarray, " K"]
-    """Slots of nodes that were dropped since the last time."""
+    """The slots of the nodes dropped since the last call."""
 
 
 class Tree:
-    """Nodes that exist once for all samples that pass through them, until none refers to them."""
+    """A tree of reference-counted nodes; samples with a common prefix share its nodes."""
 
     def __init__(self) -> None:
         self.root = Node(-1, None)
         self.root.references = 1  # never dropped
         self.live = 0
-        """Nodes that lie in the session."""
+        """The number of nodes with a slot in the session."""
         self.rows = 0
-        """Nodes computed since the beginning."""
+        """The number of nodes computed since the beginning."""
         self._dropped: list[int] = []
 
-    def wait(self, parent: Node, tokens: Iterable[int], samples: Sequence[int]) -> Node:
-        """Let samples wait for the distribution after `tokens` below `parent`; return the last
-        node.
+    def add_samples(self, parent: Node, tokens: Iterable[int], samples: Sequence[int]) -> Node:
+        """Add samples at the end of a path below a node, and return the last node of the path.
 
-        Nodes that are there already are shared, except that a last node that was computed is made
-        anew: its logits were not kept.
+        Existing nodes of the path are shared. The last one is not shared if it is already
+        computed, because its logits are no longer known.
+
+        Args:
+            parent: the node above the path.
+            tokens: the path, at least one token.
+            samples: the samples whose next token follows the path.
         """
         *inner, last = tokens
         for token in inner:
@@ -91,13 +95,13 @@ class Tree:
         node = parent.children.get(last)
         if node is None or node.slot >= 0:
             node = self._add(last, parent)
-        node.references += not node.waiting
-        node.waiting += samples
+        node.references += not node.samples
+        node.samples += samples
         return node
 
-    def leave(self, node: Node) -> list[int]:
-        """Take the waiting samples away from a node."""
-        samples, node.waiting = node.waiting, []
+    def take_samples(self, node: Node) -> list[int]:
+        """Remove and return the samples at a node."""
+        samples, node.samples = node.samples, []
         node.references -= 1
         return samples
 
@@ -114,30 +118,38 @@ class Tree:
             node = parent
 
     def grow(self, leaves: Sequence[Node]) -> Growth:
-        """Return what computes these nodes and what is missing above them.
+        """Return the request for these leaves and their ancestors that are not computed yet.
 
-        With a root of slot 4 above two new leaves, tokens 8 and 9, where 9 has a new parent 7:
-        tokens [8, 7, 9], parents [4, 4, -3] (9 hangs below token 1 of the call), at [0, 2].
+        In the example a computed node of slot 4 gets the leaf 8, and the leaf 9 below a new node
+        7. Token 7 is token 1 of the call, so the parent of 9 is -3.
+
+        >>> tree = Tree()
+        >>> node = tree.add_samples(tree.root, [6], [0, 1])
+        >>> tree.set_slots(tree.grow([node]).nodes, [4])
+        >>> leaves = [tree.add_samples(node, [8], [0]), tree.add_samples(node, [7, 9], [1])]
+        >>> growth = tree.grow(leaves)
+        >>> growth.tokens.tolist(), growth.parents.tolist(), growth.at.tolist()
+        ([8, 7, 9], [4, 4, -3], [0, 2])
         """
-        place: dict[Node, int] = {}
+        index: dict[Node, int] = {}
         for leaf in leaves:
             for node in leaf.uncomputed():
-                place.setdefault(node, len(place))
+                index.setdefault(node, len(index))
         parents = []
-        for node in place:
+        for node in index:
             assert node.parent is not None
-            parents.append(-2 - place[node.parent] if node.parent in place else node.parent.slot)
+            parents.append(-2 - index[node.parent] if node.parent in index else node.parent.slot)
         dropped, self._dropped = self._dropped, []
         return Growth(
-            nodes=list(place),
-            tokens=np.array([node.token for node in place], np.int32),
+            nodes=list(index),
+            tokens=np.array([node.token for node in index], np.int32),
             parents=np.array(parents, np.int32),
-            at=np.array([place[leaf] for leaf in leaves], np.int32),
+            at=np.array([index[leaf] for leaf in leaves], np.int32),
             release=np.array(dropped, np.int32),
         )
 
-    def place(self, nodes: Sequence[Node], slots: Sequence[int]) -> None:
-        """Note where the session put nodes."""
+    def set_slots(self, nodes: Sequence[Node], slots: Sequence[int]) -> None:
+        """Record the session's slots of nodes that have been computed."""
         for node, slot in zip(nodes, slots, strict=True):
             node.slot = slot
         self.live += len(nodes)

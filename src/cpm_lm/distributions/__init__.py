@@ -1,1 +1,1 @@
-"""Numbers only: from logits to probabilities and to token ids, on the host. Below the engines."""
+"""From logits to probabilities and to token ids, on the host. Pure functions of numbers."""

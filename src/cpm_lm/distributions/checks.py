@@ -1,6 +1,6 @@
-"""The checks that refuse bad option values, and where an option keeps its words.
+"""Checks of option values, and access to the help text of an option.
 
-Knows numbers and words; does not know what the options mean.
+Knows numbers and strings; does not know what the options mean.
 """
 
 from __future__ import annotations
@@ -8,19 +8,20 @@ from __future__ import annotations
 import dataclasses
 import math
 import numbers
+import operator
 from collections.abc import Sequence
 from typing import Any
 
 from cpm_lm.errors import RequestError
 
-__all__ = ["Number", "check_number", "check_one_of", "help_of"]
+__all__ = ["Number", "check_field", "check_number", "check_one_of", "help_of"]
 
 Number = int | float
-"""Where 1 is as good as 1.0; unlike a type checker's, a run-time `float` does not include int."""
+"""An int or a float: at run time, unlike in a type checker, `float` does not include int."""
 
 
 def help_of(options: type, name: str) -> str:
-    """Return the help of one field of an options class."""
+    """Return the help text of one field of an options class."""
     return str({field.name: field for field in dataclasses.fields(options)}[name].metadata["help"])
 
 
@@ -32,27 +33,36 @@ def check_number(
     high: Number = math.inf,
     whole: bool = False,
     above_low: bool = False,
-) -> None:
-    """Refuse what is not a finite number in its range.
+) -> Number:
+    """Check that a value is a finite number in its range; return it as Python's int or float.
+
+    numpy's numbers are accepted, but must not stay: a list times an np.int64 is an array.
 
     Raises:
-        RequestError: says the name, the value and the range.
+        RequestError: it is not; the message gives the name, the value and the range.
     """
     kind = numbers.Integral if whole else numbers.Real
     good = isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)
     if good and low <= value <= high and not (above_low and value == low):
-        return
-    noun = "a whole number" if whole else "a finite number"
-    start = f"above {low}" if above_low else f"of at least {low}"
-    end = f", at most {high}" if high < math.inf else ""
-    raise RequestError(f"{name} is {value!r}; expected {noun} {start}{end}")
+        return operator.index(value) if isinstance(value, numbers.Integral) else float(value)
+    noun = "an integer" if whole else "a finite number"
+    if above_low:
+        bounds = f"above {low:,}" + (f", at most {high:,}" if high < math.inf else "")
+    else:
+        bounds = f"from {low:,} to {high:,}" if high < math.inf else f"of at least {low:,}"
+    raise RequestError(f"{name} is {value!r}; expected {noun} {bounds}")
+
+
+def check_field(options: Any, name: str, **limits: Any) -> None:
+    """Check a field of a frozen options object by `check_number`, and keep what that returns."""
+    object.__setattr__(options, name, check_number(name, getattr(options, name), **limits))
 
 
 def check_one_of(name: str, value: Any, choices: Sequence[str]) -> None:
-    """Refuse what is not one of the choices.
+    """Check that a value is one of the choices.
 
     Raises:
-        RequestError: says the name, the value and the choices.
+        RequestError: it is not; the message gives the name, the value and the choices.
     """
     if value not in choices:
         raise RequestError(f"{name} is {value!r}; expected {' or '.join(map(repr, choices))}")

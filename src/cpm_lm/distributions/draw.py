@@ -1,6 +1,7 @@
-"""From logits to the distribution that a token is drawn from, and from a number to its token.
+"""From logits to the distribution of the next token, and from a uniform number to a token.
 
-Pure functions of numbers, in float64; knows neither randomness, nor sessions, nor text.
+Knows logits and sampling rules, and computes in float64; does not know randomness, sessions or
+text.
 """
 
 from __future__ import annotations
@@ -22,54 +23,65 @@ __all__ = [
     "Scored",
     "distributions",
     "draw",
+    "highest",
     "log_partition",
     "probabilities",
     "score",
 ]
 
 BLOCK = 1 << 17
-"""Numbers handled at once: a megabyte of float64, which stays in a core's cache."""
+"""Numbers per block: one megabyte of float64, which fits a core's L2 cache."""
 
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """What numbers of [0, 1) have chosen, in the order of the rows and of each row's numbers."""
+    """The tokens drawn, in the order of the rows and of each row's uniform numbers."""
 
     tokens: Int32[np.ndarray, " U"]
     low: Float64[np.ndarray, " U"]
-    """The interval [low, high) of the cumulative distribution that each number fell into."""
+    """The start of each token's interval [low, high) of the cumulative distribution."""
     high: Float64[np.ndarray, " U"]
     logprobs: Float64[np.ndarray, " U"]
-    """Of each token under the model itself: temperature 1, no filter; natural logarithm."""
+    """Log-probability of each token under the model itself: temperature 1, no filters; natural
+    logarithm."""
 
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """Log-probabilities under the model itself, in the order of the rows and of each row's ids."""
+    """Log-probabilities under the model itself: temperature 1, no filters; natural logarithm.
+
+    In the order of the rows and of each row's ids.
+    """
 
     logprobs: Float64[np.ndarray, " P"]
     top_ids: Int32[np.ndarray, "R k"]
-    """The k likeliest tokens of each row, likeliest first, of equal ones the lower id first."""
+    """The k likeliest tokens of each row, likeliest first; ties by the lower id."""
     top_logprobs: Float64[np.ndarray, "R k"]
 
 
 @dataclass(frozen=True, eq=False)
 class Distribution:
-    """The tokens that may come next, by ascending id, and their probabilities."""
+    """The tokens of nonzero probability, by ascending id, and their probabilities."""
 
     tokens: Int64[np.ndarray, " K"]
     masses: Float64[np.ndarray, " K"]
+    """Their sum is 1."""
 
     def invert(
         self, u: Float64[np.ndarray, " U"]
     ) -> tuple[Int64[np.ndarray, " U"], Float64[np.ndarray, " U"], Float64[np.ndarray, " U"]]:
-        """Return for each u in [0, 1) the token where the cumulative mass passes it.
+        """Return for each u in [0, 1) the token whose interval of cumulative mass contains it.
+
+        >>> distribution = Distribution(np.array([3, 8]), np.array([0.25, 0.75]))
+        >>> tokens, low, high = distribution.invert(np.array([0.2, 0.9]))
+        >>> tokens.tolist(), low.tolist(), high.tolist()
+        ([3, 8], [0.0, 0.25], [0.25, 1.0])
 
         Returns:
-            tokens, int64[U], and the ends of each token's own interval of u, float64[U] twice.
+            tokens, int64[U], and the two ends of each token's interval, float64[U] each.
         """
         edges = np.concatenate(([0.0], np.cumsum(self.masses)))
-        edges /= edges[-1]  # exactly 1 at the end, so that every u < 1 finds a token
+        edges /= edges[-1]  # the last edge is exactly 1, so that every u < 1 has a token
         at = np.searchsorted(edges, u, side="right") - 1
         return self.tokens[at], edges[at], edges[at + 1]
 
@@ -77,33 +89,51 @@ class Distribution:
 def log_partition(logits: Float32[np.ndarray, "R V"]) -> Float64[np.ndarray, " R"]:
     """Return log(sum(exp(logits))) of each row in float64.
 
-    A logit minus this is the log-probability under the model itself: temperature 1, no filter.
+    A logit minus this is the log-probability under the model itself: temperature 1, no filters.
 
     Raises:
-        EngineError: a row holds NaN or infinity, so that nothing can be drawn from it.
+        EngineError: a row is no distribution, see `highest`.
     """
     result = np.empty(len(logits))
     for rows in _blocks(logits):
-        top = logits[rows].max(axis=1).astype(np.float64)
+        top = highest(logits[rows]).astype(np.float64)
         shifted = logits[rows] - top[:, None]
         result[rows] = top + np.log(np.exp(shifted, out=shifted).sum(axis=1))
-    if not np.isfinite(result).all():
+    return result
+
+
+def highest(logits: Float32[np.ndarray, "R V"]) -> Float32[np.ndarray, " R"]:
+    """Return each row's highest logit, after checking that the row is a distribution.
+
+    A logit of -inf is a token that cannot come: a row may hold some of them. The maximum tells all
+    the rest: it is NaN if the row holds NaN, inf if it holds inf, and -inf if no token can come.
+
+    Raises:
+        EngineError: a row holds NaN or inf, or nothing but -inf.
+    """
+    top = logits.max(axis=1)
+    if not np.isfinite(top).all():
         raise EngineError(
             "the engine returned logits that are not finite numbers; the weights are damaged "
             "or overflow in this precision: try float32, or `cpm verify` the model"
         )
-    return result
+    return top
 
 
 def distributions(logits: Float32[np.ndarray, "R V"], rules: Rules) -> list[Distribution]:
-    """Return for each row the distribution that the next token is drawn from."""
+    """Return for each row the distribution of the next token under the rules.
+
+    Raises:
+        EngineError: a row is no distribution, see `highest`.
+    """
     if rules.temperature == 0:
-        best = logits.argmax(axis=1)  # the first of equals: the lowest id
+        highest(logits)
+        best = logits.argmax(axis=1)  # the first maximum: ties by the lowest id
         return [Distribution(best[i : i + 1], np.ones(1)) for i in range(len(best))]
     result = []
     for rows in _blocks(logits):
         x = logits[rows].astype(np.float64)
-        x -= x.max(axis=1, keepdims=True)
+        x -= highest(logits[rows])[:, None]
         if rules.filter_order == "standard":
             _divide(x, rules.temperature)
         weights = np.exp(x)
@@ -111,7 +141,9 @@ def distributions(logits: Float32[np.ndarray, "R V"], rules: Rules) -> list[Dist
             kept = kept_tokens(logits[rows][i], weights[i], rules)
             masses = weights[i, kept]
             if rules.filter_order == "cpm":
-                masses = np.exp(_divide(x[i, kept], rules.temperature))
+                # Logits that differ may have equal weights, so the highest logit may not be kept.
+                rest = x[i, kept]
+                masses = np.exp(_divide(rest - rest.max(), rules.temperature))
             tokens = np.arange(len(masses)) if isinstance(kept, slice) else kept
             result.append(Distribution(tokens, masses / masses.sum()))
     return result
@@ -122,15 +154,15 @@ def draw(
     rules: Sequence[Rules],
     u: Sequence[Float64[np.ndarray, " _"]],
 ) -> Drawn:
-    """Draw a token for every number, by inverting its row's cumulative distribution.
+    """Draw one token per uniform number by inverting the row's cumulative distribution.
 
     Args:
-        logits: a row for each distribution.
-        rules: how each row becomes a distribution.
-        u: the numbers of [0, 1) of each row; a row may have none, or several.
+        logits: one row per distribution.
+        rules: the rules of each row.
+        u: the uniform numbers in [0, 1) of each row; a row may have none, or several.
 
     Raises:
-        EngineError: a row holds NaN or infinity.
+        EngineError: a row is no distribution, see `highest`.
     """
     if not len(logits):
         none = np.zeros(0)
@@ -146,34 +178,39 @@ def draw(
 def score(
     logits: Float32[np.ndarray, "R V"], ids: Sequence[Int32[np.ndarray, " _"]], top: int = 0
 ) -> Scored:
-    """Return the log-probabilities of some tokens of each row, and of the `top` likeliest.
+    """Return the log-probabilities of given tokens of each row, and of the `top` likeliest.
+
+    Args:
+        logits: one row per distribution.
+        ids: the tokens of each row; a row may have none, or several.
+        top: the number of likeliest tokens of each row.
 
     Raises:
-        EngineError: a row holds NaN or infinity.
+        EngineError: a row is no distribution, see `highest`.
     """
     partition = log_partition(logits)
     rows = np.repeat(np.arange(len(logits)), [len(part) for part in ids])
-    asked = np.concatenate([np.zeros(0, np.int32), *ids])
+    tokens = np.concatenate([np.zeros(0, np.int32), *ids])
     best = np.zeros((len(logits), top), np.int32)
-    for row, chosen in zip(logits, best, strict=True):
-        found = top_k(row, top) if top else chosen
-        chosen[:] = found[np.argsort(-row[found], kind="stable")]
+    for row, likeliest in zip(logits, best, strict=True):
+        found = top_k(row, top) if top else likeliest
+        likeliest[:] = found[np.argsort(-row[found], kind="stable")]
     return Scored(
-        logits[rows, asked] - partition[rows],
+        logits[rows, tokens] - partition[rows],
         best,
         np.take_along_axis(logits, best, axis=1) - partition[:, None],
     )
 
 
 def _by_rules(logits: Float32[np.ndarray, "R V"], rules: Sequence[Rules]) -> list[Distribution]:
-    """Return each row's distribution under its own rules; mostly all rows have the same."""
+    """Return each row's distribution under its own rules; usually all rows share one object."""
     if all(each is rules[0] for each in rules):
         return distributions(logits, rules[0]) if len(rules) else []
     return [distributions(logits[i : i + 1], each)[0] for i, each in enumerate(rules)]
 
 
 def probabilities(logits: Float32[np.ndarray, "R V"], rules: Rules) -> Float64[np.ndarray, "R V"]:
-    """Return the same distributions as whole rows, 0 for tokens that cannot be drawn."""
+    """Return the distributions as dense rows; a token that the filters removed has 0."""
     dense = np.zeros(logits.shape)
     for row, distribution in zip(dense, distributions(logits, rules), strict=True):
         row[distribution.tokens] = distribution.masses
@@ -181,7 +218,7 @@ def probabilities(logits: Float32[np.ndarray, "R V"], rules: Rules) -> Float64[n
 
 
 def _divide(x: Float64[np.ndarray, "*N"], temperature: Number) -> Float64[np.ndarray, "*N"]:
-    """Divide x <= 0 in place; what overflows is -inf, a probability of 0."""
+    """Divide x <= 0 in place; an overflow is -inf, a probability of 0."""
     with np.errstate(over="ignore"):
         x /= temperature
     return x

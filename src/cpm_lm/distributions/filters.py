@@ -1,6 +1,6 @@
-"""Which tokens top-k and top-p leave.
+"""The filters top-k and top-p: which tokens they keep.
 
-Knows scores and weights; does not know randomness, sessions or text.
+Knows logits and weights; does not know randomness, sessions or text.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from cpm_lm.distributions.rules import Rules
 __all__ = ["kept_tokens", "nucleus", "top_k"]
 
 SORT_BELOW = 64
-"""Scores so few that sorting them is the quickest."""
+"""Sorting this many scores is faster than dividing them further."""
 
 
 def kept_tokens(
     logits: Float32[np.ndarray, " V"], weights: Float64[np.ndarray, " V"], rules: Rules
 ) -> Int64[np.ndarray, " K"] | slice:
-    """Return the places that the filters leave; top-p looks at what top-k left."""
+    """Return the ids that the filters keep; top-p is applied to what top-k keeps."""
     kept: Int64[np.ndarray, " K"] | slice = slice(None)
     if 0 < rules.top_k < len(logits):
         kept = top_k(logits, rules.top_k)
@@ -33,42 +33,49 @@ def kept_tokens(
 
 
 def top_k(scores: Float32[np.ndarray, " V"], k: int) -> Int64[np.ndarray, " K"]:
-    """Return the k tokens of highest score, ascending; of equal scores the lower ids."""
+    """Return the ids of the k highest scores, ascending; ties by the lower id."""
     return _highest(scores, k, counted=True)
 
 
 def nucleus(weights: Float64[np.ndarray, " V"], p: Number) -> Int64[np.ndarray, " K"]:
-    """Return the smallest set of tokens whose share of the weight reaches p, ascending.
+    """Return the ids of the nucleus: the smallest set whose share of the weight reaches p.
 
-    The token that crosses p is included; of equal weights the lower ids come first.
+    Ascending. The token that crosses p is included; ties by the lower id.
     Source: "The Curious Case of Neural Text Degeneration", arXiv 1904.09751, section 3.1.
     """
     return _highest(weights, p * float(weights.sum()), counted=False)
 
 
-def _highest(scores: Any, wanted: Number, *, counted: bool) -> Int64[np.ndarray, " K"]:
-    """Return the places of the highest scores whose number, or sum, reaches `wanted`.
+def _highest(scores: Any, target: Number, *, counted: bool) -> Int64[np.ndarray, " K"]:
+    """Return the indices of the highest scores whose number, or sum, reaches `target`.
 
-    A sort of 30,000 scores takes ten times as long: only those near the last one are sorted.
-    The others are set apart by halves, as in quickselect.
+    Quickselect, with the mean as pivot: only the scores near the last one kept are sorted. A full
+    sort of 30,000 scores takes ten times as long.
+
+    Args:
+        scores: nonnegative if they are summed.
+        target: the number of scores, or their sum.
+        counted: whether the scores are counted rather than summed.
     """
-    near, before = scores, 0.0  # those that may be the last one; what those above them sum to
-    while len(near) > SORT_BELOW:
-        above = near > near.mean()
-        high = near.compress(above)  # three times as quick as near[above]
-        if len(high) in (0, len(near)):
-            break  # all are equal, but for the rounding of their mean
+    # `candidates` contain the lowest score to keep; `before` is what the higher scores sum to.
+    candidates, before = scores, 0.0
+    while len(candidates) > SORT_BELOW:
+        is_high = candidates > candidates.mean()
+        high = candidates.compress(is_high)  # three times as fast as candidates[is_high]
+        if len(high) in (0, len(candidates)):
+            break  # all are equal, up to the rounding of their mean
         gain = len(high) if counted else float(high.sum())
-        if before + gain >= wanted:
-            near = high
+        if before + gain >= target:
+            candidates = high
         else:
-            near, before = near.compress(~above), before + gain
-    falling = np.sort(near)[::-1]
-    reached = before + (np.arange(1, len(near) + 1) if counted else np.cumsum(falling))
-    last = min(int(np.searchsorted(reached, wanted)), len(near) - 1)
-    edge = falling[last]
-    kept = np.flatnonzero(scores >= edge)
-    if excess := int((near == edge).sum()) - (last + 1 - int((falling > edge).sum())):
-        equal = kept[scores[kept] == edge]
+            candidates, before = candidates.compress(~is_high), before + gain
+    descending = np.sort(candidates)[::-1]
+    reached = before + (np.arange(1, len(candidates) + 1) if counted else np.cumsum(descending))
+    last = min(int(np.searchsorted(reached, target)), len(candidates) - 1)
+    lowest = descending[last]
+    kept = np.flatnonzero(scores >= lowest)
+    ties = int((candidates == lowest).sum())
+    if excess := ties - (last + 1 - int((descending > lowest).sum())):
+        equal = kept[scores[kept] == lowest]
         kept = np.setdiff1d(kept, equal[-excess:], assume_unique=True)
     return kept

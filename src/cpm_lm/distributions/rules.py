@@ -1,6 +1,6 @@
-"""The options that say how logits become a distribution, with their ranges and words.
+"""The sampling rules: the options that turn logits into a distribution, with ranges and help.
 
-Knows options; `draw` applies them.
+Knows options; does not know logits: `draw` and `filters` apply the rules.
 """
 
 from __future__ import annotations
@@ -8,53 +8,53 @@ from __future__ import annotations
 import warnings
 from dataclasses import InitVar, dataclass, field
 
-from cpm_lm.distributions.checks import Number, check_number, check_one_of
+from cpm_lm.distributions.checks import Number, check_field, check_one_of
 
 __all__ = ["Rules"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """How logits become a distribution.
+    """The rules by which logits become a distribution.
 
     Raises:
-        RequestError: a value is out of its range.
+        RequestError: a value is out of range.
     """
 
     temperature: Number = field(
         default=0.9,
         metadata={
-            "help": "温度：小于 1 偏向可能的词，大于 1 更均匀，0 总取最可能的词。"
-            "What logits are divided by: below 1 favours the likely, above 1 evens out, "
-            "0 always takes the likeliest token."
+            "help": "采样温度：小于 1 偏向高概率的词元，大于 1 更均匀，0 总取概率最高的词元。"
+            "Sampling temperature, which divides the logits: below 1 favors likely tokens, above 1 "
+            "flattens the distribution, 0 always takes the likeliest token."
         },
     )
     top_p: Number = field(
         default=0.9,
         metadata={
-            "help": "核采样：只在概率合计达到它的最小一组词里抽，至多 1，1 为不用。"
-            "Draw only from the smallest set of tokens whose probability together reaches "
-            "this, above 0 to 1; 1 is off. It cuts the long tail of unlikely tokens."
+            "help": "核采样：只从累计概率达到该值的最小词元集合里抽，大于 0 至 1，1 为不用。"
+            "Nucleus sampling: draw only from the smallest set of tokens whose probabilities sum "
+            "to at least this, above 0 to 1; 1 is off."
         },
     )
     top_k: int = field(
         default=0,
         metadata={
-            "help": "只在最可能的这么多个词里抽，0 为不用。"
+            "help": "只从概率最高的这么多个词元里抽，0 为不用。"
             "Draw only from this many likeliest tokens; 0 is off."
         },
     )
     filter_order: str = field(
         default="standard",
         metadata={
-            "help": "standard：先除温度再筛选；cpm：先筛选再除温度，如原程序。"
+            "help": "standard：先除以温度再筛选；cpm：先筛选再除以温度，与官方代码相同。"
             "'standard' applies the temperature before top-k and top-p, "
-            "'cpm' after them, as the original program did."
+            "'cpm' after them, as the original code does."
         },
     )
 
     order: InitVar[str | None] = None
-    """Until version 0.3: the old name of `filter_order`."""
+    """Deprecated, until version 0.3: the old name of `filter_order`."""
 
     def __post_init__(self, order: str | None) -> None:
         if order is not None:
@@ -64,7 +64,7 @@ class Rules:
                 stacklevel=4,
             )
             object.__setattr__(self, "filter_order", order)
-        check_number("temperature", self.temperature, low=0)
-        check_number("top_p", self.top_p, low=0, high=1, above_low=True)
-        check_number("top_k", self.top_k, low=0, whole=True)
+        check_field(self, "temperature", low=0)
+        check_field(self, "top_p", low=0, high=1, above_low=True)
+        check_field(self, "top_k", low=0, whole=True)
         check_one_of("filter_order", self.filter_order, ("standard", "cpm"))

@@ -1,1 +1,1 @@
-"""Engines: each grows forests of tokens and answers what a call wants of their logits."""
+"""Engines: each computes a model's forward pass over a forest of tokens."""

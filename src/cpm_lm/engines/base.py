@@ -1,6 +1,6 @@
-"""What every engine offers: sessions that grow a forest of tokens and answer what is wanted of it.
+"""The interface of all engines: a session holds a forest of tokens and answers wants about it.
 
-Knows token ids, node ids and wants; does not know text, sampling or where weights come from.
+Knows token ids, node ids and wants; does not know text, sampling or files of weights.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Nodes = Int32[np.ndarray, " T"]
 
 
 class Engine(abc.ABC):
-    """A model whose weights are loaded, ready to open sessions."""
+    """A model with its weights loaded; it opens sessions."""
 
     name: str
     """native, tensorflow, jax or reference."""
@@ -36,18 +36,18 @@ class Engine(abc.ABC):
         """Open an empty session.
 
         Args:
-            capacity: the most nodes (tokens with their keys and values) that may live at once.
+            capacity: the maximum number of live nodes: tokens with an entry in the KV cache.
         """
 
 
 class Session(abc.ABC):
-    """A growing forest of tokens, each with its key and value vectors in every layer.
+    """A forest of tokens and its KV cache: a key and a value vector per token and layer.
 
-    One session is used by one thread at a time.
+    Not thread-safe: one thread uses a session at a time.
     """
 
     slice_tokens = 256
-    """Longer calls are computed in slices of this many tokens, to bound working memory."""
+    """A longer call is computed in slices of this many tokens, which bounds the workspace."""
 
     def __init__(self, config: GPTConfig, capacity: int) -> None:
         self.config = config
@@ -55,7 +55,7 @@ class Session(abc.ABC):
 
     @property
     def capacity(self) -> int:
-        """The most nodes that may live at once."""
+        """The maximum number of live nodes."""
         return self._forest.capacity
 
     @property
@@ -84,49 +84,53 @@ class Session(abc.ABC):
         *,
         logits_at: Indices | None = None,
     ) -> tuple[Nodes, Any]:
-        """Add tokens to the forest, and answer what is wanted of their next-token distributions.
+        """Add tokens to the forest and answer wants about their next-token distributions.
 
-        A token attends to its ancestors and itself, never to its siblings; its position is its
-        depth. Equal tokens below one parent become two nodes: nothing is merged here.
+        A token attends to its ancestors and to itself. Its position is its depth. Equal tokens
+        below one parent become separate nodes: a session merges nothing.
+
+        Example: tokens [5, 6, 7] with parents [-1, -2, -2] are a root and its two children, since
+        -2 is token 0 of the call. Suppose their nodes are [0, 1, 2]. Then tokens [8, 9] with
+        parents [2, -2] add 8 below node 2, and 9 below 8.
 
         Args:
             tokens: ids, int32[T], T >= 1.
             parents: for token i a live node, -1 for a root, or -2-k for token k < i of this call.
             wants: a list of `Logits`, `Draws` and `LogProbs`; it may be empty.
-            logits_at: in place of `wants` (as which it may be given, too), indices into this call
-                whose logits alone are wanted; by default the last token's.
+            logits_at: short for one `Logits` want: indices of tokens of this call, by default of
+                the last one. The indices may also be passed as `wants`.
 
         Returns:
             nodes: the new nodes' ids, int32[T].
-            answers: for each want its answer, in kind; or, with `logits_at`, float32[R, V], the
-                raw scores of the next token after each of them.
+            answers: one answer per want; with `logits_at`, the logits float32[R, V] alone.
 
         Raises:
             RequestError: an id, a parent or an index is out of range, or a parent is not live.
             CapacityError: the session or the context is full.
-            EngineError: logits that are drawn from or scored are not finite numbers. The session
+            EngineError: a row to draw from or to score has logits that are not finite. The session
                 is unchanged after every error.
         """
         ids = self._ids(tokens, "tokens", self.config.vocab_size)
         if not ids.size:
             raise RequestError("extend was called with no tokens; at least one was expected")
-        above = self._ids(parents, "parents", None)
-        if above.shape != ids.shape:
-            raise RequestError(f"{len(ids)} tokens came with {len(above)} parents")
+        parent_ids = self._ids(parents, "parents", None)
+        if parent_ids.shape != ids.shape:
+            raise RequestError(f"{len(ids)} tokens came with {len(parent_ids)} parents")
         if _are_wants(wants) and logits_at is None:
-            return self._extended(ids, above, [self._checked(want, len(ids)) for want in wants])
+            checked = [self._check_want(want, len(ids)) for want in wants]
+            return self._add_nodes(ids, parent_ids, checked)
         if wants is not None and logits_at is not None:
             raise RequestError("extend was called with both wants and logits_at; give one of them")
         at = [len(ids) - 1] if wants is logits_at is None else logits_at if wants is None else wants
         want = Logits(self._ids(at, "logits_at", len(ids)))  # type: ignore[arg-type]
-        nodes, answers = self._extended(ids, above, [want])
+        nodes, answers = self._add_nodes(ids, parent_ids, [want])
         return nodes, answers[0]
 
     def release(self, nodes: Indices) -> None:
-        """Free nodes together with all their live descendants; their ids may be used again.
+        """Release nodes with all their descendants; later nodes may reuse their ids.
 
         Raises:
-            RequestError: a node is not live or is named twice; nothing is freed then.
+            RequestError: a node is not live or is named twice; nothing is released then.
         """
         self._forest.release(self._ids(nodes, "nodes", None))
 
@@ -137,39 +141,39 @@ class Session(abc.ABC):
         nodes: Int32[np.ndarray, " T"],
         wants: Sequence[Want],
     ) -> list[Answer]:
-        """Compute at most `slice_tokens` new nodes, whose places in the forest are settled.
+        """Compute at most `slice_tokens` new nodes, which the forest has already added.
 
-        Every want has at least one row; there may be no want at all.
+        Every want has at least one row; the list of wants may be empty.
         """
 
-    def _extended(
+    def _add_nodes(
         self, tokens: Nodes, parents: Nodes, wants: Sequence[Want]
     ) -> tuple[Nodes, list[Answer]]:
         nodes = self._forest.grow(parents)
         try:
-            return nodes, self._sliced(tokens, nodes, wants)
+            return nodes, self._compute(tokens, nodes, wants)
         except BaseException:
             self._forest.release(nodes)
             raise
 
-    def _sliced(self, tokens: Nodes, nodes: Nodes, wants: Sequence[Want]) -> list[Answer]:
-        """Compute in slices, and join each want's answers."""
+    def _compute(self, tokens: Nodes, nodes: Nodes, wants: Sequence[Want]) -> list[Answer]:
+        """Compute nodes in slices and join the answers of each want."""
         if len(tokens) <= self.slice_tokens and all(len(want.at) for want in wants):
             return self._answers(tokens, nodes, wants)
         parts: list[list[tuple[Any, Answer]]] = [[] for _ in wants]
         for start in range(0, len(tokens), self.slice_tokens):
             stop = start + self.slice_tokens
-            here = [np.flatnonzero((start <= w.at) & (w.at < stop)) for w in wants]
-            asked = [i for i, rows in enumerate(here) if len(rows)]
-            own = [wants[i].part(here[i], start) for i in asked]
-            answers = self._answers(tokens[start:stop], nodes[start:stop], own)
-            for i, answer in zip(asked, answers, strict=True):
-                parts[i].append((here[i], answer))
+            rows_of = [np.flatnonzero((start <= w.at) & (w.at < stop)) for w in wants]
+            present = [i for i, rows in enumerate(rows_of) if len(rows)]
+            slice_wants = [wants[i].part(rows_of[i], start) for i in present]
+            answers = self._answers(tokens[start:stop], nodes[start:stop], slice_wants)
+            for i, answer in zip(present, answers, strict=True):
+                parts[i].append((rows_of[i], answer))
         V = self.config.vocab_size
-        return [want.joined(found, V) for want, found in zip(wants, parts, strict=True)]
+        return [want.join_or_empty(found, V) for want, found in zip(wants, parts, strict=True)]
 
-    def _checked(self, want: Want, count: int) -> Want:
-        """Refuse a want that asks beyond the call or the vocabulary."""
+    def _check_want(self, want: Want, count: int) -> Want:
+        """Return a want whose indices and ids are in range."""
         self._ids(want.at, "at", count)
         for ids in getattr(want, "ids", ()):
             self._ids(ids, "ids", self.config.vocab_size)
@@ -177,12 +181,12 @@ class Session(abc.ABC):
 
     @staticmethod
     def _ids(values: Indices, name: str, limit: int | None) -> Int32[np.ndarray, " R"]:
-        """Return `values` as int32, each checked to lie in 0 to limit-1 if there is a limit."""
+        """Return `values` as int32, checked to be 0 to limit-1 if there is a limit."""
         array = np.asarray(values)
         if array.ndim != 1:
             raise RequestError(f"{name} has shape {array.shape}; one dimension was expected")
         if array.size and array.dtype.kind not in "iu":
-            raise RequestError(f"{name} holds {array.dtype}; whole numbers were expected")
+            raise RequestError(f"{name} holds {array.dtype}; integers were expected")
         low, high = (0, limit) if limit is not None else (-(2**31), 2**31)
         if array.size and (array.min() < low or array.max() >= high):
             bad = int(np.flatnonzero((array < low) | (array >= high))[0])
@@ -191,7 +195,7 @@ class Session(abc.ABC):
 
 
 class HostSession(Session):
-    """A session whose logits come to the host, where all wants are answered by one code."""
+    """A session that copies logits to the host, where `answer_on_host` answers all wants."""
 
     def _answers(
         self,
@@ -208,13 +212,13 @@ class HostSession(Session):
 
     @abc.abstractmethod
     def _forward(self, tokens: Int32[np.ndarray, " T"], nodes: Int32[np.ndarray, " T"]) -> Any:
-        """Compute new nodes; return their last hidden states, in whatever form `_logits` takes."""
+        """Compute new nodes; return their last hidden states, in the form that `_logits` takes."""
 
     @abc.abstractmethod
     def _logits(self, hidden: Any, rows: Int32[np.ndarray, " R"]) -> Float32[np.ndarray, "R V"]:
-        """Return the logits of some rows of hidden states, ascending."""
+        """Return the logits of rows of the hidden states; `rows` is ascending."""
 
 
 def _are_wants(wants: Any) -> TypeGuard[Sequence[Want]]:
-    """Say whether this is a list of wants, which may be empty; arrays hold indices."""
+    """Return whether this is a list of wants, which may be empty; an array holds indices."""
     return isinstance(wants, list | tuple) and all(isinstance(want, Want) for want in wants)

@@ -1,6 +1,6 @@
-"""How much memory a model takes in each engine, on a CPU.
+"""The memory that a model takes in each engine, on a CPU.
 
-Knows sizes, and what each engine keeps; the engines themselves are further up.
+Knows sizes and which tensors each engine holds; does not import the engines.
 """
 
 from __future__ import annotations
@@ -17,37 +17,43 @@ FLOAT32 = 4
 
 @dataclass(frozen=True, kw_only=True)
 class EngineMemory:
-    """What running a model takes in one engine, in bytes."""
+    """The memory of a model in one engine, in bytes."""
 
     engine: str
     weights: int
-    """All tensors, as this engine keeps them."""
+    """All tensors, in the format in which this engine holds them."""
     context: int
-    """Keys and values, in float32, of one text of the model's full length."""
+    """The KV cache, in float32, of one text that fills the context."""
     total: int
+    """`weights` plus `context`."""
     mapped: bool
-    """Whether the weights stay in the file, where processes share them."""
+    """Whether the weights are memory-mapped, so that processes share them."""
     counts: str
     """What `weights` consists of, in words."""
 
 
 def engine_memory(dims: Dims, weights: str) -> tuple[EngineMemory, ...]:
-    """Return what each engine takes for a store with this number format, f32 to q4, on a CPU.
+    """Return the memory of each engine for a store with this number format, f32 to q4, on a CPU.
 
-    All engines compute in float32 there; scratch memory of a step is not counted.
+    All engines compute in float32 there; the workspace of a step is not counted.
     """
-    whole = dims.with_heads(1)
+    config = dims.with_heads(1)  # the number of heads changes no size
     stored = stored_bytes(dims, weights)
-    wide = whole.parameter_count * FLOAT32
-    kept = wide if weights in FORMATS else stored
-    turned = dims.vocab_size * dims.n_embd * FLOAT32
-    keeps = (
+    float32 = config.parameter_count * FLOAT32
+    dequantized = float32 if weights in FORMATS else stored
+    transposed_embedding = dims.vocab_size * dims.n_embd * FLOAT32
+    engines = (
         ("native", stored, True, "all tensors"),
-        ("reference", wide, weights == "f32", "all tensors in float32"),
-        ("tensorflow", kept + turned, False, "all tensors, the embedding twice"),
-        ("jax", kept, False, "all tensors"),
+        ("reference", float32, weights == "f32", "all tensors in float32"),
+        (
+            "tensorflow",
+            dequantized + transposed_embedding,
+            False,
+            "all tensors, the embedding twice",
+        ),
+        ("jax", dequantized, False, "all tensors"),
     )
-    context = dims.n_positions * whole.node_bytes
+    context = dims.n_positions * config.node_bytes
     return tuple(
         EngineMemory(
             engine=engine,
@@ -57,5 +63,5 @@ def engine_memory(dims: Dims, weights: str) -> tuple[EngineMemory, ...]:
             mapped=mapped,
             counts=counts,
         )
-        for engine, weights, mapped, counts in keeps
+        for engine, weights, mapped, counts in engines
     )

@@ -1,6 +1,6 @@
-"""What an engine makes of a text's ids: the logits, or the log-probabilities, along a chain.
+"""The logits and the log-probabilities of a sequence of tokens, computed as one chain.
 
-Knows one engine and ids; does not know text.
+Knows one engine and token ids; does not know text.
 """
 
 from __future__ import annotations
@@ -21,22 +21,23 @@ __all__ = ["chain_logits", "chain_logprobs"]
 def chain_logits(
     engine: Engine, ids: Sequence[int], *, rows: int | None = None
 ) -> Iterator[Float32[np.ndarray, "R V"]]:
-    """Yield the logits after every token of a text.
+    """Yield the logits after every token of a sequence, float32[R, V] per call.
 
     Args:
-        engine: with as long a context as the text.
+        engine: its context holds the sequence.
         ids: at least one.
-        rows: the tokens of each call, hence the logits held at a time; by default all at once.
+        rows: the number of tokens R of each call, which bounds the logits in memory; by default
+            all tokens are one call.
 
     Raises:
-        EngineError: they are not all finite.
+        EngineError: a logit is not finite.
     """
     session = engine.session(len(ids))
     step, last = rows or len(ids), -1
     for start in range(0, len(ids), step):
-        some = list(ids[start : start + step])
+        tokens = list(ids[start : start + step])
         nodes, logits = session.extend(
-            some, chain(len(some), below=last), logits_at=np.arange(len(some), dtype=np.int32)
+            tokens, chain(len(tokens), below=last), logits_at=np.arange(len(tokens), dtype=np.int32)
         )
         if not np.isfinite(logits).all():
             raise EngineError(
@@ -47,13 +48,13 @@ def chain_logits(
 
 
 def chain_logprobs(engine: Engine, ids: Sequence[int]) -> Float64[np.ndarray, " predicted"]:
-    """Return the log-probability of every token of a text but the first, given those before it.
+    """Return the log-probability of every token but the first, given the tokens before it.
 
-    Natural logarithm, under the model itself. Memory does not grow with the vocabulary times the
-    text: see `wants.answer_on_host`.
+    Natural logarithm, under the model itself: temperature 1, no filters. The logits of the whole
+    sequence are never in memory at once: see `wants.answer_on_host`.
 
     Raises:
-        EngineError: the engine returned numbers that are not finite.
+        EngineError: a logit is not finite.
     """
     session = engine.session(len(ids))
     at = np.arange(len(ids) - 1, dtype=np.int32)

@@ -1,6 +1,6 @@
-"""Any readable checkpoint in an engine: a store as it is, anything else as a temporary store.
+"""Start an engine on any readable checkpoint: a store directly, others via a temporary store.
 
-Knows the converter and the engines; does not know what is measured.
+Knows the converter and the engines; does not know what the engine is used for.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["own_weights", "start_checkpoint"]
 
 
 def own_weights(source: Source) -> str:
-    """Return the number format that keeps a checkpoint's weights as they are: f32 to q4."""
+    """Return the number format that changes no weight of a checkpoint: f32 to q4."""
     return source.formats[0] if len(source.formats) == 1 else "f32"
 
 
@@ -37,16 +37,16 @@ def start_checkpoint(
     heads: int | None = None,
     config: GPTConfig | None = None,
 ) -> Iterator[Engine]:
-    """Give an engine with a checkpoint's weights.
+    """Start an engine with a checkpoint's weights, for the duration of a `with` statement.
 
-    What is not a store is converted, in its own number format, to a temporary store that is
-    deleted afterwards; the environment variable TMPDIR says on which disk.
+    A checkpoint that is not a store is converted, in its own number format, to a temporary store
+    that is deleted afterwards. The environment variable TMPDIR chooses its disk.
 
     Args:
         source: the checkpoint, opened.
-        options: what computes.
-        heads: attention heads, of a checkpoint that does not say; others say it themselves.
-        config: the whole shape, of a checkpoint that does not say.
+        options: the engine and its threads.
+        heads: the number of attention heads, if the checkpoint does not record it; else unused.
+        config: the whole shape, if the checkpoint does not record it; else unused.
 
     Raises:
         CheckpointError: the checkpoint is damaged.
@@ -57,7 +57,7 @@ def start_checkpoint(
     if source.store is not None:
         yield start_engine(source.store, options)
         return
-    unsaid = source.config is None
+    no_config = source.config is None
     with tempfile.TemporaryDirectory(prefix="cpm-verify-", ignore_cleanup_errors=True) as scratch:
         _check_space(Path(scratch), source)
         store = Path(scratch) / "store"
@@ -65,8 +65,9 @@ def start_checkpoint(
             source,
             store,
             weights=own_weights(source),
-            config=config if unsaid else None,
-            heads=heads if unsaid else None,
+            text_style=source.text_style,  # known or assumed: an engine uses ids only
+            config=config if no_config else None,
+            heads=heads if no_config else None,
         )
         yield start_engine(Store.open(store), options)
 

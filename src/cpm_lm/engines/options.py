@@ -1,4 +1,4 @@
-"""What a caller may choose about an engine: the one place of defaults, ranges and words.
+"""The options of an engine: defaults, ranges and help texts, defined only here.
 
 Knows the engines by name; does not know how they compute.
 """
@@ -23,20 +23,18 @@ class EngineOptions:
         EngineError: a value is out of its range, or belongs to another engine.
     """
 
-    engine: str = field(default="auto", metadata={"help": "用什么计算。What computes."})
-    """native, tensorflow, jax or reference; auto for what suits this machine: one of the frameworks
-    if it is installed and there is a GPU, else native if this installation has it, else
-    reference."""
-    threads: int | None = field(default=None, metadata={"help": "线程数。Threads the engine uses."})
-    """How many threads compute on the CPU, 1 to 1024; None for what the environment variable
-    CPM_THREADS says, or else the engine's own choice. All engines of a framework in one process
-    share them."""
+    engine: str = field(default="auto", metadata={"help": "计算引擎。Compute engine."})
+    """native, tensorflow, jax, reference, or auto: jax or tensorflow if it is installed and there
+    is a GPU, else native if this installation has the kernels, else reference."""
+    threads: int | None = field(default=None, metadata={"help": "线程数。Number of CPU threads."})
+    """The number of CPU threads, 1 to 1024; None for the environment variable CPM_THREADS, or
+    without it the engine's own choice. All engines of a framework in one process share them."""
     cache_dtype: str | None = None
-    """How keys and values are kept, f32 (the default) or f16; native only. f16 takes half the
-    memory, and moves logits by what rounding to 11 bits does."""
+    """The dtype of the KV cache, f32 (the default) or f16; native only. f16 takes half the memory
+    and rounds keys and values to 11 bits, which changes the logits."""
     cache_bytes: int | None = None
-    """The most memory for keys and values of one session; None for what the machine has left when
-    it is needed; native only."""
+    """The maximum size in bytes of one session's KV cache; None for the memory available when the
+    cache grows; native only."""
 
     def __post_init__(self) -> None:
         if self.engine not in ("auto", *ENGINES):
@@ -48,7 +46,7 @@ class EngineOptions:
 
     @property
     def thread_count(self) -> int | None:
-        """The number asked for, here or in the environment; None for the engine's own choice.
+        """The number of threads given here or in CPM_THREADS; None for the engine's own choice.
 
         Raises:
             EngineError: CPM_THREADS is not a number of threads.
@@ -56,10 +54,10 @@ class EngineOptions:
         return threads_from_environment() if self.threads is None else self.threads
 
     def refuse_native_options(self, engine: str) -> None:
-        """Refuse what only the native engine has.
+        """Check that no option of the native engine is set.
 
         Raises:
-            EngineError: names the option and the engine.
+            EngineError: an option is set that this engine does not have.
         """
         for name in ("cache_bytes", "cache_dtype"):
             if getattr(self, name) is not None:

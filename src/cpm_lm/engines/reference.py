@@ -1,6 +1,7 @@
-"""The network in plain numpy float32: the readable statement of the mathematics, over `numpy_ops`.
+"""The readable reference implementation of the network, in numpy float32, over `numpy_ops`.
 
-Also the fallback engine, which needs nothing beyond the base package. Knows arrays only.
+Also the fallback engine: it needs nothing beyond the base package. The other engines are tested
+against it. Knows arrays; does not know files of weights or text.
 Source: the original's mpu/transformer.py and model/gpt2_modeling.py.
 """
 
@@ -27,22 +28,22 @@ def hidden_states(
     visible: Bool[np.ndarray, "T S"],
     cache: Float32[np.ndarray, "L 2 C N H"],
     slots: Int32[np.ndarray, " T"],
-    seen: Int64[np.ndarray, " S"] | None = None,
+    attended: Int64[np.ndarray, " S"] | None = None,
 ) -> Iterator[Float32[np.ndarray, "T D"]]:
-    """Yield the embedding sum, each block's output and the final norm's; fill the cache's slots.
+    """Yield the embedding sum, each block's output and the final norm's; write the KV cache.
 
     Args:
         w: the weights by name.
         config: the model's shape.
         tokens: the new tokens.
-        positions: where they stand.
-        visible: which of the slots in `seen` each of them attends to.
-        cache: keys and values by slot.
-        slots: where the tokens' own keys and values go.
-        seen: the slots that any of them attends to; by default those from 0.
+        positions: the position of each.
+        visible: which of the slots in `attended` each of them attends to.
+        cache: the KV cache, by slot.
+        slots: the slots to which the tokens' own keys and values are written.
+        attended: the slots that any of the tokens attends to; by default the first S.
     """
     epsilon, act = config.layer_norm_epsilon, ACTIVATIONS[config.activation_function]
-    past = slice(visible.shape[1]) if seen is None else seen
+    past = slice(visible.shape[1]) if attended is None else attended
     x = w["wte.weight"][tokens] + w["wpe.weight"][positions]
     yield x
     for layer in range(config.n_layer):
@@ -50,8 +51,8 @@ def hidden_states(
         qkv = linear(layer_norm(x, w, f"{h}.ln_1", epsilon), w, f"{h}.attn.c_attn")
         q, k, v = split_heads(qkv, config.n_head)
         cache[layer, 0, slots], cache[layer, 1, slots] = k, v
-        mixed = attention(q, cache[layer, 0, past], cache[layer, 1, past], visible)
-        x = x + linear(mixed.reshape(x.shape), w, f"{h}.attn.c_proj")
+        attn = attention(q, cache[layer, 0, past], cache[layer, 1, past], visible)
+        x = x + linear(attn.reshape(x.shape), w, f"{h}.attn.c_proj")
         inner = act(linear(layer_norm(x, w, f"{h}.ln_2", epsilon), w, f"{h}.mlp.c_fc"))
         x = x + linear(inner, w, f"{h}.mlp.c_proj")
         yield x
@@ -59,7 +60,7 @@ def hidden_states(
 
 
 class ReferenceEngine(Engine):
-    """Plain numpy, float32.
+    """The reference engine: numpy, float32.
 
     Args:
         config: the model's shape.
@@ -73,12 +74,12 @@ class ReferenceEngine(Engine):
         self.weights = weights
 
     def session(self, capacity: int = 1024) -> ReferenceSession:
-        """Open an empty session; its memory grows with the nodes in use."""
+        """Open an empty session; its memory grows with the slots in use."""
         return ReferenceSession(self, capacity)
 
 
 class ReferenceSession(HostSession):
-    """A cache of keys and values that doubles as the forest grows."""
+    """A session whose KV cache doubles in size as the forest grows."""
 
     def __init__(self, engine: ReferenceEngine, capacity: int) -> None:
         super().__init__(engine.config, capacity)
@@ -92,16 +93,16 @@ class ReferenceSession(HostSession):
             more = min(max(used, 2 * slots, 64), self.capacity) - slots
             self._cache = np.pad(self._cache, ((0, 0), (0, 0), (0, more), (0, 0), (0, 0)))
         positions, visible = self._forest.depths(nodes), self._forest.visible(nodes, used)
-        seen = np.flatnonzero(visible.any(axis=0))  # of a wide forest, a small part
+        attended = np.flatnonzero(visible.any(axis=0))  # few of the slots of a wide forest
         for x in hidden_states(
             self._weights,
             self.config,
             tokens,
             positions,
-            visible[:, seen],
+            visible[:, attended],
             self._cache,
             nodes,
-            seen,
+            attended,
         ):
             last = x
         return last

@@ -1,6 +1,6 @@
-"""Which engine runs a store: by name, or the best one that this machine has.
+"""Choose the engine for a store, by name or automatically, and start it.
 
-Knows the engines by name; imports none before it is chosen.
+Knows the engines by name; imports an engine only when it is chosen.
 """
 
 from __future__ import annotations
@@ -30,11 +30,10 @@ def open_engine(
 
     Args:
         directory: a store made by `cpm convert`.
-        engine: native, tensorflow, jax or reference; auto for what suits this machine. This and
-            the others: see `EngineOptions`.
-        threads: how many threads compute on the CPU; None for the engine's own choice.
-        cache_dtype: how keys and values are kept, f32 (the default) or f16; native only.
-        cache_bytes: the most memory for keys and values of one session; native only.
+        engine: native, tensorflow, jax, reference or auto. For all options see `EngineOptions`.
+        threads: the number of CPU threads; None for the engine's own choice.
+        cache_dtype: the dtype of the KV cache, f32 (the default) or f16; native only.
+        cache_bytes: the maximum size of one session's KV cache; native only.
 
     Raises:
         CheckpointError: there is no store, or it is damaged.
@@ -55,12 +54,12 @@ def start_engine(store: Store, options: EngineOptions) -> Engine:
 
 
 def automatic() -> str:
-    """Return the name of the engine that suits this machine."""
-    return next(name for name, suits in PREFERENCE if suits())
+    """Return the name of the first engine in PREFERENCE that can run on this machine."""
+    return next(name for name, can_run in PREFERENCE if can_run())
 
 
 def has_gpu() -> bool:
-    """Ask the CUDA driver whether there is a device; no framework is imported for it."""
+    """Return whether the CUDA driver reports a device; imports no framework."""
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:
@@ -76,7 +75,7 @@ def _on_gpu(package: str) -> Callable[[], bool]:
 
 
 def has_native() -> bool:
-    """Return whether this installation was built with the kernels."""
+    """Return whether this installation contains the native kernels."""
     return find_spec("cpm_lm._native") is not None
 
 
@@ -105,7 +104,7 @@ def _reference(store: Store, options: EngineOptions) -> Engine:
 
     from cpm_lm.engines.reference import ReferenceEngine
 
-    if (threads := options.thread_count) is not None:  # of numpy's BLAS, for the whole process
+    if (threads := options.thread_count) is not None:  # numpy's BLAS has one pool per process
         threadpool_limits(threads, "blas")
     return ReferenceEngine(store.config, {name: store.float32(name) for name in store.names})
 
@@ -116,7 +115,7 @@ STARTERS: dict[str, Callable[[Store, EngineOptions], Engine]] = {
     "jax": _keras("jax"),
     "reference": _reference,
 }
-"""How each engine is started, by its name."""
+"""The function that starts each engine, by name."""
 
 PREFERENCE: tuple[tuple[str, Callable[[], bool]], ...] = (
     ("jax", _on_gpu("jax")),
@@ -124,4 +123,4 @@ PREFERENCE: tuple[tuple[str, Callable[[], bool]], ...] = (
     ("native", lambda: has_native()),
     ("reference", lambda: True),
 )
-"""The order in which `auto` looks for an engine."""
+"""The order in which `auto` tries the engines, and whether each can run here."""

@@ -1,14 +1,17 @@
-"""What a call wants of the rows it computes: logits, draws, or log-probabilities.
+"""Wants: what a call returns for the rows it computes (logits, draws or log-probabilities).
 
-Knows indices, ids and numbers; does not know how an engine computes. A call has a list of wants,
-because one call joins the work of many algorithms, and answers each in kind.
+Knows indices, ids and numbers; does not know how an engine computes. A call takes a list of
+wants, because one call can serve many algorithms, and returns one answer per want.
 
-A want can be cut into parts by rows, as long calls are computed in slices, and the answers of its
-parts can be joined again:
+A long call is computed in slices. So a want can be split by rows into parts, and the answers of
+the parts can be joined:
 
-    want = Logits([0, 2, 5])
-    want.part(np.array([1, 2]), shift=2)  # Logits([0, 3]): rows 1 and 2 of a slice from token 2
-    want.join([([1, 2], b), ([0], a)])  # the rows of a, then those of b
+>>> want = Logits(np.array([0, 2, 5], np.int32))  # the logits after tokens 0, 2 and 5 of a call
+>>> want.part(np.array([1, 2]), shift=2).at.tolist()  # rows 1 and 2, in a slice from token 2
+[0, 3]
+>>> later, first = np.array([[2.0], [5.0]], np.float32), np.array([[0.0]], np.float32)
+>>> want.join([(np.array([1, 2]), later), (np.array([0]), first)]).tolist()
+[[0.0], [2.0], [5.0]]
 """
 
 from __future__ import annotations
@@ -27,60 +30,60 @@ from cpm_lm.distributions.rules import Rules
 __all__ = ["Draws", "LogProbs", "Logits", "Want", "answer_on_host"]
 
 Rows = Int64[np.ndarray, " _"]
-"""Which entries of a want's `at`."""
+"""Indices into a want's `at`."""
 Answer = Any
-"""Of `Logits` float32[R, V], of `Draws` a `Drawn`, of `LogProbs` a `Scored`."""
+"""float32[R, V] for `Logits`, a `Drawn` for `Draws`, a `Scored` for `LogProbs`."""
 
 BLOCK_BYTES = 1 << 25
-"""Logits held at once while draws and log-probabilities are computed from them."""
+"""The logits in memory at once while `Draws` and `LogProbs` are answered from them."""
 
 
 class Want(abc.ABC):
-    """What is wanted of some of a call's tokens."""
+    """A question about the next-token distributions after some of a call's tokens."""
 
     at: Int32[np.ndarray, " R"]
-    """Indices into the call's tokens: the distributions after these are asked about."""
+    """Indices into the call's tokens; row r is the distribution after token at[r]."""
 
     @abc.abstractmethod
     def part(self, rows: Rows, shift: int) -> Want:
-        """Return the want of some rows only, their indices less `shift`."""
+        """Return the want for some rows only, with `shift` subtracted from their indices."""
 
     @abc.abstractmethod
-    def of(self, logits: Float32[np.ndarray, "R V"]) -> Answer:
+    def answer(self, logits: Float32[np.ndarray, "R V"]) -> Answer:
         """Return the answer, given the logits of all rows.
 
         Raises:
-            EngineError: a row that is drawn from or scored holds NaN or infinity.
+            EngineError: a row to draw from or to score holds NaN or infinity.
         """
 
     @abc.abstractmethod
     def join(self, parts: Sequence[tuple[Rows, Answer]]) -> Answer:
-        """Return the whole answer, given those of its parts; every row is in one of them."""
+        """Join the answers of at least one part; every row is in exactly one of them."""
 
-    def joined(self, parts: Sequence[tuple[Rows, Answer]], vocab_size: int) -> Answer:
-        """Return the same; a want without rows may have no parts."""
-        return self.join(parts) if parts else self.of(np.zeros((0, vocab_size), np.float32))
+    def join_or_empty(self, parts: Sequence[tuple[Rows, Answer]], vocab_size: int) -> Answer:
+        """Join the answers of the parts; a want without rows has no parts."""
+        return self.join(parts) if parts else self.answer(np.zeros((0, vocab_size), np.float32))
 
 
 @dataclass(frozen=True, eq=False)
 class Logits(Want):
-    """The raw scores of the next token: float32[R, V]."""
+    """The logits of the next token: float32[R, V]."""
 
     at: Int32[np.ndarray, " R"]
 
     def part(self, rows: Rows, shift: int) -> Logits:
-        """Return the want of some rows only, their indices less `shift`."""
+        """Return the want for some rows only, with `shift` subtracted from their indices."""
         return Logits(_shifted(self.at, rows, shift))
 
-    def of(self, logits: Float32[np.ndarray, "R V"]) -> Float32[np.ndarray, "R V"]:
-        """Return the logits as they are."""
+    def answer(self, logits: Float32[np.ndarray, "R V"]) -> Float32[np.ndarray, "R V"]:
+        """Return the logits unchanged."""
         return logits
 
     def join(
         self, parts: Sequence[tuple[Rows, Float32[np.ndarray, "_ V"]]]
     ) -> Float32[np.ndarray, "R V"]:
-        """Return the rows in the order of `at`."""
-        if (whole := _whole(parts, len(self.at))) is not None:
+        """Return the logits in the order of `at`."""
+        if (whole := _only_part(parts, len(self.at))) is not None:
             return whole
         logits = np.empty((len(self.at), parts[0][1].shape[1]), np.float32)
         for rows, found in parts:
@@ -90,27 +93,27 @@ class Logits(Want):
 
 @dataclass(frozen=True, eq=False)
 class Draws(Want):
-    """A token for every number of [0, 1): a `Drawn`."""
+    """One token drawn per uniform number: a `Drawn`."""
 
     at: Int32[np.ndarray, " R"]
     rules: Sequence[Rules]
-    """How each row's logits become the distribution that is drawn from."""
+    """The sampling rules of each row."""
     u: Sequence[Float64[np.ndarray, " _"]]
-    """Each row's numbers: as many as there are samples that wait for it."""
+    """The uniform numbers in [0, 1) of each row, one for each sample at its node."""
 
     def part(self, rows: Rows, shift: int) -> Draws:
-        """Return the want of some rows only, their indices less `shift`."""
+        """Return the want for some rows only, with `shift` subtracted from their indices."""
         chosen = rows.tolist()
         rules, u = [self.rules[i] for i in chosen], [self.u[i] for i in chosen]
         return Draws(_shifted(self.at, rows, shift), rules, u)
 
-    def of(self, logits: Float32[np.ndarray, "R V"]) -> Drawn:
-        """Return what the numbers choose."""
+    def answer(self, logits: Float32[np.ndarray, "R V"]) -> Drawn:
+        """Return the tokens drawn."""
         return draw(logits, self.rules, self.u)
 
     def join(self, parts: Sequence[tuple[Rows, Drawn]]) -> Drawn:
         """Return the draws in the order of `at` and `u`."""
-        if (whole := _whole(parts, len(self.at))) is not None:
+        if (whole := _only_part(parts, len(self.at))) is not None:
             return whole
         places = _places([len(numbers) for numbers in self.u], [rows for rows, _ in parts])
         found = [drawn for _, drawn in parts]
@@ -124,19 +127,19 @@ class Draws(Want):
 
 @dataclass(frozen=True, eq=False)
 class LogProbs(Want):
-    """The log-probabilities of given tokens, and of the likeliest ones: a `Scored`."""
+    """The log-probabilities of given tokens and of the likeliest ones: a `Scored`."""
 
     at: Int32[np.ndarray, " R"]
     ids: Sequence[Int32[np.ndarray, " _"]]
-    """Each row's tokens; a row may have none, or several."""
+    """The tokens of each row; a row may have none, or several."""
     top: int = field(default=0, kw_only=True)
-    """How many of each row's likeliest tokens are wanted besides."""
+    """The number of likeliest tokens of each row to return as well."""
 
     @classmethod
     def of_each(
         cls, at: Int32[np.ndarray, " R"], ids: Int32[np.ndarray, " R"], *, top: int = 0
     ) -> LogProbs:
-        """Return the want of one token for each row, as along a text.
+        """Return the want for one token per row.
 
         >>> want = LogProbs.of_each(np.array([0, 1], np.int32), np.array([7, 9], np.int32))
         >>> [row.tolist() for row in want.ids]
@@ -145,17 +148,17 @@ class LogProbs(Want):
         return cls(at, np.split(ids, np.arange(1, len(ids))) if len(ids) else [], top=top)
 
     def part(self, rows: Rows, shift: int) -> LogProbs:
-        """Return the want of some rows only, their indices less `shift`."""
+        """Return the want for some rows only, with `shift` subtracted from their indices."""
         ids = [self.ids[i] for i in rows.tolist()]
         return LogProbs(_shifted(self.at, rows, shift), ids, top=self.top)
 
-    def of(self, logits: Float32[np.ndarray, "R V"]) -> Scored:
+    def answer(self, logits: Float32[np.ndarray, "R V"]) -> Scored:
         """Return the log-probabilities."""
         return score(logits, self.ids, self.top)
 
     def join(self, parts: Sequence[tuple[Rows, Scored]]) -> Scored:
         """Return the log-probabilities in the order of `at` and `ids`."""
-        if (whole := _whole(parts, len(self.at))) is not None:
+        if (whole := _only_part(parts, len(self.at))) is not None:
             return whole
         rows = [rows for rows, _ in parts]
         places, order = _places(list(map(len, self.ids)), rows), np.argsort(np.concatenate(rows))
@@ -171,58 +174,64 @@ LogitsOf = Callable[[Int32[np.ndarray, " K"]], Float32[np.ndarray, "K V"]]
 
 
 def answer_on_host(wants: Sequence[Want], vocab_size: int, logits_of: LogitsOf) -> list[Answer]:
-    """Answer all wants of a call from blocks of logits, computed once for each token asked about.
+    """Answer all wants of a call from blocks of logits; each row is computed once.
 
-    No more than BLOCK_BYTES of logits are held, besides those that `Logits` asks for.
+    Only BLOCK_BYTES of logits are in memory at a time, besides those that a `Logits` want returns.
 
     Args:
-        wants: at least one row of each.
+        wants: each has at least one row.
         vocab_size: V.
-        logits_of: returns the logits after the call's tokens with these indices, ascending.
+        logits_of: returns the logits after the tokens with these indices, which are ascending.
     """
     step = max(1, BLOCK_BYTES // (4 * vocab_size))
     if len(wants) == 1:
         (want,) = wants
         ascending = bool((want.at[1:] > want.at[:-1]).all())
         if ascending and (isinstance(want, Logits) or len(want.at) <= step):
-            return [want.of(logits_of(want.at))]  # nothing is copied
-    every = np.unique(np.concatenate([want.at for want in wants]))
+            return [want.answer(logits_of(want.at))]  # nothing is copied
+    indices = np.unique(np.concatenate([want.at for want in wants]))
     parts: list[list[tuple[Rows, Answer]]] = [[] for _ in wants]
-    for start in range(0, len(every), step):
-        block = every[start : start + step]
+    for start in range(0, len(indices), step):
+        block = indices[start : start + step]
         logits = logits_of(block)
         for want, found in zip(wants, parts, strict=True):
             place = np.minimum(np.searchsorted(block, want.at), len(block) - 1)
             rows = np.flatnonzero(block[place] == want.at)
             if len(rows):
-                own = place[rows]
-                same = len(own) == len(block) and bool((own == np.arange(len(own))).all())
                 part = want if len(rows) == len(want.at) else want.part(rows, 0)
-                found.append((rows, part.of(logits if same else logits[own])))
+                found.append((rows, part.answer(_rows_of(logits, place[rows]))))
     return [want.join(found) for want, found in zip(wants, parts, strict=True)]
+
+
+def _rows_of(
+    logits: Float32[np.ndarray, "K V"], rows: Int64[np.ndarray, " R"]
+) -> Float32[np.ndarray, "R V"]:
+    """Return rows of the logits, without a copy if they are all rows in order."""
+    same = len(rows) == len(logits) and bool((rows == np.arange(len(rows))).all())
+    return logits if same else logits[rows]
 
 
 def _shifted(at: Int32[np.ndarray, " R"], rows: Rows, shift: int) -> Int32[np.ndarray, " _"]:
     return (at[rows] - shift).astype(np.int32)
 
 
-def _whole(parts: Sequence[tuple[Rows, Answer]], count: int) -> Answer | None:
-    """Return the answer of the only part, if that has all rows in order."""
+def _only_part(parts: Sequence[tuple[Rows, Answer]], count: int) -> Answer | None:
+    """Return the answer of the only part, if it has all rows in order; nothing is copied."""
     rows, answer = parts[0]
     whole = len(parts) == 1 and len(rows) == count and bool((rows == np.arange(count)).all())
     return answer if whole else None
 
 
 def _places(counts: Sequence[int], parts: Sequence[Rows]) -> Int64[np.ndarray, " U"]:
-    """Return where the entries of all rows, in order, lie in those of the parts, joined.
+    """Return, for the entries of all rows in order, their indices in the parts' entries, joined.
+
+    The parts joined below hold one entry of row 2, then two of row 0, then one of row 1:
 
     >>> _places([2, 1, 1], [np.array([2]), np.array([0, 1])]).tolist()
     [1, 2, 3, 0]
 
-    Row 2 came first, with one entry; then row 0 with two, and row 1 with one.
-
     Args:
-        counts: how many entries each row has.
+        counts: the number of entries of each row.
         parts: the rows of each part.
     """
     rows = np.concatenate(parts)

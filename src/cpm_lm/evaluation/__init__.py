@@ -1,4 +1,4 @@
-"""What a model makes of texts: how close two are, how likely they find a text.
+"""Evaluate models on texts: the divergence of two models, and perplexity.
 
-Knows engines, tokenizers and numbers; does not know how weights are stored.
+Knows engines, tokenizers and distributions; does not know how weights are stored.
 """

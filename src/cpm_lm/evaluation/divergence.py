@@ -1,6 +1,7 @@
-"""How far the predictions of two models are apart on a text: what rounding weights costs.
+"""Compare the predictions of two models on a text, for example before and after quantization.
 
-Knows texts, windows and distributions; opening a model is `verifying.opening`'s work.
+Knows texts, windows and distributions; does not know how a model is opened: `engines.opening`
+does.
 """
 
 from __future__ import annotations
@@ -29,50 +30,53 @@ from cpm_lm.tokenizer import Tokenizer
 __all__ = ["Comparison", "Divergence", "compare", "divergence"]
 
 ROWS = 64
-"""Tokens computed at a time: at 30,000 pieces the distributions of both take about 100 MB."""
+"""The number of tokens computed at a time. With 30,000 pieces the arrays of both models take about
+100 MB."""
 CONFIDENT_MARGIN = 0.1
-"""The first model is sure where its first choice is likelier than its second by more than this."""
+"""A prediction is confident if the two most likely tokens differ in probability by more than
+this."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Divergence:
-    """What two models' next-token distributions have in common, over all tokens of some texts."""
+    """The divergence of two models' next-token distributions over some texts."""
 
     tokens: int
-    """How many distributions were compared."""
+    """The number of distributions that were compared."""
     mean_kl: float
-    """Mean of KL(first || second), in nats."""
+    """The mean of KL(first || second), in nats."""
     worst_kl: float
+    """The largest KL(first || second), in nats."""
     worst_token: int
-    """After which token, from 0 on, the worst was found; tokens of all texts are counted through.
-    """
+    """The index of the token after which the largest KL was found, counted over all texts."""
     same_top: float
-    """The share of tokens after which both have the same first choice."""
+    """The share of tokens after which both models have the same most likely token."""
     sure: int
-    """After how many tokens the first model's first choice is likelier than its second by more
-    than 0.1;"""
+    """The number of tokens after which the first model is confident: its two most likely tokens
+    differ in probability by more than 0.1."""
     same_top_sure: float | None
-    """the share of these with the same first choice; None if there are none."""
+    """The share of these tokens after which both models have the same most likely token; None if
+    there are none."""
     predicted: int
-    """How many tokens of the texts were predicted from those before them."""
+    """The number of tokens that were predicted from the tokens before them."""
     perplexity: float | None
-    """The first model's; None if nothing was predicted."""
+    """The perplexity of the first model; None if no token was predicted."""
     perplexity_ratio: float | None
-    """The second's over the first's."""
+    """The perplexity of the second model divided by that of the first."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison(Divergence):
-    """The same, with what was compared."""
+    """A divergence, with the models and the window."""
 
     first: str
     second: str
     """The paths of the models."""
     first_weights: str
     second_weights: str
-    """Their number formats."""
+    """The number formats of the models."""
     window: int
-    """The most tokens a model saw at once; the text was cut into so many, each seen alone."""
+    """The maximum number of tokens of a window; the windows of a text are independent."""
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON values."""
@@ -92,19 +96,20 @@ def compare(
     """Compare two models' next-token distributions on a text.
 
     Args:
-        first: whatever `convert` reads; what is not a store is converted to a temporary store.
-        second: another model of the same vocabulary.
-        text: cut into windows of the shorter model's context.
-        heads: attention heads, of checkpoints that do not say and are of no known shape.
-        engine: what computes, see `open_engine`.
-        threads: how many threads it uses.
-        progress: called with the tokens done and the tokens in all.
+        first: any path that `convert` accepts; if it is not a store, it is converted to a
+            temporary store.
+        second: another model with the same vocabulary.
+        text: the text; it is split into windows of the shorter context.
+        heads: the number of attention heads, if not recorded and the width is not known.
+        engine: the engine to use, see `open_engine`.
+        threads: the number of threads of the engine.
+        progress: called with the tokens done and the total.
 
     Raises:
-        CheckpointError: nothing readable is at one of the paths.
+        CheckpointError: there is no readable checkpoint at one of the paths.
         ConfigError: the vocabularies differ, or neither model has one.
         RequestError: the text is too short.
-        EngineError: the engine cannot run, or returned numbers that are not finite.
+        EngineError: the engine cannot run, or returned logits that are not finite.
     """
     options = EngineOptions(engine=engine, threads=threads)
     sources = open_source(first), open_source(second)
@@ -135,18 +140,18 @@ def divergence(
     *,
     progress: Progress | None = None,
 ) -> Divergence:
-    """Compare two engines on ids, each window seen by itself.
+    """Compare two engines on windows of ids; the windows are independent.
 
     Args:
-        first: the model to compare with.
-        second: of as many pieces.
-        windows: ids, each list no longer than either context.
-        progress: called with the tokens done and the tokens in all.
+        first: the reference model.
+        second: a model with the same vocabulary size.
+        windows: lists of ids, none longer than either context.
+        progress: called with the tokens done and the total.
 
     Raises:
-        EngineError: an engine returned numbers that are not finite.
+        EngineError: an engine returned logits that are not finite.
     """
-    total, sums = sum(map(len, windows)), _Sums()
+    total, sums = sum(map(len, windows)), _Accumulator()
     for ids in windows:
         pairs = zip(*(chain_logits(e, ids, rows=ROWS) for e in (first, second)), strict=True)
         targets = np.array([*ids[1:], -1], np.int64)
@@ -158,8 +163,8 @@ def divergence(
     return sums.result()
 
 
-class _Sums:
-    """What has been found up to now."""
+class _Accumulator:
+    """Accumulates the statistics."""
 
     def __init__(self) -> None:
         self.tokens = self.same = self.sure = self.same_sure = self.predicted = 0
@@ -172,13 +177,19 @@ class _Sums:
         there: Float32[np.ndarray, "R V"],
         targets: Int64[np.ndarray, " R"],
     ) -> None:
-        """Add rows of logits; a target of -1 is none."""
+        """Add rows of logits of both models; a target of -1 means no target."""
         p, q = (np.asarray(x - log_partition(x)[:, None], np.float64) for x in (here, there))
-        shares = np.exp(p)
-        kl = np.maximum((shares * (p - q)).sum(axis=1), 0)  # never below zero but by rounding
+        probabilities = np.exp(p)
+        kl = np.maximum(
+            (probabilities * (p - q)).sum(axis=1), 0
+        )  # negative only by rounding errors
         if kl.max() > self.worst:
             self.worst, self.worst_token = float(kl.max()), self.tokens + int(kl.argmax())
-        top = np.partition(shares, -2, axis=1)[:, -2:] if p.shape[1] > 1 else shares[:, [0, 0]]
+        top = (
+            np.partition(probabilities, -2, axis=1)[:, -2:]
+            if p.shape[1] > 1
+            else probabilities[:, [0, 0]]
+        )
         sure, same = top[:, 1] - top[:, 0] > CONFIDENT_MARGIN, p.argmax(axis=1) == q.argmax(axis=1)
         self.kl += float(kl.sum())
         self.tokens += len(p)
@@ -209,12 +220,12 @@ class _Sums:
 
 
 def _windows(tokenizer: Tokenizer, text: str, length: int) -> list[list[int]]:
-    """Return the ids of a text, in pieces that fit, each with what the vocabulary puts first."""
+    """Split the ids of a text into windows of at most `length`; each begins with the prefix ids."""
     prefix, ids = list(tokenizer.prefix_ids), tokenizer.encode(text)
     step = length - len(prefix)
     if len(ids) + len(prefix) < 2 or not ids or step < 1:
         raise RequestError(
-            f"the text has {len(ids)} tokens, and at least two were expected; give a longer one"
+            f"the text has {len(ids)} tokens, expected at least 2; give a longer text"
         )
     return [prefix + ids[start : start + step] for start in range(0, len(ids), step)]
 
@@ -223,7 +234,7 @@ def _common_tokenizer(sources: tuple[Source, Source], text: str) -> Tokenizer:
     """Return the tokenizer of both models.
 
     Raises:
-        ConfigError: they have different ones, or none.
+        ConfigError: their tokenizers differ, or they have none.
     """
     first, second = sources
     sizes = first.dims.vocab_size, second.dims.vocab_size
@@ -234,7 +245,7 @@ def _common_tokenizer(sources: tuple[Source, Source], text: str) -> Tokenizer:
     places = [source.tokenizer for source in sources if source.tokenizer is not None]
     if not places:
         raise ConfigError(
-            "neither model has a vocabulary, so the text cannot be read; convert one of them "
+            "neither model has a vocabulary, so the text cannot be encoded; convert one of them "
             "again with --tokenizer"
         )
     tokenizers = [Tokenizer.load(place) for place in places]
@@ -244,8 +255,14 @@ def _common_tokenizer(sources: tuple[Source, Source], text: str) -> Tokenizer:
                 f"the vocabulary in {place} has {tokenizer.vocab_size:,} pieces, the models "
                 f"{sizes[0]:,}; it belongs to another model"
             )
-    if len(tokenizers) == 2 and tokenizers[0].encode(text) != tokenizers[1].encode(text):
+    # A text style that is only assumed gives way to the other model's.
+    if known := [tokenizer.text_style for tokenizer in tokenizers if not tokenizer.note]:
+        tokenizers = [
+            Tokenizer.load(place, text_style=known[0] or None) if tokenizer.note else tokenizer
+            for tokenizer, place in zip(tokenizers, places, strict=True)
+        ]
+    if len({(*each.prefix_ids, *each.encode(text)) for each in tokenizers}) > 1:
         raise ConfigError(
-            "the models cannot be compared: their vocabularies give the text different ids"
+            "the models cannot be compared: their vocabularies encode the text differently"
         )
     return tokenizers[0]

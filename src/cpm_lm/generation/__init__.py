@@ -1,1 +1,1 @@
-"""What a person asks for: options, completions, votes. Text above, token ids below."""
+"""Requests for completions and votes, and their options: between text and token ids."""

@@ -1,4 +1,4 @@
-"""A request for continuations of a prompt.
+"""A request for continuations of a prompt, and its result.
 
 Knows tokenizers and the sampling algorithm; does not know engines or sessions.
 """
@@ -26,24 +26,25 @@ class Sample:
     """One continuation of a prompt."""
 
     text: str
-    """The continuation, cut before a stop string; without the prompt."""
+    """The continuation, without the prompt, cut off before a stop string."""
     token_ids: tuple[int, ...]
-    """The tokens drawn, without an end token; those of a stop string are still here."""
+    """The tokens drawn, without an end token; a stop string's tokens are included."""
     logprob: float
     """Log-probability of all tokens drawn, an end token included, under the raw model:
     temperature 1, no filters; natural logarithm."""
     finish_reason: Literal["stop", "length"]
     """`stop`: an end token or a stop string; `length`: max_tokens or the context was reached."""
     index: int
-    """Its number i; with the seed it determines the text, whatever n is."""
+    """The number i of the sample. On the native engine the seed and i determine the text, whatever
+    n is; on the others about 1 text in 100 differs, see `decoding.sampling`."""
     seed: int
-    """The seed of the call, chosen by it if none was given."""
+    """The seed of the call; random if none was given."""
     rows: int
-    """Forward rows that the whole call computed for all its samples."""
+    """Forward rows that the call computed for all samples."""
     rows_unmerged: int
-    """Forward rows that as many separate runs would have computed."""
+    """Forward rows that n separate runs would have computed."""
     note: str = ""
-    """What the caller may want to know about the prompt; mostly empty."""
+    """Advice about the prompt; usually empty."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,11 +52,11 @@ class TextDelta:
     """The next part of one continuation's text."""
 
     index: int
-    """The continuation's number."""
+    """The number of the continuation."""
     text: str
-    """What comes behind all earlier parts; empty only at the end."""
+    """The text that follows all earlier parts; empty only in the last part."""
     finished: bool
-    """Whether it is the last part."""
+    """Whether this is the last part."""
 
 
 class CompletionRequest(GenerationRequest[TextDelta, list[Sample]]):
@@ -78,15 +79,15 @@ class CompletionRequest(GenerationRequest[TextDelta, list[Sample]]):
         alone = plan.most_rows - len(plan.ids)
         self.node_budget = plan.node_budget(len(plan.ids) + options.n * alone)
         self._sampled: Sampled | None = None
-        self._given = [0] * options.n
-        """Characters of each text that `poll` has given."""
-        self._growing = list(range(options.n))
-        """Texts whose end `poll` has not given."""
-        self._restart()
+        self._polled = [0] * options.n
+        """The number of characters of each text that `poll` has returned."""
+        self._unfinished = list(range(options.n))
+        """The texts of which `poll` has not returned the last part."""
+        self._reset()
 
     def algorithm(self) -> Algorithm[None]:
         """Return a new generator that draws the samples; see `GenerationRequest.algorithm`."""
-        self._restart()
+        self._reset()
         plan = self._plan
         self._sampled = yield from sample(
             plan.ids,
@@ -99,15 +100,15 @@ class CompletionRequest(GenerationRequest[TextDelta, list[Sample]]):
         )
 
     def poll(self) -> list[TextDelta]:
-        """Return what has become certain of each text since the last time."""
+        """Return the part of each text that has become certain since the last call."""
         deltas = []
-        for i in self._growing:
+        for i in self._unfinished:
             text = self._texts[i]
-            fresh = text.take()
-            self._given[i] += len(fresh)
-            if fresh or text.finished:
-                deltas.append(TextDelta(index=i, text=fresh, finished=text.finished))
-        self._growing = [i for i in self._growing if not self._texts[i].finished]
+            new = text.take()
+            self._polled[i] += len(new)
+            if new or text.finished:
+                deltas.append(TextDelta(index=i, text=new, finished=text.finished))
+        self._unfinished = [i for i in self._unfinished if not self._texts[i].finished]
         return deltas
 
     def result(self) -> list[Sample]:
@@ -131,6 +132,6 @@ class CompletionRequest(GenerationRequest[TextDelta, list[Sample]]):
             )
         return result
 
-    def _restart(self) -> None:
-        self._texts = [self._plan.new_text(skip=given) for given in self._given]
+    def _reset(self) -> None:
+        self._texts = [self._plan.new_text(skip=polled) for polled in self._polled]
         self._sampled = None

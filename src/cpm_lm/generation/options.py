@@ -1,4 +1,4 @@
-"""What a caller may choose about samples and votes: the one place of defaults, ranges, words.
+"""The options of samples and votes: defaults, ranges and help texts, defined only here.
 
 Knows options; does not know models, tokenizers or engines.
 """
@@ -7,184 +7,214 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from cpm_lm.distributions.checks import Number, check_number, check_one_of, help_of
+from cpm_lm.distributions.checks import Number, check_field, check_one_of, help_of
 from cpm_lm.distributions.rules import Rules
 from cpm_lm.errors import RequestError
 
-__all__ = ["METHODS", "SamplingOptions", "VotingOptions"]
+__all__ = ["MATCHES", "METHODS", "SamplingOptions", "VotingOptions"]
 
 METHODS = ("sample", "stratified", "exact")
+MATCHES = ("first", "last")
 MAX_SAMPLES = 1_000_000
-"""Of one call: shares are then known to 0.1%, and a slip of the hand is not run for days."""
+"""The limit of n: shares then have an error of 0.1%, and a typing error does not run for days."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingOptions(Rules):
-    """The options of `Model.sample`; `checks.help_of` gives each field's words.
+    """The options of `Model.sample`; `checks.help_of` returns the help text of a field.
 
     Raises:
-        RequestError: a value is out of its range.
+        RequestError: a value is out of range.
     """
 
     n: int = field(
         default=1,
         metadata={
-            "help": "抽几个；它们共用提示和相同的开头。"
-            "How many continuations to draw; they share the prompt and whatever else "
-            "they have in common."
+            "help": "生成几条续写；共享提示和相同的前缀，只计算一次。"
+            "Number of continuations to draw; the prompt and common prefixes are computed once."
         },
     )
     max_tokens: int = field(
         default=64,
         metadata={
-            "help": "每个最多几个词元，含结束符。"
-            "The most tokens of each continuation, its end included."
+            "help": "每条最多几个词元，含结束符。"
+            "Maximum number of tokens per continuation, the end token included."
         },
     )
-    stop: str | Iterable[str] = field(
+    stop: str | Iterable[str] | None = field(
         default=(),
         metadata={
-            "help": "出现这段文字就停，并从那里截断。"
-            "End a continuation where this text appears, and cut it off there."
+            "help": "停止字符串：出现这段文字就停止，并在它之前截断。"
+            "Stop string: end a continuation where this text appears, and cut it off before it."
+        },
+    )
+    special: bool = field(
+        default=False,
+        metadata={
+            "help": "提示中特殊词元的名字（如 <sep>）就是该词元；默认只是文字。"
+            "Names of special tokens in the prompt, such as <sep>, mean these tokens; "
+            "by default they are text."
         },
     )
     seed: int | None = field(
         default=None,
         metadata={
-            "help": "随机种子，0 到 2^64-1；相同则结果相同，省略时自选并报告。"
-            "The number all randomness comes from, 0 to 2^64-1: the same seed draws the "
-            "same texts. By default one is chosen and reported."
+            "help": "随机种子，0 到 2^64-1；相同则结果相同，默认随机选取并显示。"
+            "Random seed, 0 to 2^64-1; the same seed draws the same texts. By default chosen at "
+            "random and shown."
         },
     )
     overflow: str = field(
         default="stop",
         metadata={
-            "help": "上下文满了怎么办：stop 停下，slide 忘掉前一半再继续。"
-            "What to do when the context is full: 'stop' ends the continuation, "
-            "'slide' forgets the older half and goes on."
+            "help": "上下文已满时：stop 停止，slide 丢弃前一半后继续。"
+            "When the context is full: 'stop' ends the continuation, "
+            "'slide' drops the older half and continues."
         },
     )
     memory: int = field(
         default=4 << 30,
         metadata={
-            "help": "键和值可用的内存（字节）；少则分批，结果不变。"
-            "Bytes that keys and values may take, as float32. With less, "
-            "fewer continuations grow at a time; the texts are the same."
+            "help": "KV 缓存可用的内存（字节，按 float32 计）；不足时分批，结果不变。"
+            "Memory for the KV cache in bytes, counted in float32. With less memory, "
+            "fewer continuations are drawn at a time; the texts do not change (on the native "
+            "engine not by a bit)."
         },
     )
 
     def __post_init__(self, order: str | None) -> None:
         super().__post_init__(order)
-        check_number("n", self.n, low=1, high=MAX_SAMPLES, whole=True)
-        check_number("max_tokens", self.max_tokens, low=1, whole=True)
-        check_number("memory", self.memory, low=1, whole=True)
+        check_field(self, "n", low=1, high=MAX_SAMPLES, whole=True)
+        check_field(self, "max_tokens", low=1, whole=True)
+        check_field(self, "memory", low=1, whole=True)
         if self.seed is not None:
-            check_number("seed", self.seed, low=0, high=2**64 - 1, whole=True)
+            check_field(self, "seed", low=0, high=2**64 - 1, whole=True)
         check_one_of("overflow", self.overflow, ("stop", "slide"))
-        if not isinstance(self.stop, str):  # an iterator could be read only once
-            object.__setattr__(self, "stop", tuple(self.stop))
+        object.__setattr__(self, "stop", _as_tuple(self.stop))
+
+
+def _as_tuple(stop: Any) -> tuple[Any, ...]:
+    """Return stop strings as a tuple: one, several, or none; an iterator is read only once."""
+    if stop is None:
+        return ()
+    return (stop,) if isinstance(stop, str | bytes) else tuple(stop)
 
 
 @dataclass(frozen=True, kw_only=True)
 class VotingOptions(SamplingOptions):
     """The options of `Model.vote`.
 
-    The distribution is the model's own by default, so that a share is the probability that the
-    model itself gives to an answer; the tail that top-p cuts off elsewhere does no harm here,
-    because its texts are many and their votes are scattered.
+    By default the temperature is 1 and there are no filters, so that a share estimates the
+    probability that the model gives to an answer. The tail of unlikely tokens, which top-p removes
+    elsewhere, hardly changes a vote: its texts are many, and few of them agree.
 
     Raises:
-        RequestError: a value is out of its range, or does not go with the method.
+        RequestError: a value is out of range, or cannot be combined with the method.
     """
 
     n: int = field(
         default=300,
         metadata={
-            "help": "抽几段文字；exact 不抽，未给 budget 时以 n 乘 max-tokens 行为限。"
-            "How many texts to draw. An exact vote draws none; there n times max-tokens "
-            "rows are the budget if none is given."
+            "help": "生成几条续写；exact 不抽样，未给 budget 时最多计算 n 乘 max-tokens 个词元。"
+            "Number of texts to draw. An exact vote draws none; its default budget is n times "
+            "max-tokens rows."
         },
     )
     max_tokens: int = field(
         default=32,
         metadata={
-            "help": "每段最多几个词元；更长的被截断，不算答案。"
-            "The most tokens of each text; what is longer is cut off: no answer."
+            "help": "每条最多几个词元；更长的被截断，不算答案。"
+            "Maximum number of tokens per text; a longer text is cut off and gives no answer."
         },
     )
     temperature: Number = field(
         default=1.0,
         metadata={
-            "help": "温度：为 1 且 top-p 为 1 时，得票率就是模型给答案的概率；小于 1 偏向可能的。"
-            "What logits are divided by: at 1, with top-p 1, a share is the probability "
-            "that the model itself gives to an answer; below 1 favours the likely."
+            "help": "采样温度：为 1 且 top-p 为 1 时，得票率估计模型给答案的概率；"
+            "小于 1 偏向高概率的词元。"
+            "Sampling temperature: at 1, with top-p 1, a share estimates the probability "
+            "that the model gives to an answer; below 1 favors likely tokens."
         },
     )
     top_p: Number = field(default=1.0, metadata={"help": help_of(Rules, "top_p")})
-    stop: str | Iterable[str] = field(
+    stop: str | Iterable[str] | None = field(
         default=(),
         metadata={
-            "help": "答案除了在行末，也在出现这段文字时结束。"
-            "An answer ends where this text appears, besides at a line's end."
+            "help": "答案除了在行末结束，也在出现这段文字时结束。"
+            "An answer ends where this text appears, besides at the end of its line."
         },
     )
     method: str = field(
         default="sample",
         metadata={
-            "help": "sample 各自独立地抽；stratified 均匀地铺开，得票率的误差更小；"
-            "exact 从最可能的算起，算出每个答案的概率，直到证明谁赢。"
-            "'sample' draws independent texts; 'stratified' spreads them evenly over the "
-            "distribution, for shares with less noise; 'exact' computes every answer's "
-            "probability, the likeliest first, until the winner is proven."
+            "help": "sample：独立抽样；stratified：分层抽样，得票率的误差更小；"
+            "exact：从概率最高的开始计算各答案的概率，直到证明谁是第一。"
+            "'sample' draws independent texts; 'stratified' draws stratified ones, whose shares "
+            "have less noise; 'exact' computes the answers' probabilities, the likeliest texts "
+            "first, until the winner is proven."
         },
     )
     answer: str | None = field(
         default=None,
         metadata={
-            "help": "文字里什么是答案：number 为第一个数，或正则表达式（取第一组）；默认整段。"
-            "What in a text is the answer: 'number' for its first number, or a regular "
-            "expression, whose first group it is. By default the whole text."
+            "help": "如何提取答案：number 为第一个数，或正则表达式（取第一组）；默认整条续写。"
+            "How to extract the answer from a text: 'number' for its first number, or a regular "
+            "expression (its first group, if any). By default the whole text."
+        },
+    )
+    match: str = field(
+        default="first",
+        metadata={
+            "help": "取文字里的第一个（first）还是最后一个（last）匹配为答案；"
+            "last 到文字结束才能确定。"
+            "Which match of the answer's pattern counts: 'first', or 'last', which is known only "
+            "at the end of the text."
         },
     )
     aliases: Mapping[str, str] = field(
         default_factory=dict,
         metadata={
-            "help": "把几种写法算作一个答案的文件：每行一个，写法以制表符分隔，显示第一种。"
-            "A file of answers that count as one: a line for each, its forms separated "
-            "by tabs, the one to show first."
+            "help": "别名文件：每行是同一个答案的几种写法，以制表符分隔，显示第一种。"
+            "File of aliases: each line holds the forms of one answer, separated by tabs; the "
+            "first is shown."
         },
     )
     confidence: Number | None = field(
         default=None,
         metadata={
-            "help": "领先者最可能的概率超过它就不再抽，0.5 到 1；得票率便没有区间。默认不用。"
-            "Draw no more once the probability that the leader is the likeliest answer "
-            "exceeds this, 0.5 to below 1; shares then have no intervals. Off by default."
+            "help": "领先答案确为第一的概率超过该值时提前停止，0.5 到 1；"
+            "得票率不再有区间。默认不用。"
+            "Stop early when the probability that the leader is the likeliest answer exceeds "
+            "this, 0.5 to below 1; shares then have no intervals. Off by default."
         },
     )
     budget: int | None = field(
         default=None,
         metadata={
-            "help": "exact 至多计算几行，含提示。"
-            "The most rows that an exact vote computes, the prompt's included."
+            "help": "exact 最多计算几个词元，含提示。"
+            "Maximum number of rows (tokens computed) of an exact vote, the prompt's included."
         },
     )
 
     def __post_init__(self, order: str | None) -> None:
         super().__post_init__(order)
         check_one_of("method", self.method, METHODS)
+        check_one_of("match", self.match, MATCHES)
+        if self.match == "last" and self.answer is None:
+            raise RequestError("match is 'last' and answer is None; match needs an answer to find")
         if self.confidence is not None:
-            check_number("confidence", self.confidence, low=0.5, high=1 - 1e-12)
+            check_field(self, "confidence", low=0.5, high=1 - 1e-12)
             self._needs("confidence", "method", "sample")
             self._needs("confidence", "overflow", "stop")
         if self.budget is not None:
-            check_number("budget", self.budget, low=1, whole=True)
+            check_field(self, "budget", low=1, whole=True)
             self._needs("budget", "method", "exact")
         if self.method == "exact" and self.overflow != "stop":
             raise RequestError("overflow is 'slide'; method 'exact' needs overflow 'stop'")
 
     def _needs(self, name: str, other: str, wanted: str) -> None:
-        """Refuse an option that would have no effect."""
+        """Check that an option has an effect: that another option has the value it needs."""
         if (value := getattr(self, other)) != wanted:
             raise RequestError(f"{other} is {value!r}; {name} needs {other} {wanted!r}")

@@ -1,109 +1,92 @@
-"""A regular expression that finds the answer in a text: whether it is safe, when it is certain.
+"""A regular expression that finds the answer in a text: whether it is safe, when it is settled.
 
-Knows expressions and texts; does not know answers. An expression is parsed once.
+Knows expressions and texts; does not know answers.
 """
 
 from __future__ import annotations
 
-import importlib
-import math
 import re
 from functools import cached_property
-from typing import Any
 
 from cpm_lm.errors import RequestError
+from cpm_lm.generation.pattern_automaton import Automaton
+from cpm_lm.generation.pattern_cost import search_steps
+from cpm_lm.generation.pattern_text import folded
+from cpm_lm.generation.polynomials import steps
 
-__all__ = ["WINDOW", "AnswerPattern"]
+__all__ = ["MAX_STEPS", "WINDOW", "AnswerPattern"]
 
 WINDOW = 200
-"""Characters of a text that a pattern looks at, so that its time is bounded."""
-MAX_WAYS = (WINDOW + 1) ** 3
-"""The most ways of matching at one place: those of three open repeats."""
+"""Characters that every pattern can look at in bounded time."""
+MAX_WINDOW = 1 << 20
+"""Characters that no pattern looks beyond."""
+MAX_STEPS = 6_000_000
+"""The most steps of a search in WINDOW characters: about 20 ms, however the text is made."""
+MAX_LONG_STEPS = 2 * MAX_STEPS
+"""The same of a longer text; most patterns can look at thousands of characters."""
 
 
 class AnswerPattern:
     """An expression, checked.
 
     Args:
-        expression: of Python's `re`; its first group, if it has one, is the answer.
+        expression: of Python's `re`; its literals are folded like texts, into NFKC.
 
     Raises:
-        RequestError: it does not compile, or backtracking could make it slow without bound.
+        RequestError: it does not compile, or backtracking could make it slow.
     """
 
     def __init__(self, expression: str) -> None:
         try:
-            self._compiled = re.compile(expression)
-            self._tree: Any = importlib.import_module("re._parser").parse(expression)
-        except (re.error, OverflowError, RecursionError) as error:
+            self._text, self._flags = folded(expression)
+            self._compiled = re.compile(self._text, self._flags)
+            self._steps = search_steps(self._text, self._flags)
+        except (re.error, ValueError, OverflowError, RecursionError) as error:
             raise RequestError(
                 f"the answer's pattern {expression!r} does not compile: {error}"
             ) from error
-        if _ways(self._tree, repeated=False) > MAX_WAYS:
+        if steps(self._steps, WINDOW) > MAX_STEPS:
             raise RequestError(
-                f"the answer's pattern {expression!r} could take very long; use at most three open "
-                "repeats (* + {n,}), with neither repeats nor alternatives inside them"
+                f"the answer's pattern {expression!r} could take very long, because it can match "
+                "the same characters in too many ways; say which characters each repeat takes "
+                "(\\d+ or [^,]+ rather than .+), and put no repeat inside a repeat"
             )
-        self._expression = expression
 
-    def first(self, text: str, *, finished: bool) -> str | None:
-        """Return what the first match finds, or None where there is none or it may still change.
+    def first(self, text: str, *, finished: bool) -> re.Match[str] | None:
+        """Return the first match; None where there is none, or more text may change it.
+
+        In a text too long to be looked at, a match that reaches to the cut is none.
 
         Args:
-            text: the text so far.
+            text: the text so far, in NFKC.
             finished: whether it is all.
         """
-        window = text[:WINDOW]
+        window = text[: self._longest]
         found = self._compiled.search(window)
-        settled = finished or len(window) == WINDOW
-        if not found or not (settled or self._certain(window, found.start())):
-            return None
-        return found.group(1 if found.re.groups else 0) or ""
+        whole = finished and len(window) == len(text)
+        return found if found and (whole or self._automaton.settled(window)) else None
 
-    def _certain(self, text: str, start: int) -> bool:
-        """Say whether the first match, at `start`, stays the same whatever text follows.
+    def last(self, text: str) -> re.Match[str] | None:
+        """Return the last match in a whole text that is not empty; None where there is none.
 
-        It does where no way of matching, here or further left, asks for a character beyond the end:
-        made to fail after each way, the pattern tries them all. What looks around may ask without
-        telling, and is not certain before the end.
+        In a text too long to be looked at, a match that begins at the cut is none.
         """
-        if self._looks_around:
-            return False
-        return not any(self._failing.match(text, at, partial=True) for at in range(start + 1))
+        window = text[-self._longest :]
+        found = None
+        for match in self._compiled.finditer(window):
+            if any(match.groups() if match.re.groups else (match[0],)):
+                found = match
+        cut = len(window) < len(text) and found is not None and found.start() == 0
+        return None if cut else found
 
     @cached_property
-    def _looks_around(self) -> bool:
-        return _looks_around(self._tree)
+    def _longest(self) -> int:
+        """The characters that can be looked at in bounded time."""
+        length = WINDOW
+        while length < MAX_WINDOW and steps(self._steps, length * 5 // 4) <= MAX_LONG_STEPS:
+            length = length * 5 // 4
+        return length
 
     @cached_property
-    def _failing(self) -> Any:
-        """The expression, made to fail after each way of matching."""
-        # Imported here: only votes with a pattern need it.
-        return importlib.import_module("regex").compile(f"(?:{self._expression})(*FAIL)")
-
-
-def _looks_around(node: Any) -> bool:
-    """Say whether a parsed pattern has a lookahead, a lookbehind, an end or a word's edge."""
-    name = str(node[0]) if isinstance(node, tuple) and node else ""
-    if name.startswith("ASSERT") or (name == "AT" and "BEGINNING" not in str(node[1])):
-        return True
-    parts = node if isinstance(node, list | tuple) or hasattr(node, "data") else ()
-    return any(_looks_around(part) for part in parts)
-
-
-def _ways(node: Any, *, repeated: bool) -> float:
-    """Bound the number of ways in which backtracking may try a parsed pattern at one place.
-
-    A choice multiplies the ways; a choice within a repeat has no useful bound.
-    """
-    name = str(node[0]) if isinstance(node, tuple) and node else ""
-    if name.endswith("_REPEAT"):
-        low, high, body = node[1]
-        ways = max(1.0, min(int(high), WINDOW) - int(low) + 1)
-        inner = _ways(body, repeated=repeated or int(high) > 1)
-        return math.inf if repeated and ways > 1 else ways * inner
-    if name == "BRANCH":
-        ways = math.inf if repeated else float(len(node[1][1]))
-        return ways * _ways(node[1][1], repeated=repeated)
-    parts = node if isinstance(node, list | tuple) or hasattr(node, "data") else ()
-    return math.prod((_ways(part, repeated=repeated) for part in parts), start=1.0)
+    def _automaton(self) -> Automaton:
+        return Automaton(self._text, self._flags)

@@ -1,4 +1,4 @@
-"""A prompt and what bounds its continuations: what completions and votes have in common.
+"""The common part of completions and votes: the prompt's ids, stop strings, seed and limits.
 
 Knows tokenizers and options; does not know how continuations are drawn or used.
 """
@@ -6,36 +6,33 @@ Knows tokenizers and options; does not know how continuations are drawn or used.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from cpm_lm.config import GPTConfig
 from cpm_lm.decoding.sampling import Limits
-from cpm_lm.errors import CapacityError
+from cpm_lm.errors import CapacityError, RequestError
 from cpm_lm.generation.options import SamplingOptions
-from cpm_lm.generation.prompt import prompt_ids
+from cpm_lm.generation.prompt import BACKSLASH_N, read_prompt
 from cpm_lm.generation.stopping import StoppedText, normalized_stops
 from cpm_lm.tokenizer import Tokenizer
 
 __all__ = ["MIN_CAPACITY", "SamplingPlan"]
 
 MIN_CAPACITY = 1024
-"""Nodes that a session holds at least, where memory allows it, so that it serves the next call."""
-SPLIT_WORD = (
-    "the prompt ends where a word could go on, but its last word is taken for a whole one: "
-    "end the prompt with punctuation or a newline, or with a whole word"
-)
+"""The minimum capacity of a session, if memory allows it, so that the next call can reuse it."""
 
 
 class SamplingPlan:
     """A prompt's ids, the stop strings, the seed and the limits, all checked.
 
     Args:
-        tokenizer: of the model.
-        config: its shape.
-        prompt: text, or ids that are taken as they are.
-        options: of the call.
-        stops: more stop strings, as they come out of the tokenizer.
+        tokenizer: the model's tokenizer.
+        config: the model's shape.
+        prompt: text, or token ids that are used unchanged.
+        options: the options of the call.
+        stops: more stop strings, in the form that the tokenizer decodes.
+        row_bytes: what the algorithm keeps for each row besides keys and values.
 
     Raises:
         RequestError: the prompt or a stop string is wrong.
@@ -50,27 +47,32 @@ class SamplingPlan:
         options: SamplingOptions,
         *,
         stops: tuple[str, ...] = (),
+        row_bytes: int = 0,
     ) -> None:
-        self.ids = prompt_ids(tokenizer, config, prompt)
+        slide = options.overflow == "slide"
+        read = read_prompt(tokenizer, config, prompt, special=options.special, slide=slide)
+        self.ids = read.ids
+        stop = tuple(options.stop or ())
+        _refuse_special(stop, tokenizer)
         self._tokenizer = tokenizer
-        self._stops = (*normalized_stops(options.stop, tokenizer.as_generated), *stops)
-        # A space that ends the prompt is there already.
+        self._stops = (*normalized_stops(stop, tokenizer.as_generated), *stops)
+        # After a final space in the prompt, the decoder must not write one between the words.
         spaced = isinstance(prompt, str) and prompt[-1:].isspace()
         self._after = () if spaced else tuple(self.ids)
-        # 48 bits survive every JSON reader.
+        # 48 bits, because many JSON readers store a number as float64, exact to 53 bits.
         self.seed = int.from_bytes(os.urandom(6)) if options.seed is None else options.seed
-        self.note = SPLIT_WORD if isinstance(prompt, str) and tokenizer.splits_word(prompt) else ""
+        self.note = "; ".join((*read.notes, *_stop_notes(stop)))
         self.limits = Limits(
             max_tokens=options.max_tokens,
             n_positions=config.n_positions,
             end_ids=tokenizer.end_ids,
-            slide=options.overflow == "slide",
+            slide=slide,
         )
         self.longest = self.limits.longest(len(self.ids))
-        """The most tokens of a continuation."""
+        """The maximum number of tokens of a continuation."""
         self.most_rows = self.limits.rows(len(self.ids), self.longest)
-        """The rows that one continuation alone computes at the most."""
-        self._memory, self._node_bytes = options.memory, config.node_bytes
+        """The maximum number of rows that one continuation alone computes."""
+        self._memory, self._node_bytes = options.memory, config.node_bytes + row_bytes
         self._check_memory()
 
     def new_text(self, *, skip: int = 0) -> StoppedText:
@@ -78,9 +80,9 @@ class SamplingPlan:
         return StoppedText(self._tokenizer.decoder(self._after), self._stops, skip=skip)
 
     def node_budget(self, most_nodes: int) -> int:
-        """Return how many nodes to hold for work that could use so many, within the memory.
+        """Return the session capacity for work that uses at most `most_nodes`, within the memory.
 
-        Rounded to a power of two where possible, because engines may compile for each capacity.
+        A power of two where possible, because engines may compile for each capacity.
         """
         room = self._memory // self._node_bytes
         rounded = max(MIN_CAPACITY, 1 << (most_nodes - 1).bit_length())
@@ -89,7 +91,7 @@ class SamplingPlan:
         return rounded if rounded >= self.most_rows else room
 
     def within(self, node_budget: int) -> Limits:
-        """Return the limits with that many nodes."""
+        """Return the limits with this capacity."""
         return replace(self.limits, capacity=node_budget)
 
     def _check_memory(self) -> None:
@@ -99,3 +101,18 @@ class SamplingPlan:
                 f"memory is {self._memory} bytes, room for {room} tokens; one continuation needs "
                 f"{alone * self._node_bytes} bytes for {alone}: allow more memory or fewer tokens"
             )
+
+
+def _refuse_special(stop: Iterable[str], tokenizer: Tokenizer) -> None:
+    """Refuse names of special tokens, which are never part of a text."""
+    for text in stop:
+        if text in tokenizer.special_ids:
+            raise RequestError(
+                f"stop string {text!r} is the name of a special token, which never appears in a "
+                "text; end tokens end a text by themselves: leave it out"
+            )
+
+
+def _stop_notes(stop: Iterable[str]) -> Iterator[str]:
+    if any("\\n" in text for text in stop):
+        yield BACKSLASH_N.replace("the prompt has", "a stop string has", 1)

@@ -1,7 +1,8 @@
-"""What a person asks for, as one object: checked text and options, an algorithm, and its result.
+"""The interface of a generation request: checked text and options, an algorithm and a result.
 
-Knows nothing of engines or sessions: whoever has one runs the algorithm, and asks from time to
-time what has become certain. `Model` runs one request; a server feeds many to one scheduler.
+Knows algorithms; does not know engines or sessions. The caller runs the algorithm on a scheduler
+and polls the request for results that have become certain. `Model` runs one request; a server can
+run many on one scheduler.
 """
 
 from __future__ import annotations
@@ -19,22 +20,22 @@ Result = TypeVar("Result")
 
 
 class GenerationRequest(abc.ABC, Generic[Event, Result]):
-    """Everything checked, nothing computed yet."""
+    """A request whose text and options are checked; nothing is computed yet."""
 
     node_budget: int
-    """The most nodes that the algorithm holds at once; a session must have room for them."""
+    """The maximum number of live nodes of the algorithm; a session needs this capacity."""
 
     @abc.abstractmethod
     def algorithm(self) -> Algorithm[None]:
-        """Return a new generator that does the work.
+        """Return a new generator that computes the result.
 
-        May be called again, as after the work was stopped and its nodes were taken away: all state
-        begins anew, and `poll` does not repeat what it gave.
+        May be called again, as after preemption: the state is reset, but `poll` does not repeat
+        what it has returned.
         """
 
     @abc.abstractmethod
     def poll(self) -> Sequence[Event]:
-        """Return what has become certain since the last time."""
+        """Return the results that have become certain since the last call."""
 
     @abc.abstractmethod
     def result(self) -> Result:

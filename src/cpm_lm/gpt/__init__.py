@@ -1,1 +1,1 @@
-"""The Keras model. Import its modules, not this package: Keras is heavy and may be absent."""
+"""The Keras model. This package imports nothing, because Keras is large and may be absent."""

@@ -1,6 +1,6 @@
-"""Keras with the backend that is wanted: chosen before Keras is imported, and never changed.
+"""Import Keras on a chosen backend; one process has one backend.
 
-Knows the frameworks by name; imports them only when called.
+Knows the frameworks by name and their thread settings; imports them only when called.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ __all__ = ["BACKENDS", "use_backend"]
 BACKENDS = ("tensorflow", "jax")
 
 JAX_THREADS = "PJRT_NPROC"
+"""The environment variable with the number of threads of JAX's CPU client."""
 
 
 def use_backend(name: str | None = None, threads: int | None = None) -> Any:
     """Import Keras on a backend and return the module.
 
     Args:
-        name: tensorflow or jax; None for what Keras runs on already, or KERAS_BACKEND names, or
-            else the first of these two that is installed.
-        threads: how many threads the backend computes with on the CPU; None for its own choice.
+        name: tensorflow or jax; None for the backend that Keras already runs on, else the one in
+            KERAS_BACKEND, else the first of these two that is installed.
+        threads: the number of CPU threads of the backend; None for its own choice.
 
     Raises:
         EngineError: the backend is not installed; Keras already runs on another one in this
@@ -42,20 +43,20 @@ def use_backend(name: str | None = None, threads: int | None = None) -> Any:
                 "asked for; Keras keeps one backend per process: start another process"
             )
     else:
-        wanted = name or os.environ.get("KERAS_BACKEND") or _first_installed()
-        _require(wanted)
-        os.environ["KERAS_BACKEND"] = wanted
-        if wanted == "tensorflow":
+        backend = name or os.environ.get("KERAS_BACKEND") or _first_installed()
+        _check_installed(backend)
+        os.environ["KERAS_BACKEND"] = backend
+        if backend == "tensorflow":
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with _no_banners():
+    with _stderr_suppressed():
         keras = importlib.import_module("keras")
         if threads is not None:
-            THREADS[keras.config.backend()](threads)
-        keras.distribution.list_devices()  # what is said about missing GPUs is said here
+            SET_THREADS[keras.config.backend()](threads)
+        keras.distribution.list_devices()  # here, so that warnings about GPUs are suppressed
     return keras
 
 
-def _tensorflow_threads(threads: int) -> None:
+def _set_tensorflow_threads(threads: int) -> None:
     settings = importlib.import_module("tensorflow").config.threading
     if settings.get_intra_op_parallelism_threads() == threads:
         return
@@ -63,26 +64,26 @@ def _tensorflow_threads(threads: int) -> None:
         settings.set_intra_op_parallelism_threads(threads)
         settings.set_inter_op_parallelism_threads(threads)
     except RuntimeError:
-        raise _started("TensorFlow", threads) from None
+        raise _already_started("TensorFlow", threads) from None
 
 
-def _jax_threads(threads: int) -> None:
-    # The CPU client reads this variable when it starts; there is no other way to tell it.
+def _set_jax_threads(threads: int) -> None:
+    # The CPU client reads the variable when it starts; JAX has no function for it.
     if os.environ.get(JAX_THREADS) == str(threads):
         return
     if importlib.import_module("jax._src.xla_bridge").backends_are_initialized():
-        raise _started("JAX", threads)
+        raise _already_started("JAX", threads)
     os.environ[JAX_THREADS] = str(threads)
 
 
-def _started(framework: str, threads: int) -> EngineError:
+def _already_started(framework: str, threads: int) -> EngineError:
     return EngineError(
         f"{framework} has already started with another number of threads than {threads}; "
-        "name the number before anything in this process uses it"
+        "set the number before anything in this process uses it"
     )
 
 
-THREADS = {"tensorflow": _tensorflow_threads, "jax": _jax_threads}
+SET_THREADS = {"tensorflow": _set_tensorflow_threads, "jax": _set_jax_threads}
 
 
 def _running() -> str | None:
@@ -94,7 +95,7 @@ def _first_installed() -> str:
     return next((name for name in BACKENDS if find_spec(name)), BACKENDS[0])
 
 
-def _require(name: str) -> None:
+def _check_installed(name: str) -> None:
     if name not in BACKENDS:
         raise EngineError(
             f"KERAS_BACKEND is {name!r}; expected one of {', '.join(BACKENDS)}, or unset"
@@ -105,21 +106,22 @@ def _require(name: str) -> None:
 
 
 @contextmanager
-def _no_banners() -> Iterator[None]:
-    """Hold back what native libraries print while they load; print it after all on failure.
+def _stderr_suppressed() -> Iterator[None]:
+    """Suppress what native libraries write to stderr while they load; write it on an exception.
 
-    TensorFlow writes some lines before it reads its own log level.
+    TensorFlow writes some lines before it reads its log level. The file descriptor is redirected,
+    because native code does not use `sys.stderr`.
     """
     sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as banners:
-        os.dup2(banners.fileno(), 2)
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as output:
+        os.dup2(output.fileno(), 2)
         try:
             yield
         except BaseException:
-            banners.seek(0)
-            os.write(kept, banners.read())
+            output.seek(0)
+            os.write(stderr, output.read())
             raise
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(stderr, 2)
+            os.close(stderr)

@@ -1,7 +1,7 @@
-"""A store as what other programs run: a TensorFlow SavedModel, or a Keras file.
+"""Export a store for other programs: as a TensorFlow SavedModel or a Keras file.
 
-Knows which files are written; `generating` knows the SavedModel's program. Imports no framework
-before it is called.
+Knows the files to write; does not know the SavedModel's program, which `generating` does. Imports
+a framework only when called.
 """
 
 from __future__ import annotations
@@ -26,19 +26,20 @@ __all__ = ["FORMATS", "Exported", "export"]
 FORMATS = ("keras", "saved-model")
 STORED = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
 EOD = 7
-"""The id that ends a text in CPM's vocabulary."""
-PROGRAM = "saved_model.pb"
+"""The end id of CPM's vocabulary."""
+SAVED_MODEL = "saved_model.pb"
+"""The file that marks a directory as a SavedModel."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exported:
-    """What was written."""
+    """The result of an export."""
 
     format: str
     weights: str
     parameters: int
     bytes: int
-    """Of all files."""
+    """The size of all files."""
 
 
 def export(
@@ -54,29 +55,33 @@ def export(
 ) -> Exported:
     """Write a store as a SavedModel or a Keras file.
 
-    The target appears complete or not at all. A SavedModel is loaded by `tf.saved_model.load`
-    without this package; its signatures are those of `generating.generator`, and in its
-    `assets.extra` lie the configuration and the tokenizer's files. A Keras file is loaded by
-    `keras.saving.load_model` where this package is installed.
+    Writes to a temporary path and renames it on success. `tf.saved_model.load` loads a SavedModel
+    without this package; its signatures are those of `generating.generator`, and its
+    `assets.extra` contains the configuration and the tokenizer's files. `keras.saving.load_model`
+    loads a Keras file where this package is installed.
+
+    `serving_default`, `seeded` and `logits` have no mask: they read every id, so all prompts of
+    one call must have the same length. Use `padded`, `padded_seeded` and `padded_logits` for a
+    padded batch, and the argument `mask` of `gpt.GPT.call` for a Keras file.
 
     Args:
-        source: a store made by `cpm convert`; one in 8 or 4 bits is widened.
-        target: the directory, or the file ending in `.keras`, to make.
+        source: a store made by `cpm convert`; 8-bit and 4-bit weights are dequantized.
+        target: the directory, or the file ending in `.keras`, to write.
         format: "saved-model" or "keras".
-        weights: "f32", "f16" or "bf16": how numbers are stored; 16-bit ones are widened for
-            computing.
+        weights: the number format, "f32", "f16" or "bf16"; 16-bit weights are converted to float32
+            for computing.
         compat: a SavedModel that draws one token more than asked for, as the first TensorFlow
-            port's does.
+            port's does; this holds for all signatures that draw.
         short: a SavedModel whose `serving_default` has only the arguments `inp` and `length`, as
             that of the first port's float16 model.
-        end: the id that ends a text; by default the tokenizer's, or CPM's 7 if the store has none.
+        end: the end id; by default the tokenizer's, or CPM's 7 if the store has no tokenizer.
         overwrite: replace an existing target of the same format, once the new one is complete.
 
     Raises:
         CheckpointError: there is no store, it is damaged, has numbers too large for `weights`, or
             the target cannot be written.
-        ConfigError: an option is unknown or does not go with the others.
-        EngineError: TensorFlow is not installed, or Keras already runs on something else.
+        ConfigError: an option is unknown or cannot be combined with the others.
+        EngineError: TensorFlow is not installed, or Keras already runs on another backend.
     """
     target = Path(target)
     if format not in FORMATS:
@@ -120,7 +125,7 @@ def _write_saved_model(
     from cpm_lm.gpt.gpt import GPT
     from cpm_lm.gpt.policy import StoredPolicy
 
-    # Not this machine's policy: the file may be loaded on any.
+    # Not this machine's policy, because the file may be loaded on another machine.
     policy = STORED[weights] if weights == "f32" else StoredPolicy(f"stored_{STORED[weights]}")
     model = GPT(store.config, initial="zeros", dtype=policy, name="gpt")
     fill(model, store)
@@ -128,17 +133,17 @@ def _write_saved_model(
     try:
         tf.saved_model.save(module, str(work), signatures=signatures)
     except tf.errors.OpError as error:
-        raise OSError(error.message.partition("\n")[0]) from None  # for `staged` to tell
+        raise OSError(error.message.partition("\n")[0]) from None  # `staged` reports OSError
     (work / EXTRA).mkdir()
     values = read_values(store.directory / CONFIG)
-    values.pop(QUANTIZATION, None)  # what is written here is floats
+    values.pop(QUANTIZATION, None)  # the weights written here are not quantized
     (work / EXTRA / CONFIG).write_text(json.dumps(values, indent=2) + "\n", "utf-8")
     for name in Tokenizer.files(store.directory) if store.has_tokenizer else ():
         shutil.copyfile(store.directory / name, work / EXTRA / name)
 
 
 def _ends(store: Store, end: int | None) -> tuple[int, ...]:
-    """Return the ids that end a text; the first also fills rows that have ended."""
+    """Return the end ids; the first one also pads rows that have ended."""
     ends: tuple[int, ...] = (EOD if end is None else end,)
     if end is None and store.has_tokenizer:
         ends = tuple(sorted(Tokenizer.load(store.directory).end_ids))
@@ -151,7 +156,7 @@ def _ends(store: Store, end: int | None) -> tuple[int, ...]:
 
 
 def _check_range(store: Store, dtype: str) -> None:
-    """Refuse numbers that the wanted format cannot hold; Keras would write them as infinite."""
+    """Check that the number format can hold all weights; Keras would write infinity instead."""
     if WEIGHTS.get(store.weights) == dtype or dtype == "F32":
         return
     large = [
@@ -176,4 +181,4 @@ def _check_space(directory: Path, store: Store, dtype: str) -> None:
 
 
 def _is_saved_model(directory: Path) -> bool:
-    return (directory / PROGRAM).is_file()
+    return (directory / SAVED_MODEL).is_file()

@@ -1,4 +1,4 @@
-"""GPT as a Keras model: for `fit`, `summary` and `.keras` files, and for the engines' cache.
+"""GPT as a Keras model: for `fit`, `summary`, `.keras` files and, with a KV cache, the engines.
 
 Knows Keras and token ids; does not know files of weights, trees of tokens or text.
 Axes: B batch, T new tokens, S past tokens, K = S + T, L layers, N heads, H head size, D width,
@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from keras import ops
 
 from cpm_lm.config import GPTConfig
+from cpm_lm.errors import RequestError
 from cpm_lm.gpt.layers import (
     Block,
     KeysValues,
@@ -31,18 +32,28 @@ __all__ = ["GPT", "StoredPolicy"]
 
 @keras.saving.register_keras_serializable("cpm_lm")
 class GPT(keras.Model):  # type: ignore[misc]
-    """The next-token scores of a GPT; its weights exist as soon as it is made.
+    """A GPT that maps token ids to logits; the constructor creates the weights.
 
-    Train it with tokens shifted by one and a loss that takes raw scores:
+    Train it with tokens shifted by one and a loss that takes logits:
 
         model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
         model.fit(tokens[:, :-1], tokens[:, 1:])
 
+    Pad rows of unequal length on the right for `fit` and `predict`: a token does not see what
+    follows it, so padding on the right does not change its logits. The logits of the padding itself
+    are meaningless; give a sample weight of 0 where the next token is padding. Other padding needs
+    the argument `mask` of `call`, which `fit` and `predict` pass on in a functional model:
+
+        both = keras.Input((None,), dtype="int32"), keras.Input((None,), dtype="bool")
+        masked = keras.Model(both, model(both[0], mask=both[1]))
+
     Args:
-        config: the model's shape, or the same as JSON values.
-        dropout: the rate, while training, of embeddings, attention weights and block outputs.
-        initial: what weights start from: `normal`, or `zeros` where others will be loaded.
+        config: the model's shape, or its JSON values.
+        dropout: the dropout rate of embeddings, attention weights and block outputs.
+        initial: the initial weights: `normal`, or `zeros` if weights will be loaded.
         **kwargs: `dtype` (a Keras dtype policy), `name`.
+
+    `.keras` files and SavedModels contain the attribute names of layers: do not rename them.
     """
 
     built: bool
@@ -59,6 +70,7 @@ class GPT(keras.Model):  # type: ignore[misc]
         super().__init__(**kwargs)
         if not isinstance(config, GPTConfig):
             config = GPTConfig.from_json(config)
+        self.supports_masking = True
         self.config = config
         self.dropout = dropout
         policy, D = self.dtype_policy, config.n_embd
@@ -87,7 +99,7 @@ class GPT(keras.Model):  # type: ignore[misc]
         self.build((None, None))
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Make the weights; called once by the constructor."""
+        """Create the weights; the constructor calls it."""
         if self.built:
             return
         self.wte.build(input_shape)
@@ -97,15 +109,33 @@ class GPT(keras.Model):  # type: ignore[misc]
         self.built = True
 
     def call(
-        self, tokens: Int[Any, "B T"], training: bool | None = None
+        self,
+        tokens: Int[Any, "B T"],
+        training: bool | None = None,
+        mask: Shaped[Any, "*axes"] | None = None,
     ) -> Float[Any, "B T {self.config.vocab_size}"]:
-        """Return the next-token scores after every token, float32[B, T, V]."""
-        *_, last = self._states(tokens, training=training)
+        """Return the logits after every token, float32[B, T, V].
+
+        Args:
+            tokens: ids. Without a mask all are read, so padding on the left changes the logits.
+            training: whether dropout is on.
+            mask: [B, T], bool or 0 and 1; false for padding. Other tokens do not attend to padding,
+                it takes no position, and its own logits are meaningless.
+
+        Raises:
+            RequestError: the mask does not have the shape of the tokens.
+        """
+        *_, last = self._states(tokens, training=training, mask=mask)
         return self.logits(last)
 
-    def hidden_states(self, tokens: Int[Any, "B T"]) -> list[Float[Any, "B T D"]]:
-        """Return the embedding sum, each block's output and the final norm's: L+2 arrays."""
-        return self._states(tokens)
+    def hidden_states(
+        self, tokens: Int[Any, "B T"], mask: Shaped[Any, "*axes"] | None = None
+    ) -> list[Float[Any, "B T D"]]:
+        """Return the embedding sum, each block's output and the final norm's: L+2 arrays.
+
+        The arguments are those of `call`.
+        """
+        return self._states(tokens, mask=mask)
 
     def forward(
         self,
@@ -118,16 +148,16 @@ class GPT(keras.Model):  # type: ignore[misc]
     ) -> tuple[list[Float[Any, "B T D"]], list[KeysValues]]:
         """Return the hidden states of new tokens, and their keys and values.
 
-        The one path through the network, with and without a cache: `past` is only read, and
-        whoever keeps it appends the keys and values returned.
+        The only forward path, with and without a KV cache. `past` is only read; the caller appends
+        the returned keys and values to its cache.
 
         Args:
             tokens: ids.
-            positions: each token's position.
+            positions: the position of each token.
             visible: which past tokens (first) and new tokens (last) each new token attends to.
             past: keys and values [B, N, S, H] of earlier tokens for each block; None for none.
-            training: whether to drop out.
-            product: how the blocks' matrices are multiplied by; an engine may keep them its way.
+            training: whether dropout is on.
+            product: multiplies by the blocks' matrices; an engine may store them in another form.
         """
         x = self.drop(self.wte(tokens) + self.wpe(positions), training=training)
         states, new = [x], []
@@ -139,20 +169,38 @@ class GPT(keras.Model):  # type: ignore[misc]
         return [*states, self.ln_f(x)], new
 
     def logits(self, hidden: Float[Any, "... D"]) -> Float[Any, "... V"]:
-        """Return the next-token scores, float32, for vectors that passed the final norm."""
+        """Return the logits, float32, of hidden states after the final norm."""
         matrix = ops.transpose(ops.cast(self.wte.embeddings, self.compute_dtype))
         return ops.cast(ops.matmul(hidden, matrix), "float32")
 
     def get_config(self) -> dict[str, Any]:
-        """Return what the constructor needs, as JSON values."""
+        """Return the constructor's arguments as JSON values."""
         return {
             **super().get_config(),
             "config": self.config.to_json(),
             "dropout": self.dropout,
         }
 
-    def _states(self, tokens: Any, training: bool | None = None) -> list[Any]:
+    def _states(self, tokens: Any, training: bool | None = None, mask: Any = None) -> list[Any]:
         length = ops.shape(tokens)[1]
-        positions = ops.expand_dims(ops.arange(length), 0)
-        states, _ = self.forward(tokens, positions, causal(length), training=training)
+        if mask is None:
+            positions, visible = ops.expand_dims(ops.arange(length), 0), causal(length)
+        else:
+            mask = _fitting(mask, tokens)
+            # The mask [0, 1, 1] gives the positions [0, 0, 1]; [1, 1, 0] gives [0, 1, 1].
+            positions = ops.maximum(ops.cumsum(ops.cast(mask, "int32"), axis=1) - 1, 0)
+            visible = causal(length) & ops.expand_dims(mask, 1)
+        states, _ = self.forward(tokens, positions, visible, training=training)
         return states
+
+
+def _fitting(mask: Any, tokens: Any) -> Any:
+    """Return the mask as bool[B, T]; another shape could be broadcast without an error."""
+    mask = ops.cast(mask, "bool")
+    found, wanted = tuple(mask.shape), tuple(tokens.shape)
+    pairs = zip(found, wanted, strict=False)
+    if len(found) != 2 or any(a != b for a, b in pairs if a is not None and b is not None):
+        raise RequestError(
+            f"mask has the shape {found} and tokens have {wanted}; give a mask of their shape"
+        )
+    return mask

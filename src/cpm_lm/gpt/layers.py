@@ -1,8 +1,11 @@
-"""The parts of the Keras GPT: attention with an optional past, the two-layer network, a block.
+"""The layers of the Keras GPT: attention with an optional KV cache, feed-forward, block.
 
-Knows Keras and shapes; does not know where weights come from or who keeps the past.
+Knows Keras and shapes; does not know where weights come from or how the KV cache is stored.
 Axes: B batch, T new tokens, S past tokens, K = S + T, N heads, H head size, D width.
 Source: the original's mpu/transformer.py.
+
+`.keras` files and SavedModels contain the attribute names of layers and weights (`qkv`, `out`,
+`widen`, `narrow`, `ln_1`, ...): do not rename them.
 """
 
 from __future__ import annotations
@@ -31,33 +34,33 @@ __all__ = [
 F = TypeVar("F")
 
 Product = Callable[[keras.layers.Layer, Any], Any]
-"""How a layer's inputs [B, T, I] become [B, T, O]: by its matrix and its bias."""
+"""Maps (layer, inputs [B, T, I]) to outputs [B, T, O]: multiplies by its matrix, adds its bias."""
 
 KeysValues = tuple[Float[Any, "B N _ H"], Float[Any, "B N _ H"]]
 
 SOFTMAX_LOWEST = -3.4028235e38
-"""What masked scores become: the lowest value of float32, in which every softmax is taken."""
+"""The value of masked scores: the lowest float32, since every softmax is computed in float32."""
 
 
 def no_type_check(constructor: F) -> F:
-    """Return the constructor unchanged; the tests' shape checker passes over what is so named.
+    """Return the constructor unchanged; the shape checker of the tests skips decorators so named.
 
-    Keras reads the signatures of constructors, and a wrapper around them would hide it.
+    Keras reads the signatures of constructors, and the checker's wrapper would hide them.
     """
     return constructor
 
 
 def causal(length: Any) -> Any:
-    """Return bool[1, T, T]: each token sees itself and what lies before it."""
+    """Return the causal mask bool[1, T, T]: a token attends to itself and to those before it."""
     order = ops.arange(length)
     return (order[:, None] >= order[None, :])[None]
 
 
 def flat_product(layer: Any, x: Float[Any, "B T I"]) -> Float[Any, "B T O"]:
-    """Return x times the layer's matrix plus its bias, its axes of heads as one.
+    """Return x times the layer's matrix plus its bias, with the axes of heads joined.
 
-    XLA's code for a vector times a matrix of four axes is 20 times slower on a CPU; in TensorFlow
-    an einsum takes 1.3 times as long as a product, or more.
+    On a CPU, XLA's code for a vector times a kernel of four axes is 20 times slower. In TensorFlow
+    an einsum takes at least 1.3 times as long as a matrix product.
     """
     outputs = math.prod(layer.bias.shape)
     flat = ops.matmul(x, ops.reshape(layer.kernel, (-1, outputs)))
@@ -70,14 +73,14 @@ def initializer(initial: str, scale: float = 0.02) -> Any:
 
 
 class Attention(keras.layers.Layer):  # type: ignore[misc]
-    """Self-attention of new tokens to a past that is only read, and to each other.
+    """Self-attention of new tokens to past tokens and to each other; the past is only read.
 
-    Weights are kept by heads: queries, keys and values [D, 3, N, H], the output [N, H, D].
+    Kernels have axes of heads: queries, keys and values [D, 3, N, H], the output [N, H, D].
 
     Args:
         config: the model's shape.
-        dropout: the rate, while training, at which attention weights are dropped.
-        initial: what weights start from, `normal` or `zeros`.
+        dropout: the dropout rate of attention weights.
+        initial: the initial weights, `normal` or `zeros`.
     """
 
     @no_type_check
@@ -105,7 +108,7 @@ class Attention(keras.layers.Layer):  # type: ignore[misc]
         self.drop = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="drop")
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Make the weights for inputs [B, T, D]."""
+        """Create the weights for inputs [B, T, D]."""
         self.qkv.build(input_shape)
         self.out.build((*input_shape[:2], *self.heads))
 
@@ -120,34 +123,34 @@ class Attention(keras.layers.Layer):  # type: ignore[misc]
         """Return the attention's output, and the keys and values of the new tokens.
 
         Args:
-            x: the new tokens' vectors.
+            x: the hidden states of the new tokens.
             visible: which past tokens (first) and new tokens (last) each new token attends to.
             past: keys and values of earlier tokens, each [B, N, S, H]; None for none.
-            training: whether to drop attention weights.
-            product: how the two matrices are multiplied by.
+            training: whether dropout is on.
+            product: multiplies by the two matrices.
         """
         q, k, v = self.split_heads(product(self.qkv, x))
         q = q * self.scale
         if past is None:
             (weights,) = self.attention_weights(q, [k], visible, training)
-            mixed = weighted_values(weights, v)
+            attn = weighted_values(weights, v)
         else:
-            # The scores are joined, not the keys: the past is read where it lies, never copied.
-            old, young = self.attention_weights(q, [past[0], k], visible, training)
-            mixed = weighted_values(old, past[1]) + weighted_values(young, v)
-        joined = ops.reshape(ops.transpose(mixed, (0, 2, 1, 3)), ops.shape(x))
+            # The scores are concatenated, not the keys, so that the cache is not copied.
+            past_weights, new_weights = self.attention_weights(q, [past[0], k], visible, training)
+            attn = weighted_values(past_weights, past[1]) + weighted_values(new_weights, v)
+        joined = ops.reshape(ops.transpose(attn, (0, 2, 1, 3)), ops.shape(x))
         return product(self.out, joined), (k, v)
 
     def split_heads(self, flat: Any) -> list[Any]:
-        """Return queries, keys and values, each [B, N, T, H], out of [B, T, 3 D]."""
+        """Split [B, T, 3 D] into queries, keys and values, each [B, N, T, H]."""
         parts = ops.reshape(flat, (*ops.shape(flat)[:2], 3, *self.heads))
         return ops.unstack(ops.transpose(parts, (2, 0, 3, 1, 4)))
 
     def attention_weights(
         self, q: Any, keys: list[Any], visible: Any, training: bool | None
     ) -> list[Any]:
-        """Return one softmax over all `keys`, cut into a part [B, N, T, S] for each of them."""
-        # Keys first: XLA reads a left operand as it lies, but copies a right one transposed.
+        """Return the softmax over all `keys`, split into a part [B, N, T, S] for each of them."""
+        # Keys are the left operand, because XLA copies a right operand to transpose it.
         columns = ops.transpose(q, (0, 1, 3, 2))
         scores = [ops.transpose(ops.matmul(k, columns), (0, 1, 3, 2)) for k in keys]
         joined = ops.cast(ops.concatenate(scores, axis=-1), "float32")
@@ -160,16 +163,16 @@ class Attention(keras.layers.Layer):  # type: ignore[misc]
 
 
 def weighted_values(weights: Float[Any, "B N T S"], values: Float[Any, "B N S H"]) -> Any:
-    """Return the values' weighted sums [B, N, T, H]."""
+    """Return the weighted sums of the values [B, N, T, H]."""
     return ops.matmul(weights, values)
 
 
 class FeedForward(keras.layers.Layer):  # type: ignore[misc]
-    """Two layers with GELU between them, four times as wide inside: [D, 4D] and [4D, D].
+    """The feed-forward network: two dense layers [D, 4D] and [4D, D] with GELU between them.
 
     Args:
         config: the model's shape; its `activation_function` chooses the form of GELU.
-        initial: what weights start from, `normal` or `zeros`.
+        initial: the initial weights, `normal` or `zeros`.
     """
 
     @no_type_check
@@ -190,14 +193,14 @@ class FeedForward(keras.layers.Layer):  # type: ignore[misc]
         )
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Make the weights for inputs [B, T, D]."""
+        """Create the weights for inputs [B, T, D]."""
         self.widen.build(input_shape)
         self.narrow.build((*input_shape[:-1], self.widen.units))
 
     def call(self, x: Float[Any, "B T D"], product: Product = flat_product) -> Float[Any, "B T D"]:
-        """Return narrow(gelu(widen(x))), multiplied as `product` does."""
-        wide = ops.gelu(product(self.widen, x), approximate=self.approximate)
-        return product(self.narrow, wide)
+        """Return narrow(gelu(widen(x))); `product` multiplies by the matrices."""
+        inner = ops.gelu(product(self.widen, x), approximate=self.approximate)
+        return product(self.narrow, inner)
 
 
 class Block(keras.layers.Layer):  # type: ignore[misc]
@@ -205,8 +208,8 @@ class Block(keras.layers.Layer):  # type: ignore[misc]
 
     Args:
         config: the model's shape.
-        dropout: the rate, while training, of attention weights and of both parts' outputs.
-        initial: what weights start from, `normal` or `zeros`.
+        dropout: the dropout rate of attention weights and of the outputs of both parts.
+        initial: the initial weights, `normal` or `zeros`.
     """
 
     @no_type_check
@@ -224,7 +227,7 @@ class Block(keras.layers.Layer):  # type: ignore[misc]
         self.drop = keras.layers.Dropout(dropout, dtype=policy, name="drop")
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Make the weights for inputs [B, T, D]."""
+        """Create the weights for inputs [B, T, D]."""
         for part in (self.ln_1, self.attention, self.ln_2, self.feed_forward):
             part.build(input_shape)
 
@@ -237,7 +240,7 @@ class Block(keras.layers.Layer):  # type: ignore[misc]
         product: Product = flat_product,
     ) -> tuple[Float[Any, "B T D"], KeysValues]:
         """Return the block's output and the new tokens' keys and values."""
-        mixed, new = self.attention(self.ln_1(x), visible, past, training=training, product=product)
-        x = x + self.drop(mixed, training=training)
-        inner = self.feed_forward(self.ln_2(x), product=product)
-        return x + self.drop(inner, training=training), new
+        attn, new = self.attention(self.ln_1(x), visible, past, training=training, product=product)
+        x = x + self.drop(attn, training=training)
+        mlp = self.feed_forward(self.ln_2(x), product=product)
+        return x + self.drop(mlp, training=training), new

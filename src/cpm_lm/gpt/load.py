@@ -1,7 +1,7 @@
-"""A store's weights in a Keras model.
+"""Load a store's weights into a Keras model.
 
-Knows the store's tensor names and the model's variables; does not import Keras before it is
-called.
+Knows the store's tensor names and the model's variables; does not know the network. Imports Keras
+only when called.
 """
 
 from __future__ import annotations
@@ -35,19 +35,21 @@ BLOCK: dict[str, Callable[[Any], Any]] = {
     "mlp.c_proj.weight": lambda block: block.feed_forward.narrow.kernel,
     "mlp.c_proj.bias": lambda block: block.feed_forward.narrow.bias,
 }
-"""A block's tensors by name. Numbers lie in the same order, cut by heads or not."""
+"""The variable of each tensor of a block. A reshape suffices: axes of heads keep the order."""
 
 
 def keras_model(directory: str | Path | Store, *, dtype: str = "float32") -> GPT:
-    """Load a store as a plain `keras.Model`: for `summary`, `fit`, gradients, `.keras` files.
+    """Load a store as a `keras.Model`: for `summary`, `fit`, gradients, `.keras` files.
 
-    Runs on the backend that KERAS_BACKEND names, by default on TensorFlow.
+    Runs on the backend that Keras already runs on, else the one in KERAS_BACKEND, else TensorFlow
+    or JAX, whichever is installed.
 
     Args:
-        directory: a store made by `cpm convert`, or one that is open.
-        dtype: float32; float16 or bfloat16, which on a CPU are only stored, as their products
-            are far slower there than float32's; mixed_float16 or mixed_bfloat16, which store
-            float32 and compute in 16 bits, for training on a GPU or TPU.
+        directory: a store made by `cpm convert`, or an open one.
+        dtype: float32; float16 or bfloat16, which on a CPU only store weights and compute in
+            float32, because 16-bit products are far slower there; mixed_float16 or
+            mixed_bfloat16, which store float32 and compute in 16 bits, for training on a GPU or
+            TPU.
 
     Raises:
         CheckpointError: there is no store, or it is damaged.
@@ -67,7 +69,7 @@ def keras_model(directory: str | Path | Store, *, dtype: str = "float32") -> GPT
 
 
 def fill(model: GPT, store: Store) -> None:
-    """Give a model of the same shape a store's weights."""
+    """Assign a store's weights to a model of the same shape."""
     targets = variables(model)
     assert targets.keys() == set(store.names)
     for name, variable in targets.items():
@@ -75,7 +77,7 @@ def fill(model: GPT, store: Store) -> None:
 
 
 def variables(model: GPT) -> dict[str, Any]:
-    """Return the model's variables by the names of a store's tensors."""
+    """Return the model's variables by the tensor names of a store."""
     named = {"wte.weight": model.wte.embeddings, "wpe.weight": model.wpe.embeddings}
     for i, block in enumerate(model.blocks):
         named |= {f"h.{i}.{name}": of(block) for name, of in BLOCK.items()}

@@ -1,1 +1,4 @@
-"""Published models by their names: fetched, converted, verified."""
+"""Download a published model by name, convert it and verify it.
+
+Knows the Hugging Face hub; does not know what is in the files.
+"""

@@ -1,6 +1,6 @@
-"""The hub's own client, huggingface_hub, made quiet: no telemetry, no bars of its own.
+"""The hub's client, huggingface_hub, without telemetry and progress bars, with our errors.
 
-Knows the client; what its errors mean is said here in our words.
+Knows the client and its exceptions; does not know which files a model needs.
 """
 
 from __future__ import annotations
@@ -16,40 +16,42 @@ from typing import Any
 
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError, CpmError, EngineError
-from cpm_lm.hub.transfer import GrowingFile, Transfer
+from cpm_lm.hub.transfer import ProgressFile, Transfer
 
 __all__ = ["Hub", "hub_client", "hub_errors"]
 
 OFFICIAL = "https://huggingface.co"
-MIRRORS = "set HF_ENDPOINT to a mirror, for example HF_ENDPOINT=https://hf-mirror.com"
+MIRROR_HINT = "set HF_ENDPOINT to a mirror, for example HF_ENDPOINT=https://hf-mirror.com"
 LIBRARY = "cpm-lm"
 
 
 @dataclass(frozen=True)
 class Hub:
-    """The client, bound to one endpoint."""
+    """The client for one endpoint."""
 
     api: Any
     """A huggingface_hub.HfApi."""
     endpoint: str
+    """The URL of the hub or of a mirror."""
     cache: Path
-    """Where the client keeps what it has fetched."""
+    """The client's cache directory."""
 
     def link(self, name: str, file: str, commit: str, cache: Path) -> None:
-        """Put a file of a model into the cache's listing; fetch it, unless its blob is there."""
+        """Add a file to the cache's snapshot of a commit; fetch it, unless its blob exists."""
         self.api.hf_hub_download(name, file, revision=commit, cache_dir=cache)
 
     def transfer(self, name: str, file: str, commit: str, size: int) -> Transfer:
-        """Return what fetches the rest of a file."""
+        """Return a function that fetches the rest of a file of `size` bytes."""
         from huggingface_hub import hf_hub_url
         from huggingface_hub.file_download import http_get
         from huggingface_hub.utils import build_hf_headers
 
         url = hf_hub_url(name, file, revision=commit, endpoint=self.endpoint)
         headers = build_hf_headers(library_name=LIBRARY, library_version=version(LIBRARY))
-        headers["accept-encoding"] = "identity"  # a part of a compressed answer is of no use
+        # The rest of a compressed response could not be appended to the part we have.
+        headers["accept-encoding"] = "identity"
 
-        def fetch(target: GrowingFile, have: int) -> None:
+        def fetch(target: ProgressFile, have: int) -> None:
             http_get(url, target, resume_size=have, headers=headers, expected_size=size)
 
         return fetch
@@ -57,12 +59,12 @@ class Hub:
 
 @contextmanager
 def hub_client() -> Iterator[Hub]:
-    """Give the client for HF_ENDPOINT, or else the hub itself, and leave its settings as they were.
+    """Yield the client for HF_ENDPOINT, default the hub itself; restore its settings at the end.
 
     Raises:
-        EngineError: it is not installed.
+        EngineError: huggingface_hub is not installed.
     """
-    # Read when it is first imported, and from then on kept in its module of constants.
+    # The client reads this once, at its first import. Afterwards only its constant counts.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
         from huggingface_hub import HfApi, constants
@@ -90,58 +92,60 @@ def hub_client() -> Iterator[Hub]:
 
 @contextmanager
 def hub_errors(name: str, endpoint: str) -> Iterator[None]:
-    """Turn what the client raises into one of our errors, in a line that says what to do."""
+    """Convert the client's exceptions into a CheckpointError that says what to do."""
     try:
         yield
     except CpmError:
         raise
-    except Exception as error:  # the client's own, its transport's, or an answer of another shape
-        raise CheckpointError(_meaning(name, endpoint, error)) from error
+    except (
+        Exception
+    ) as error:  # from the client, from its HTTP library, or for a malformed response
+        raise CheckpointError(_error_message(name, endpoint, error)) from error
 
 
-def _meaning(name: str, endpoint: str, error: Exception) -> str:
-    """Return what an error means and what to do; the first row that fits."""
+def _error_message(name: str, endpoint: str, error: Exception) -> str:
+    """Return a message for an exception: the first row whose type matches."""
     from huggingface_hub import errors as e
 
     status = error.response.status_code if isinstance(error, e.HfHubHTTPError) else 0
-    said = one_line(error, 120)
-    mirror = f"; {MIRRORS}" if endpoint == OFFICIAL else "; check HF_ENDPOINT"
+    details = one_line(error, 120)
+    mirror = f"; {MIRROR_HINT}" if endpoint == OFFICIAL else "; check HF_ENDPOINT"
     rows: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
         (
             e.GatedRepoError,
-            f"{name} is only for those who have agreed to its terms: agree at {OFFICIAL}/{name}, "
+            f"{name} is gated: accept its terms at {OFFICIAL}/{name}, "
             "then log in with `hf auth login` or set HF_TOKEN",
         ),
         (
             e.HfHubHTTPError if status in (401, 403) else e.RepositoryNotFoundError,
-            f"{endpoint} has no model {name}, or not for everyone: check the name, or set HF_TOKEN "
-            "if the model is private",
+            f"{endpoint} has no public model {name}: check the name, or set HF_TOKEN if the model "
+            "is private",
         ),
         (e.RevisionNotFoundError, f"{name} has no such revision on {endpoint}"),
         (
             e.HfHubHTTPError,
-            f"{endpoint} answered with the status {status} for {name}; try again later{mirror}",
+            f"{endpoint} answered with status {status} for {name}; try again later{mirror}",
         ),
-        (e.HFValidationError, f"{name!r} is no name of a model: {said}"),
+        (e.HFValidationError, f"invalid model name {name!r}: {details}"),
         (
             e.OfflineModeIsEnabled,
             "HF_HUB_OFFLINE is set, so nothing can be fetched; unset it",
         ),
         (
             (e.HTTPError, ConnectionError, e.LocalEntryNotFoundError),
-            f"{endpoint} could not be reached, or broke off ({said}). What was fetched is kept: "
-            f"run the same command again to go on{mirror}",
+            f"{endpoint} could not be reached, or the connection was lost ({details}). The data "
+            f"fetched so far is kept: run the same command again to resume{mirror}",
         ),
-        (OSError, _disk(name, error)),
+        (OSError, _os_error_message(name, error)),
     )
-    unlike = f"{endpoint} does not answer as the hub does ({said}): check HF_ENDPOINT"
-    return next((text for kind, text in rows if isinstance(error, kind)), unlike)
+    unexpected = f"{endpoint} does not answer as the hub does ({details}): check HF_ENDPOINT"
+    return next((text for kind, text in rows if isinstance(error, kind)), unexpected)
 
 
-def _disk(name: str, error: Exception) -> str:
+def _os_error_message(name: str, error: Exception) -> str:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return (
-            f"the disk is full; {name} is kept as far as it was fetched: make room and run the "
-            "same command again, or set HF_HOME to a directory on a larger disk"
+            f"the disk is full; the data fetched so far of {name} is kept: free some space and run "
+            "the same command again, or set HF_HOME to a directory on a larger disk"
         )
     return f"{name} could not be fetched: {one_line(error)}"

@@ -1,8 +1,9 @@
-"""Models fetched from the Hugging Face hub, or a mirror of it, into its own cache.
+"""Fetch a model from the Hugging Face hub, or a mirror, into the hub's cache.
 
-Knows names of models and of files, and the hub's client; does not know what is in the files.
-Large files are fetched here, not by the client: since its version 2 it throws away what it had
-of a file when it is interrupted. Here the part stays in the cache and the next call goes on.
+Knows names of models and files, and the hub's client; does not know what is in the files. Large
+files are fetched here instead of by the client, because since version 2 the client deletes a
+partial file when it is interrupted. Here the partial file stays in the cache and the next call
+resumes it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError, ConfigError
 from cpm_lm.hub.client import Hub, hub_client, hub_errors
-from cpm_lm.hub.transfer import fetch_blob, part_of
+from cpm_lm.hub.transfer import fetch_blob, partial_path
 from cpm_lm.progress import Progress, ProgressCounter
 
 __all__ = ["KNOWN", "Fetched", "fetch", "full_name"]
@@ -27,7 +28,7 @@ KNOWN = (
     "mymusise/CPM-Generate-distill",
     "uer/gpt2-chinese-cluecorpussmall",
 )
-"""Models of this family on the hub; the part after the stroke is enough, in any case."""
+"""Models of this family on the hub. A user may omit the owner; upper and lower case are equal."""
 
 NAME = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}", re.ASCII)
 SHARD = r"(-\d{5}-of-\d{5})"
@@ -38,13 +39,13 @@ WEIGHTS = (
     rf"pytorch_model({SHARD}\.bin|\.bin\.index\.json)",
     r"tf_model\.h5",
 )
-"""Forms of the weights, the best first; of sharded ones all files are needed."""
+"""File formats of the weights in order of preference; of a sharded format all files are needed."""
 CONFIG = "config.json"
 TOKENIZER_FILES = frozenset(
     "chinese_vocab.model spiece.model vocab.json vocab.txt tokenizer.json tokenizer_config.json "
-    "special_tokens_map.json added_tokens.json".split()
+    "special_tokens_map.json added_tokens.json text_style.json".split()
 )
-"""What a tokenizer may consist of."""
+"""The files that a tokenizer may have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,13 +53,13 @@ class Fetched:
     """A model in the cache."""
 
     name: str
-    """In full."""
+    """`owner/name`."""
     commit: str
-    """The version that the hub had."""
+    """The commit that the hub had for the requested revision."""
     directory: Path
-    """Where the files lie, under their own names."""
+    """The directory of the files, under their own names."""
     bytes: int
-    """Their size in all."""
+    """The total size of the files."""
 
 
 @dataclass(frozen=True)
@@ -66,21 +67,24 @@ class _File:
     name: str
     size: int
     sha256: str | None
-    """Of large files, which the hub keeps by it."""
+    """The digest of a large file (LFS); None for small files."""
 
 
 def full_name(name: str) -> str:
     """Return a model's name on the hub, `owner/name`.
 
+    >>> full_name("cpm-generate")
+    'TsinghuaAI/CPM-Generate'
+
     Raises:
-        ConfigError: it is neither such a name nor that of a known model.
+        ConfigError: it is neither `owner/name` nor the name of a known model.
     """
     short = {known.split("/")[1].lower(): known for known in KNOWN}
     if found := short.get(name.lower()):
         return found
     if not NAME.fullmatch(name) or ".." in name:
         raise ConfigError(
-            f"{name!r} is no name of a model; expected {', '.join(KNOWN)}, or another owner/name"
+            f"unknown model {name!r}; expected {', '.join(KNOWN)}, or another owner/name"
         )
     return name
 
@@ -93,35 +97,35 @@ def fetch(
     reserve: Callable[[int], tuple[Path, int]] | None = None,
     progress: Progress | None = None,
 ) -> Fetched:
-    """Fetch the files of a model that are needed, and no others.
+    """Fetch only the files of a model that are needed.
 
-    HF_ENDPOINT names a mirror, HF_HOME or HF_HUB_CACHE the place of the cache, HF_TOKEN who asks.
-    No telemetry is sent.
+    Environment: HF_ENDPOINT is the URL of a mirror, HF_HOME or HF_HUB_CACHE is the directory of
+    the cache, HF_TOKEN is the access token. No telemetry is sent.
 
     Args:
         name: `owner/name`.
         revision: a branch, a tag or a commit.
-        cache: the cache's directory instead of the client's own.
-        reserve: given the size of the weights, returns a directory and the bytes that will be
-            needed there besides, so that a disk that is too small is noticed beforehand.
-        progress: called with the bytes there and the bytes in all.
+        cache: the cache directory; default: the client's.
+        reserve: takes the size of the weights; returns a directory and the number of bytes that
+            will be needed there later, so that a full disk is detected before the download.
+        progress: called with the bytes done and the total.
 
     Raises:
-        CheckpointError: the hub cannot be reached, has no such model, or not for everyone; the
-            model is in no readable form; the disk is too small; a file came damaged, or is being
+        CheckpointError: the hub cannot be reached; the model does not exist, is private or gated;
+            it has no readable weights; the disk is too small; a file arrived damaged, or is being
             fetched by another process.
-        EngineError: the client, huggingface_hub, is not installed.
+        EngineError: huggingface_hub is not installed.
     """
     with hub_client() as hub, hub_errors(name, hub.endpoint):
         about = hub.api.model_info(name, revision=revision, files_metadata=True)
-        commit = _hex(about.sha, 40)
-        files = choose(name, (_listed(sibling) for sibling in about.siblings or ()))
+        commit = _checked_digest(about.sha, 40)
+        files = choose_files(name, (_remote_file(sibling) for sibling in about.siblings or ()))
         folder = (cache or hub.cache) / f"models--{name.replace('/', '--')}"
         count = ProgressCounter(sum(file.size for file in files), progress)
-        pending = [file for file in files if not (folder / _pointer(commit, file)).exists()]
-        lacking = sum(_lacking(folder, file) for file in pending)
-        weights = sum(file.size for file in files if _form(file.name) is not None)
-        _check_space(folder, lacking, reserve(weights) if reserve else None)
+        pending = [file for file in files if not (folder / _snapshot_path(commit, file)).exists()]
+        missing = sum(_missing_bytes(folder, file) for file in pending)
+        weights = sum(file.size for file in files if _weight_format(file.name) is not None)
+        _check_space(folder, missing, reserve(weights) if reserve else None)
         count.add(sum(file.size for file in files if file not in pending))
         for file in pending:
             if file.sha256:
@@ -132,63 +136,65 @@ def fetch(
     return Fetched(name=name, commit=commit, directory=directory, bytes=count.done)
 
 
-def choose(name: str, files: Iterable[_File]) -> list[_File]:
-    """Return the files to fetch: one form of the weights, the configuration, the vocabulary.
+def choose_files(name: str, files: Iterable[_File]) -> list[_File]:
+    """Return the files to fetch: one format of the weights, the configuration, the tokenizer.
 
     Raises:
-        CheckpointError: there is no configuration, or no form of the weights is complete.
+        CheckpointError: there is no configuration, or no format of the weights is complete.
     """
-    there = {file.name: file for file in files}
-    form = next((form for form in range(len(WEIGHTS)) if _complete(form, there)), None)
-    if form is None or CONFIG not in there:
-        lack = CONFIG if form is not None else "weights in a form that can be read"
-        seen = ", ".join(one_line(name, 60) for name in sorted(there)[:12]) or "nothing"
+    available = {file.name: file for file in files}
+    form = next((form for form in range(len(WEIGHTS)) if _is_complete(form, available)), None)
+    if form is None or CONFIG not in available:
+        lack = CONFIG if form is not None else "weights in a supported format"
+        seen = ", ".join(one_line(name, 60) for name in sorted(available)[:12]) or "nothing"
         raise CheckpointError(
             f"{name} has no {lack}: expected model.safetensors, pytorch_model.bin or tf_model.h5, "
             f"and config.json; found {seen}"
         )
-    wanted = (n for n in there if n == CONFIG or n in TOKENIZER_FILES or _form(n) == form)
-    return [there[n] for n in sorted(wanted)]
+    tokenizer = TOKENIZER_FILES & available.keys()
+    weights = {n for n in available if _weight_format(n) == form}
+    wanted = {CONFIG} | tokenizer | weights
+    return [available[n] for n in sorted(wanted)]
 
 
-def _form(name: str) -> int | None:
-    matches = (form for form, pattern in enumerate(WEIGHTS) if re.fullmatch(pattern, name))
+def _weight_format(name: str) -> int | None:
+    matches = (i for i, pattern in enumerate(WEIGHTS) if re.fullmatch(pattern, name))
     return next(matches, None)
 
 
-def _complete(form: int, there: dict[str, _File]) -> bool:
-    names = [name for name in there if _form(name) == form]
+def _is_complete(form: int, available: dict[str, _File]) -> bool:
+    names = [name for name in available if _weight_format(name) == form]
     shards = [name for name in names if re.search(SHARD, name)]
     if not shards:
         return bool(names) and not any(name.endswith(".index.json") for name in names)
     return len(names) == len(shards) + 1 and len(shards) == int(shards[0].split("-of-")[1][:5])
 
 
-def _listed(sibling: Any) -> _File:
+def _remote_file(sibling: Any) -> _File:
     if sibling.lfs is None:
         return _File(sibling.rfilename, sibling.size or 0, None)
-    return _File(sibling.rfilename, sibling.lfs.size, _hex(sibling.lfs.sha256, 64))
+    return _File(sibling.rfilename, sibling.lfs.size, _checked_digest(sibling.lfs.sha256, 64))
 
 
-def _hex(digest: Any, digits: int) -> str:
-    """Return a digest, which becomes the name of a file, once it is seen to be one."""
+def _checked_digest(digest: Any, digits: int) -> str:
+    """Return a hexadecimal digest after checking it, because it becomes part of a path."""
     if not isinstance(digest, str) or not re.fullmatch(f"[0-9a-f]{{{digits}}}", digest):
-        raise ValueError(f"{digest!a} is no digest")
+        raise ValueError(f"{digest!a} is not a digest")
     return digest
 
 
-def _pointer(commit: str, file: _File) -> Path:
+def _snapshot_path(commit: str, file: _File) -> Path:
     return Path("snapshots", commit, file.name)
 
 
-def _lacking(folder: Path, file: _File) -> int:
-    """Return how many bytes of a file are still to come."""
+def _missing_bytes(folder: Path, file: _File) -> int:
+    """Return how many bytes of a file are still to be fetched."""
     blob = folder / "blobs" / (file.sha256 or "?")
     if file.sha256 is None:
         return file.size
     if blob.exists():
         return 0
-    part = part_of(blob)
+    part = partial_path(blob)
     return file.size - min(file.size, part.stat().st_size if part.exists() else 0)
 
 
@@ -209,16 +215,17 @@ def _fetch_large(
     fetch_blob(blob, file.size, transfer, on_bytes)
 
 
-def _check_space(folder: Path, lacking: int, besides: tuple[Path, int] | None) -> None:
-    needs = [(folder, lacking), *([besides] if besides else [])]
+def _check_space(folder: Path, missing: int, reserved: tuple[Path, int] | None) -> None:
+    """Check the free space; needs on the same disk are added up."""
+    needs = [(folder, missing), *([reserved] if reserved else [])]
     disks: dict[int, tuple[Path, int]] = {}
-    for place, size in needs:
-        there = next(p for p in (place, *place.absolute().parents) if p.exists())
-        device = there.stat().st_dev
-        disks[device] = (there, size + disks.get(device, (there, 0))[1])
-    for there, size in disks.values():
-        if (free := shutil.disk_usage(there).free) < size:
+    for path, size in needs:
+        parent = next(p for p in (path, *path.absolute().parents) if p.exists())
+        device = parent.stat().st_dev
+        disks[device] = (parent, size + disks.get(device, (parent, 0))[1])
+    for parent, size in disks.values():
+        if (free := shutil.disk_usage(parent).free) < size:
             raise CheckpointError(
-                f"the disk of {there} has {free:,} bytes free, {size:,} are needed: make room, "
-                "or set HF_HOME to a directory on a larger disk"
+                f"the disk of {parent} has {free:,} bytes free, {size:,} are needed: free some "
+                "space, or set HF_HOME to a directory on a larger disk"
             )

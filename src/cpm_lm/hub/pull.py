@@ -1,6 +1,6 @@
-"""A published model by its name: fetched, converted, verified.
+"""Pull a published model by name: fetch it, convert it, verify it.
 
-Knows the order of the three; each has its own module.
+Knows the order of the three steps; does not know how each works.
 """
 
 from __future__ import annotations
@@ -11,23 +11,26 @@ from pathlib import Path
 
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.checkpoints.forms import form_named
+from cpm_lm.checkpoints.known.text_styles import published_style
 from cpm_lm.checkpoints.manifest import Manifest
-from cpm_lm.checkpoints.source import open_source
+from cpm_lm.checkpoints.source import Source, open_source
 from cpm_lm.engines.opening import own_weights
 from cpm_lm.engines.options import EngineOptions
 from cpm_lm.errors import CheckpointError
 from cpm_lm.hub.fetch import Fetched, fetch, full_name
+from cpm_lm.tokenizer import Tokenizer
 from cpm_lm.verification.verify import Verification, verify
 
 __all__ = ["Pulled", "pull"]
 
-MIN_SIZE_SHARE = {None: 1.0, "f32": 1.0, "q8": 0.25, "q4": 0.14}
-"""The least size of the result, of that of the files fetched; half of it in 16 bits."""
+MIN_SIZE_RATIO = {None: 1.0, "f32": 1.0, "q8": 0.25, "q4": 0.14}
+"""A lower bound of the result's size by number format, as a share of the fetched weights. For 16
+bits it is 0.5."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pulled:
-    """What was fetched, made and found."""
+    """The result of `pull`: the fetched files, the new store, and its verification."""
 
     fetched: Fetched
     target: Path
@@ -41,6 +44,7 @@ def pull(
     *,
     weights: str | None = None,
     revision: str = "main",
+    text_style: str | None = None,
     overwrite: bool = False,
     engine: str = EngineOptions.engine,
     threads: int | None = EngineOptions.threads,
@@ -48,22 +52,25 @@ def pull(
 ) -> Pulled:
     """Fetch a model from the Hugging Face hub or a mirror, convert it and verify the result.
 
-    What was fetched stays in the hub's cache (HF_HOME says where), so that nothing is fetched
-    twice; an interrupted pull goes on where it stopped.
+    The fetched files stay in the hub's cache (below HF_HOME), so that nothing is fetched twice. An
+    interrupted download is resumed.
 
     Args:
-        name: a known model's, with or without its owner, or any other `owner/name`.
-        output: the directory to make; default: the name without its owner, here.
+        name: a known model, with or without its owner, or any other `owner/name`.
+        output: the directory to create; default: the name without its owner, in the current
+            directory.
         weights: the number format; default: that of the published files.
         revision: a branch, a tag or a commit.
+        text_style: see `ConvertOptions`.
         overwrite: replace an existing store.
-        engine: what computes the loss, see `open_engine`.
-        threads: how many threads it uses.
-        progress: called with "fetch", "convert" or "verify", the bytes done and the bytes in all.
+        engine: the engine that computes the loss, see `open_engine`.
+        threads: the number of threads of the engine.
+        progress: called with "fetch", "convert" or "verify", the bytes done and the total.
 
     Raises:
         CheckpointError: see `fetch` and `convert`; or the target exists.
-        ConfigError: `name` or `weights` is none.
+        ConfigError: `name`, `weights` or `text_style` is unknown.
+        TokenizerError: see `convert`.
         EngineError: huggingface_hub is not installed, or the engine cannot run.
     """
     name = full_name(name)
@@ -75,22 +82,30 @@ def pull(
             f"{target} exists already; choose another name, or overwrite it (--overwrite)"
         )
 
-    def told(stage: str) -> Callable[[int, int], None] | None:
+    def stage_progress(stage: str) -> Callable[[int, int], None] | None:
         return None if progress is None else lambda done, total: progress(stage, done, total)
 
     fetched = fetch(
         name,
         revision=revision,
-        reserve=lambda size: (target, int(size * MIN_SIZE_SHARE.get(weights, 0.5))),
-        progress=told("fetch"),
+        reserve=lambda size: (target, int(size * MIN_SIZE_RATIO.get(weights, 0.5))),
+        progress=stage_progress("fetch"),
     )
     source = open_source(fetched.directory)
     manifest = convert(
         source,
         target,
         weights=weights or own_weights(source),
+        text_style=text_style or _known_style(name, source),
         overwrite=overwrite,
-        progress=told("convert"),
+        progress=stage_progress("convert"),
     )
-    verification = verify(target, engine=engine, threads=threads, progress=told("verify"))
+    verification = verify(target, engine=engine, threads=threads, progress=stage_progress("verify"))
     return Pulled(fetched=fetched, target=target, manifest=manifest, verification=verification)
+
+
+def _known_style(name: str, source: Source) -> str | None:
+    """Return the publisher's text style, if it is known and the files do not tell one."""
+    if source.tokenizer is None or not Tokenizer.load(source.tokenizer).note:
+        return None
+    return published_style(name)

@@ -1,4 +1,4 @@
-"""A large file fetched into a place that its digest names, going on where an earlier try stopped.
+"""Fetch a large file to a path that is named by its digest, and resume an interrupted download.
 
 Knows files, digests and locks; does not know where the bytes come from.
 """
@@ -16,22 +16,22 @@ from cpm_lm.errors import CheckpointError
 
 try:
     import fcntl
-except ImportError:  # Windows: two that fetch one file are told by its digest at the end
+except ImportError:  # Windows: if two processes fetch one file, the final digest check detects it
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["Transfer", "fetch_blob", "part_of"]
+__all__ = ["Transfer", "fetch_blob", "partial_path"]
 
-Transfer = Callable[["GrowingFile", int], None]
-"""Appends to a file what comes after its first so many bytes."""
+Transfer = Callable[["ProgressFile", int], None]
+"""A function that takes a file and its present size, and appends the rest."""
 
 
-def part_of(blob: Path) -> Path:
-    """Return where the part of a file lies that has been fetched so far."""
+def partial_path(blob: Path) -> Path:
+    """Return the path of the partial file during the download."""
     return blob.with_name(f"{blob.name}.cpm.incomplete")
 
 
-class GrowingFile:
-    """A file that is being written, which tells how much it grows."""
+class ProgressFile:
+    """A file for writing that reports every change of its size."""
 
     def __init__(self, file: BinaryIO, on_bytes: Callable[[int], None]) -> None:
         self._file, self._on_bytes = file, on_bytes
@@ -43,51 +43,52 @@ class GrowingFile:
         return self._file.write(data)
 
     def truncate(self) -> int:
-        """Forget what comes after here: the sender begins anew."""
-        here, end = self._file.tell(), self._file.seek(0, os.SEEK_END)
-        self._file.seek(here)
-        self._on_bytes(here - end)
+        """Drop everything after the current position, because the sender starts again."""
+        position, end = self._file.tell(), self._file.seek(0, os.SEEK_END)
+        self._file.seek(position)
+        self._on_bytes(position - end)
         return self._file.truncate()
 
 
 def fetch_blob(blob: Path, size: int, transfer: Transfer, on_bytes: Callable[[int], None]) -> None:
-    """Fetch a file that appears complete and undamaged, or not at all.
+    """Fetch a file to a partial file, check its digest, and rename it.
 
     Args:
-        blob: where it is to lie; its name is its SHA-256.
-        size: its bytes.
-        transfer: fetches what is missing.
-        on_bytes: called with the bytes that are there already, then with those that come; less
-            than 0 where some must be fetched again.
+        blob: the path of the file; its name is its SHA-256.
+        size: its size in bytes.
+        transfer: fetches the missing bytes.
+        on_bytes: called with the number of bytes that already exist, then with the size of each
+            chunk; negative if bytes must be fetched again.
 
     Raises:
-        CheckpointError: another process is fetching it, or it came damaged.
+        CheckpointError: another process is fetching it, or it arrived damaged.
         OSError: the disk is full or not writable.
     """
     blob.parent.mkdir(parents=True, exist_ok=True)
-    part = part_of(blob)
-    with _alone(part) as file:
-        if blob.exists():  # another process finished between our two looks
+    part = partial_path(blob)
+    with _open_locked(part) as file:
+        if blob.exists():  # another process finished before we had the lock
             on_bytes(size)
             return
         have = file.seek(0, os.SEEK_END)
         if have > size:
             have = file.truncate(file.seek(0))
         on_bytes(have)
-        transfer(GrowingFile(file, on_bytes), have)
+        transfer(ProgressFile(file, on_bytes), have)
         file.flush()
         os.fsync(file.fileno())
         if part.stat().st_size != size or digest(part, part.name).sha256 != blob.name:
             part.unlink()
             raise CheckpointError(
-                f"a file of {size:,} bytes came damaged: its sha256 is not {blob.name}; try again"
+                f"a file of {size:,} bytes arrived damaged: its sha256 is not {blob.name}; "
+                "try again"
             )
         part.rename(blob)
 
 
 @contextmanager
-def _alone(part: Path) -> Iterator[BinaryIO]:
-    """Open the part for writing, while no other process does."""
+def _open_locked(part: Path) -> Iterator[BinaryIO]:
+    """Open the partial file for appending, with an exclusive lock."""
     with part.open("ab+") as file:
         if fcntl is not None:
             try:
@@ -97,5 +98,5 @@ def _alone(part: Path) -> Iterator[BinaryIO]:
                     f"another process is fetching this model into {part.parent}; wait for it"
                 ) from None
             except OSError:
-                pass  # a network file system without locks
+                pass  # a network file system without lock support
         yield file

@@ -1,10 +1,10 @@
-"""Text to token ids and back, exactly as a model was trained: one module for each family.
+"""Tokenizers: text to token ids and back, as in each model's training; one module per family.
 
-Knows pieces and ids; does not know models, prompts or sampling. What marks a word, a space or a
-line end inside a vocabulary stays in here: callers see text and ids.
+Knows pieces and ids; does not know models, prompts or sampling. Callers see text and ids only, not
+a vocabulary's marks of words, spaces and newlines.
 """
 
-import cpm_lm.tokenizer.families  # noqa: F401  (Tokenizer.load knows them from here on)
+import cpm_lm.tokenizer.families  # noqa: F401  (sets Tokenizer.families, which load needs)
 from cpm_lm.tokenizer.base import Decoder, Tokenizer
 
 __all__ = ["Decoder", "Tokenizer"]

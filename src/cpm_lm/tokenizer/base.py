@@ -1,17 +1,19 @@
-"""What every family of vocabularies offers.
+"""The interface of all tokenizers.
 
-Does not know the families: `families` lists them, and each has modules of its own.
+Knows text and ids; does not know the families of vocabularies, which `families` lists.
 """
 
 from __future__ import annotations
 
 import abc
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar, SupportsIndex
 
 from cpm_lm.errors import RequestError, TokenizerError
+from cpm_lm.tokenizer.unsupported import unsupported
 
 __all__ = ["NOTHING", "Decoder", "Tokenizer"]
 
@@ -19,43 +21,66 @@ NOTHING: tuple[int, ...] = ()
 
 
 class Decoder(abc.ABC):
-    """Ids to text, one at a time; the parts joined are the text of all ids together."""
+    """An incremental decoder: the parts joined are the text of all ids."""
 
     @abc.abstractmethod
     def feed(self, token: SupportsIndex) -> str:
-        """Return the text that is settled now that this id has come; it may be empty."""
+        """Return the text that has become certain with this id; it may be empty."""
 
     @abc.abstractmethod
     def flush(self) -> str:
-        """Return what was held back, at the end of the ids."""
+        """Return the text held back, after the last id."""
 
 
 class Tokenizer(abc.ABC):
-    """What every family of vocabularies offers."""
+    """Text to token ids and back, for one vocabulary."""
 
     vocab_size: int
     """The number of ids, 0 to vocab_size - 1."""
     end_ids: frozenset[int]
     """The ids that end a text."""
     pad_id: int | None
-    """The id that fills up the rows of a batch, where the vocabulary has one."""
+    """The id that pads the rows of a batch, or None if the vocabulary has none."""
     prefix_ids: tuple[int, ...]
-    """What goes before the ids of every prompt."""
+    """The ids before those of every prompt."""
+    special_ids: Mapping[str, int] = MappingProxyType({})
+    """Special tokens by name. A name in a text is text: `encode` never returns these ids."""
+    text_style: str = ""
+    """The name of the text style; empty for a family that has only one."""
+    text_style_evidence: str = ""
+    """How the text style is known, in words; empty if it is assumed."""
+    text_style_record: Mapping[str, str] = MappingProxyType({})
+    """What a store records of the text style: its name, and its special pieces by role."""
+    note: str = ""
+    """One line for the user if the text style is assumed, else empty."""
 
     families: ClassVar[tuple[type[Tokenizer], ...]] = ()
-    """Set by `families.py`, so that no family is imported here."""
+    """Set by `families`, so that this module imports no family."""
 
     @staticmethod
-    def load(directory: str | Path) -> Tokenizer:
-        """Read the vocabulary files in a directory, of whichever family they are.
+    def load(directory: str | Path, *, text_style: str | None = None) -> Tokenizer:
+        """Read the vocabulary files in a directory; the files determine the family.
+
+        Args:
+            directory: the directory.
+            text_style: for BERT's WordPiece, the special pieces around and in a text: uer,
+                gpt2-chinese, gpt2-chitchat, bos-eos or eos; by default as the files tell, else uer.
 
         Raises:
-            TokenizerError: files are missing, damaged, or do not fit together.
+            TokenizerError: files are missing, damaged, or do not fit together; or the style is
+                unknown, or the family has only one.
         """
         directory = Path(directory)
         for family in Tokenizer.families:
             if family.files_in(directory):
-                return family.read(directory)
+                return family.read(directory, text_style)
+        if what := unsupported(directory):
+            raise TokenizerError(
+                f"no vocabulary that can be read: that in {directory} is {what}; the families "
+                "that are read are CPM's (chinese_vocab.model) and BERT's word pieces "
+                "(vocab.txt); the model itself can be converted and run on ids without a "
+                "vocabulary"
+            )
         raise TokenizerError(
             f"no vocabulary: {directory} has no chinese_vocab.model, as CPM's models do, and no "
             "vocab.txt, as those with BERT's word pieces do; put the model's own files there"
@@ -63,35 +88,37 @@ class Tokenizer(abc.ABC):
 
     @staticmethod
     def files(directory: str | Path) -> tuple[str, ...]:
-        """Return the names of the files that `load` reads there; empty: no tokenizer there."""
+        """Return the names of the files that `load` reads; empty if there is no tokenizer."""
         found = (family.files_in(Path(directory)) for family in Tokenizer.families)
         return next(filter(None, found), ())
 
     @staticmethod
     @abc.abstractmethod
     def files_in(directory: Path) -> tuple[str, ...]:
-        """Return the names of this family's files in a directory; empty: it is not theirs."""
+        """Return the names of this family's files in a directory; empty if there are none."""
 
     @classmethod
     @abc.abstractmethod
-    def read(cls, directory: Path) -> Tokenizer:
+    def read(cls, directory: Path, text_style: str | None = None) -> Tokenizer:
         """Read this family's files in a directory.
 
         Raises:
-            TokenizerError: files are missing, damaged, or do not fit together.
+            TokenizerError: files are missing, damaged, or do not fit together; or the family has
+                no such text style.
         """
 
     @abc.abstractmethod
     def encode(self, text: str) -> list[int]:
-        """Return the ids of a text; none of them is a special token, whatever the text says."""
+        """Return the ids of a text; none is a special token, whatever the text contains."""
 
     @abc.abstractmethod
     def decode(self, ids: Iterable[SupportsIndex]) -> str:
         """Return the text of ids.
 
-        Encoding is lossy: CPM's makes full-width punctuation half-width and drops tabs and
-        ideographic spaces, BERT's drops line ends and most spaces; what is not in the vocabulary
-        becomes `⁇`. So never cut a prompt off a result by its length; decode the new ids only.
+        Encoding is lossy. CPM's makes full-width punctuation half-width and drops tabs and
+        ideographic spaces; BERT's drops most spaces and, in most text styles, newlines; an unknown
+        character becomes `⁇`. So decode only the new ids of a continuation; do not cut the decoded
+        text by the length of the prompt.
 
         Raises:
             RequestError: an id is not in the vocabulary.
@@ -102,13 +129,13 @@ class Tokenizer(abc.ABC):
         """Return a new incremental decoder.
 
         Args:
-            after: the ids that the text follows; a family that writes no spaces decides by them
-                whether the text begins with one.
+            after: the ids before the text; a family without space tokens needs them to decide
+                whether the text begins with a space.
         """
 
     @abc.abstractmethod
     def piece(self, token: SupportsIndex) -> str:
-        """Return one id's text, or its name if it stands for no text (`<eod>`), for display.
+        """Return the text of an id for display, or its name if it has no text (`<eod>`).
 
         Raises:
             RequestError: the id is not in the vocabulary.
@@ -116,27 +143,27 @@ class Tokenizer(abc.ABC):
 
     @abc.abstractmethod
     def unknown_count(self, ids: Iterable[SupportsIndex]) -> int:
-        """Return how many of the ids stand for what is not in the vocabulary."""
+        """Return the number of unknown ids."""
 
     @abc.abstractmethod
     def splits_word(self, prompt: str) -> bool:
-        """Say whether a prompt ends where a word could go on, which its ids then cannot."""
+        """Return whether a prompt may end within a word, which its ids treat as complete."""
 
     def normalize(self, text: str) -> str:
-        """Return a text as it would come back from `decode`."""
+        """Return a text after encoding and decoding."""
         return self.decode(self.encode(text))
 
     def as_generated(self, text: str) -> str:
-        """Return a stop string as it would be drawn, or nothing if no model can draw it.
+        """Return a stop string in the form that is generated, or "" if no model can generate it.
 
-        What the vocabulary lacks comes back as one and the same sign; a stop string with that
-        sign would stop at everything else the vocabulary lacks.
+        All unknown characters decode to the same character, so a stop string with that character
+        would match every unknown one.
         """
         ids = self.encode(text)
         return "" if self.unknown_count(ids) else self.decode(ids)
 
     def _index(self, token: SupportsIndex) -> int:
-        """Return an id, checked."""
+        """Return an id as an int, checked to be in the vocabulary."""
         index = operator.index(token)
         if not 0 <= index < self.vocab_size:
             raise RequestError(

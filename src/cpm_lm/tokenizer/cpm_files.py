@@ -1,7 +1,7 @@
-"""The vocabulary files of CPM and its kind: which pieces there are, and what each stands for.
+"""The vocabulary files of CPM and similar models: the pieces and the text of each.
 
-Knows files and pieces; does not know words or how a text is cut. Of interest to the tokenizer
-only: no other module needs to know how a vocabulary marks a word, a space or a line end.
+Knows files, pieces and the marks of words, spaces and newlines; does not know how a text is split
+into words and pieces.
 """
 
 from __future__ import annotations
@@ -11,38 +11,39 @@ from pathlib import Path
 from typing import Any
 
 from cpm_lm.errors import TokenizerError
+from cpm_lm.messages import unreadable_kind, what_is_there
 
 __all__ = ["model_file", "read_vocabulary", "text_of", "vocabulary_files"]
 
 MODEL_FILE = "chinese_vocab.model"
 MODEL_FILES = (MODEL_FILE, "spiece.model")
-"""The second is what the same file is called in copies for Hugging Face's library."""
+"""The second is the name of the same file in copies for Hugging Face's library."""
 VOCAB_FILE = "vocab.json"
 
-MARK = "▁"  # U+2581: a word begins here
+WORD_MARK = "▁"  # U+2581: the beginning of a word
 SPACE = "▂"  # U+2582
 NEWLINE = "▃"  # U+2583
 UNKNOWN = "<unk>"
 PAD = "<pad>"
 END = "<eod>"
 CONTROLS = frozenset(["<s>", "</s>", "<cls>", "<sep>", PAD, "<mask>", END])
-"""Pieces that stand for no text. Some models declare them as such, others as ordinary pieces."""
+"""Pieces without text. Some models declare them as control pieces, others as normal pieces."""
 
 
 def model_file(directory: Path) -> str | None:
-    """Return the name of the sentencepiece model in a directory, if one is there."""
+    """Return the name of the SentencePiece model in a directory, or None."""
     return next((name for name in MODEL_FILES if (directory / name).is_file()), None)
 
 
 def vocabulary_files(directory: Path) -> tuple[str, ...]:
-    """Return the names of the files of such a vocabulary; empty: none is there."""
+    """Return the names of the vocabulary files; empty if there are none."""
     if (model := model_file(directory)) is None:
         return ()
     return (model, VOCAB_FILE) if (directory / VOCAB_FILE).is_file() else (model,)
 
 
 def read_vocabulary(directory: Path) -> tuple[Any, dict[str, int]]:
-    """Return the sentencepiece model in a directory and the ids by piece.
+    """Return the SentencePiece model in a directory, and the id of each piece.
 
     The ids are those of `vocab.json` if there is one, else the model's own; 0 to V - 1, each once.
 
@@ -63,10 +64,10 @@ def read_vocabulary(directory: Path) -> tuple[Any, dict[str, int]]:
 
 
 def text_of(piece: str) -> str:
-    """Return what a piece that is no control piece stands for in a text."""
+    """Return the text of a piece that is not a control piece."""
     if piece == UNKNOWN:
         return "⁇"
-    return piece.replace(MARK, "").replace(SPACE, " ").replace(NEWLINE, "\n")
+    return piece.replace(WORD_MARK, "").replace(SPACE, " ").replace(NEWLINE, "\n")
 
 
 def _read_model(path: Path) -> Any:
@@ -79,8 +80,10 @@ def _read_model(path: Path) -> Any:
             f"no vocabulary: cannot read {path} ({error.strerror}); "
             f"put CPM's {MODEL_FILE} and {VOCAB_FILE} there"
         ) from None
+    if known := unreadable_kind(data[:512]):
+        raise TokenizerError(f"{path} is {known}")
     try:
-        if not data:  # which the library takes for no argument at all
+        if not data:  # the library treats empty bytes as a missing argument
             raise ValueError
         return SentencePieceProcessor(model_proto=data)
     except (RuntimeError, ValueError):
@@ -90,16 +93,16 @@ def _read_model(path: Path) -> Any:
 
 
 def _model_vocab(model: Any, path: Path) -> dict[str, int]:
-    """Return the model's own ids by piece.
+    """Return the model's own id of each piece.
 
-    In the older of CPM's two models line ends have no piece, and their id, 3, is a control
-    piece named `<cls>`, which the network never saw: its own vocab.json calls that id `▃`.
+    The older of CPM's two models has no newline piece; its id 3 is a control piece `<cls>`. The
+    network was trained with id 3 as the newline, and the vocab.json of that model names it `▃`.
     """
     vocab: dict[str, int] = {}
     for index in range(model.get_piece_size()):
         piece = model.id_to_piece(index)
-        # Both would break the rule that every word and every id stands for itself.
-        if model.is_byte(index) or MARK in piece[1:]:
+        # `encode` needs that no piece spans words, `decode` that every id has its own text.
+        if model.is_byte(index) or WORD_MARK in piece[1:]:
             raise TokenizerError(
                 f"{path} is not of CPM's kind: its piece {index}, {piece!r}, "
                 f"{'is a byte' if model.is_byte(index) else 'reaches across words'}"
@@ -111,9 +114,11 @@ def _model_vocab(model: Any, path: Path) -> dict[str, int]:
 
 
 def _read_vocab(path: Path, own: dict[str, int]) -> dict[str, int]:
-    """Return the ids by piece of a vocab.json, checked against the model's `own` pieces."""
+    """Return the id of each piece in a vocab.json, checked against the model's `own` pieces."""
+    if known := what_is_there(path):
+        raise TokenizerError(f"{path} is {known}")
     try:
-        vocab = json.loads(path.read_text(encoding="utf-8"))
+        vocab = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise TokenizerError(f"cannot read {path}: {error}") from None
     if not isinstance(vocab, dict) or not all(type(i) is int for i in vocab.values()):

@@ -1,6 +1,6 @@
-"""The families of vocabularies, in the order in which a directory's files are tried.
+"""The families of vocabularies, in the order in which `Tokenizer.load` tries them.
 
-To add one: a module with a subclass of `Tokenizer` that has `files_in` and `read`, and a line here.
+To add a family, write a module with a subclass of `Tokenizer`, and add the class here.
 """
 
 from __future__ import annotations

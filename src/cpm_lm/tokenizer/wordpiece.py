@@ -1,7 +1,9 @@
-"""The family of GPT2-Chinese: BERT's word pieces, `[CLS]` before a text and `[SEP]` behind it.
+"""The tokenizer of GPT2-Chinese and UER-py: BERT's WordPiece, with one of several text styles.
 
-Knows how a text is cut and put together again; the vocabulary's files have their own module.
-Sources: tokenizations/tokenization_bert.py of GPT2-Chinese; the tokenizers library cuts as it does.
+Knows how ids become text; does not know the vocabulary's files (`wordpiece_files`) or how the
+tokenizers library is set up (`wordpiece_library`). Trainers used the same vocabulary with different
+special pieces around a text: `text_style` lists them.
+Sources: tokenizations/tokenization_bert.py, train.py and generate.py of GPT2-Chinese.
 """
 
 from __future__ import annotations
@@ -13,113 +15,177 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, SupportsIndex
 
-from cpm_lm.errors import TokenizerError
 from cpm_lm.tokenizer.base import NOTHING, Decoder, Tokenizer
+from cpm_lm.tokenizer.text_style import STYLES
+from cpm_lm.tokenizer.text_style_files import KEY
 from cpm_lm.tokenizer.wordpiece_files import WordPieces, read_wordpieces, wordpiece_files
+from cpm_lm.tokenizer.wordpiece_library import wordpiece_library
 
 __all__ = ["WordPieceTokenizer"]
 
 CONTINUATION_MARK = "##"
 UNKNOWN = "⁇"
-MAX_WORD_LETTERS = 100
-"""Letters of the longest word that is cut into pieces; a longer one is unknown, as to BERT."""
-
 SURROGATES = dict.fromkeys(range(0xD800, 0xE000), UNKNOWN)
-"""Half a pair (from undecodable bytes) has no encoding at all, so it is unknown."""
+"""A lone surrogate (from undecodable bytes) has no UTF-8 encoding, so it is unknown."""
 HAN = re.compile(
     "[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
     "\U00020000-\U0002a6df\U0002a700-\U0002ceaf\U0002f800-\U0002fa1f]"
 )
-"""The characters that are words of their own, as BERT's code lists them."""
+"""The characters that are single words, as listed in BERT's code."""
 
 
 class WordPieceTokenizer(Tokenizer):
-    """BERT's word pieces.
+    """BERT's WordPiece tokenizer.
 
-    A text comes back without what its ids do not say: line ends, and all spaces but those between
-    two words of letters, where there must have been one. Encoding needs the tokenizers library;
-    the rest, such as checking a vocabulary, does not.
+    Ids do not record most spaces and, in most text styles, newlines. Decoding restores only the
+    spaces between two words of letters, where the text must have had one. Encoding needs the
+    tokenizers library; decoding and reading a vocabulary do not.
     """
 
     def __init__(self, vocabulary: WordPieces) -> None:
         self._vocabulary = vocabulary
         self._pieces = vocabulary.pieces
         special = vocabulary.special
+        style = STYLES[vocabulary.style.name]
         self._unknown = special["unk"]
-        self._controls = frozenset(special.values()) - {self._unknown}
+        self._line_end = None if style.line_end is None else special[style.line_end]
+        self._split_digits = style.split_digits
+        self._controls = frozenset(t.id for t in vocabulary.added if t.special) - {self._unknown}
+        self._words = {t.content: t.id for t in vocabulary.added if not t.special}
+        self.text_style = vocabulary.style.name
+        self.text_style_evidence = vocabulary.style.evidence
+        self.text_style_record = {KEY: self.text_style} | {
+            f"{role}_token": self._pieces[special[role]] for role in sorted(style.roles)
+        }
+        self.special_ids = {self._pieces[i]: i for i in (*special.values(), *self._controls)}
         self.vocab_size = len(self._pieces)
-        self.prefix_ids = (special["cls"],)
-        self.end_ids = frozenset([special["sep"]])
+        self.prefix_ids = tuple(special[role] for role in style.before)
+        self.end_ids = frozenset([special[style.end]])
         self.pad_id = special.get("pad")
-        self._letters = set(" ").union(*(self.text(i)[0] for i in range(self.vocab_size)))
-        self._letters.discard(UNKNOWN)
+        self._characters = set(" ").union(*(self.text(i)[0] for i in range(self.vocab_size)))
+        self._characters.discard(UNKNOWN)
 
     @staticmethod
     def files_in(directory: Path) -> tuple[str, ...]:
-        """Return the names of such a vocabulary's files; empty: none is there."""
+        """Return the names of the vocabulary files; empty if there are none."""
         return wordpiece_files(directory)
 
     @classmethod
-    def read(cls, directory: Path) -> WordPieceTokenizer:
-        """Read `vocab.txt` or `tokenizer.json`, and `tokenizer_config.json` if it is there.
+    def read(cls, directory: Path, text_style: str | None = None) -> WordPieceTokenizer:
+        """Read `vocab.txt` or `tokenizer.json`, and the settings beside it.
 
         Raises:
             TokenizerError: files are missing, damaged, or of another kind.
         """
-        return cls(read_wordpieces(directory))
+        tokenizer = cls(read_wordpieces(directory, text_style))
+        if not tokenizer.text_style_evidence:
+            tokenizer.note = (
+                f"{directory} does not record a text style; assumed {tokenizer.text_style} "
+                "([CLS] before a prompt, [SEP] ends a text). Record it: "
+                f"cpm convert {directory} NEW --text-style {tokenizer.text_style}, or "
+                f"{', '.join(name for name in STYLES if name != tokenizer.text_style)}"
+            )
+        return tokenizer
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of a text; none of them is a special token, whatever the text says.
+        """Return the ids of a text; none is a special token, whatever the text contains.
 
-        Safe to call from several threads at once.
+        In some text styles a newline has an id. Thread-safe.
 
         Raises:
             TokenizerError: the tokenizers library is not installed.
         """
         text = text.translate(SURROGATES)
+        if self._line_end is None:
+            return self._encode_line(text)
+        first, *rest = text.split("\n")
+        ids = self._encode_line(first)
+        for line in rest:
+            ids += [self._line_end, *self._encode_line(line)]
+        return ids
+
+    def _encode_line(self, text: str) -> list[int]:
         ids: list[int] = self._library.encode(text, add_special_tokens=False).ids
-        # Only a special piece without brackets could come out of a text.
+        # The library splits at brackets, so only a special piece without them can occur here.
         return [self._unknown if i in self._controls else i for i in ids]
 
     def decode(self, ids: Iterable[SupportsIndex]) -> str:
-        """Return the text of ids, words of letters parted by spaces. See `Tokenizer.decode`."""
+        """Return the text of ids, with spaces between words of letters. See `Tokenizer.decode`."""
         decoder = self.decoder()
         return "".join([decoder.feed(token) for token in ids])
 
     def decoder(self, after: Iterable[SupportsIndex] = NOTHING) -> Decoder:
-        """Return an incremental decoder, which never holds anything back."""
-        return _Spacing(self, after)
+        """Return an incremental decoder, which holds nothing back."""
+        return _SpacingDecoder(self, after)
 
     def piece(self, token: SupportsIndex) -> str:
-        """Return one id's piece as the vocabulary has it, `##` included, for display."""
+        """Return the piece of an id for display, `##` included."""
         return self._pieces[self._index(token)]
 
     def unknown_count(self, ids: Iterable[SupportsIndex]) -> int:
-        """Return how many of the ids are the unknown piece."""
+        """Return the number of unknown ids."""
         return sum(token.__index__() == self._unknown for token in ids)
 
     def splits_word(self, prompt: str) -> bool:
-        """Say whether the last character is a letter or a digit; Chinese characters stand alone."""
-        return prompt[-1:].isalnum() and not HAN.match(prompt[-1:])
+        """Return whether the last character is a letter or a digit, but not a single word."""
+        last = prompt[-1:]
+        return last.isalnum() and not self.is_single_word(last)
+
+    def is_single_word(self, character: str) -> bool:
+        """Return whether a character is a single word: Chinese, punctuation, or a split digit."""
+        if character == "\n" or (self._split_digits and character.isdigit()):
+            return True
+        if HAN.match(character) or unicodedata.category(character).startswith("P"):
+            return True
+        return character.isascii() and character.isprintable() and not character.isalnum()
 
     def as_generated(self, text: str) -> str:
-        """Return a stop string as it would be drawn, or nothing if no model can draw it.
+        """Return a stop string in the form that is generated, or "" if no model can generate it.
 
-        It need not be made of whole words, so it is not cut into pieces; only its letters count.
+        A stop string may begin or end within a word. So it is not split into pieces; it is
+        possible if the vocabulary has all its characters.
         """
-        plain = self._library.normalizer.normalize_str(text.translate(SURROGATES))
-        drawn = ""
-        for word, _ in self._library.pre_tokenizer.pre_tokenize_str(plain):
-            parted = drawn and not _stands_alone(drawn[-1]) and not _stands_alone(word[0])
-            drawn += f" {word}" if parted else word
-        return drawn if set(drawn) <= self._letters else ""
+        text = text.translate(SURROGATES)
+        lines = text.split("\n") if self._line_end is not None else [text]
+        result = "\n".join(self._line_as_generated(line) for line in lines)
+        return result if set(result) <= self._characters else ""
+
+    def _line_as_generated(self, line: str) -> str:
+        result = ""
+        for i, part in enumerate(self._added_words.split(line)):
+            for word in [self._spelling(part)] if i % 2 else self._words_of(part):
+                spaced = result and not any(map(self.is_single_word, (result[-1], word[0])))
+                result += f" {word}" if spaced else word
+        return result
+
+    def _spelling(self, part: str) -> str:
+        """Return the added token that a part of a text matches, which decodes as it is spelled."""
+        if part in self._words:
+            return part
+        # Lower case does not unite all letters that ignoring case does, such as "s" and "ſ".
+        return next((word for word in self._words if word.lower() == part.lower()), part)
+
+    def _words_of(self, text: str) -> list[str]:
+        normalized = self._library.normalizer.normalize_str(text)
+        return [word for word, _ in self._library.pre_tokenizer.pre_tokenize_str(normalized)]
+
+    @functools.cached_property
+    def _added_words(self) -> re.Pattern[str]:
+        """A pattern, in one group, for added tokens that are text; the longest matches first."""
+        tokens = [token for token in self._vocabulary.added if not token.special]
+        ignore_case = "(?i:{})" if self._vocabulary.lowercase else "{}"
+        patterns = [
+            (ignore_case if token.normalized else "{}").format(re.escape(token.content))
+            for token in sorted(tokens, key=lambda token: -len(token.content))
+        ]
+        return re.compile(f"({'|'.join(patterns)})" if patterns else "(?!)")
 
     @functools.cached_property
     def _library(self) -> Any:
-        return _library(self._vocabulary)
+        return wordpiece_library(self._vocabulary, split_digits=self._split_digits)
 
     def text(self, token: SupportsIndex) -> tuple[str, bool]:
-        """Return what an id stands for, and whether it goes on within a word.
+        """Return the text of an id, and whether it continues a word.
 
         Raises:
             RequestError: the id is not in the vocabulary.
@@ -127,14 +193,17 @@ class WordPieceTokenizer(Tokenizer):
         index = self._index(token)
         if index == self._unknown:
             return UNKNOWN, False
+        if index == self._line_end:
+            return "\n", False
         piece = "" if index in self._controls else self._pieces[index]
-        if piece.startswith(CONTINUATION_MARK) and piece != CONTINUATION_MARK:
+        added = self._words.get(piece) == index
+        if piece.startswith(CONTINUATION_MARK) and piece != CONTINUATION_MARK and not added:
             return piece.removeprefix(CONTINUATION_MARK), True
         return piece, False
 
 
-class _Spacing(Decoder):
-    """Puts a space where BERT must have seen one: between two words, neither of them one sign."""
+class _SpacingDecoder(Decoder):
+    """Inserts a space between two words of letters, where the text must have had one."""
 
     def __init__(self, tokenizer: WordPieceTokenizer, after: Iterable[SupportsIndex]) -> None:
         self._tokenizer = tokenizer
@@ -142,47 +211,16 @@ class _Spacing(Decoder):
         for token in reversed(list(after)):
             text, _ = tokenizer.text(token)
             if text:
-                self._in_word = not _stands_alone(text[-1])
+                self._in_word = not tokenizer.is_single_word(text[-1])
                 break
 
     def feed(self, token: SupportsIndex) -> str:
-        text, goes_on = self._tokenizer.text(token)
+        text, continues = self._tokenizer.text(token)
         if not text:
             return ""
-        space = self._in_word and not goes_on and not _stands_alone(text[0])
-        self._in_word = not _stands_alone(text[-1])
+        space = self._in_word and not continues and not self._tokenizer.is_single_word(text[0])
+        self._in_word = not self._tokenizer.is_single_word(text[-1])
         return f" {text}" if space else text
 
     def flush(self) -> str:
         return ""
-
-
-def _stands_alone(character: str) -> bool:
-    """Say whether BERT makes a character a word of its own: Chinese, or punctuation."""
-    if HAN.match(character) or unicodedata.category(character).startswith("P"):
-        return True
-    return character.isascii() and character.isprintable() and not character.isalnum()
-
-
-def _library(vocabulary: WordPieces) -> Any:
-    try:
-        from tokenizers import Tokenizer as Library
-        from tokenizers.models import WordPiece
-        from tokenizers.normalizers import BertNormalizer
-        from tokenizers.pre_tokenizers import BertPreTokenizer
-    except ImportError:
-        raise TokenizerError(
-            "BERT's word pieces need the tokenizers library: pip install 'cpm-lm[bert]'"
-        ) from None
-    ids = {piece: i for i, piece in enumerate(vocabulary.pieces)}
-    unknown = vocabulary.pieces[vocabulary.special["unk"]]
-    library: Any = Library(
-        WordPiece(ids, unk_token=unknown, max_input_chars_per_word=MAX_WORD_LETTERS)
-    )
-    library.normalizer = BertNormalizer(
-        lowercase=vocabulary.lowercase,
-        strip_accents=vocabulary.strip_accents,
-        handle_chinese_chars=vocabulary.split_han,
-    )
-    library.pre_tokenizer = BertPreTokenizer()
-    return library

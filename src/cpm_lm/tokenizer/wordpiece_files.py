@@ -1,19 +1,38 @@
-"""The vocabulary files of models with BERT's word pieces: which pieces, and how a text is prepared.
+"""The vocabulary files of models with BERT's WordPiece: the pieces and the normalization.
 
-Knows files and names; does not know how a text is cut. The files are `vocab.txt`, a piece in each
-line, or the `tokenizer.json` that newer versions of Hugging Face's library write instead; and
-`tokenizer_config.json`, if it is there.
+Knows files and names; does not know how a text is split. The files are `vocab.txt`, one piece per
+line, or `tokenizer.json`, which newer versions of Hugging Face's library write instead; optionally
+`tokenizer_config.json`; and those of added tokens (`added_tokens`) and of the text style
+(`text_style_files`).
 """
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cpm_lm.errors import TokenizerError
+from cpm_lm.messages import what_is_there
+from cpm_lm.tokenizer.added_tokens import (
+    ADDED,
+    NAMES,
+    AddedToken,
+    listed_tokens,
+    names_of,
+)
+from cpm_lm.tokenizer.json_file import read_json
+from cpm_lm.tokenizer.text_style_files import (
+    RECORD,
+    StyleFound,
+    find_style,
+    ids_in_config,
+    recorded_names,
+    rows_in_config,
+)
+from cpm_lm.tokenizer.wordpiece_ids import special_ids, with_added
 
 __all__ = ["WordPieces", "read_wordpieces", "wordpiece_files"]
 
@@ -22,9 +41,9 @@ TOKENIZER = "tokenizer.json"
 SETTINGS = "tokenizer_config.json"
 
 CLASSES = ("BertTokenizer", "PreTrainedTokenizer", "Tokenizers")
-"""Beginnings of what settings may call the tokenizer: BERT's, or a class that is no family."""
-SPECIAL = {role: f"[{role.upper()}]" for role in ("unk", "cls", "sep", "pad", "mask")}
-REQUIRED = ("unk", "cls", "sep")
+"""Prefixes of supported class names in the settings: BERT's, or a class of no family."""
+SPEAKER = re.compile(r"[\[<]\|?speaker[ _-]?\d\|?[\]>]", re.IGNORECASE)
+"""Special pieces that mark a speaker, in models that also add token types."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,37 +51,48 @@ class WordPieces:
     """A vocabulary of word pieces."""
 
     pieces: tuple[str, ...]
-    """By id; `##` begins what goes on within a word."""
+    """The pieces by id; one that continues a word begins with `##`."""
+    lines: int
+    """The number of the model's own pieces; those after them are added tokens."""
+    added: tuple[AddedToken, ...]
+    """Tokens that are matched before a text is split, by id."""
     special: Mapping[str, int]
-    """Ids of the special pieces by role: unk, cls, sep, and where there are such, pad and mask."""
+    """The ids of the special pieces by role: unk, and if present, cls, sep, pad, mask, bos, eos."""
+    style: StyleFound
+    """The text style of the model."""
     lowercase: bool
     strip_accents: bool | None
-    """None: where letters are made lower-case."""
+    """None for the value of `lowercase`."""
     split_han: bool
-    """Whether every Chinese character is a word of its own."""
+    """Whether every Chinese character is a single word."""
 
 
 def wordpiece_files(directory: Path) -> tuple[str, ...]:
-    """Return the names of the files of such a vocabulary; empty: none is there."""
+    """Return the names of the vocabulary files; empty if there are none."""
+    beside = tuple(
+        name for name in (SETTINGS, NAMES, ADDED, RECORD) if (directory / name).is_file()
+    )
+    json_too = _serialized(directory) is not None
     if (directory / VOCAB).is_file():
-        found = VOCAB
-    elif (directory / TOKENIZER).is_file() and _model(_read(directory / TOKENIZER)) is not None:
-        found = TOKENIZER
-    else:
-        return ()
-    return (found, SETTINGS) if (directory / SETTINGS).is_file() else (found,)
+        return (VOCAB, *([TOKENIZER] if json_too else []), *beside)
+    return (TOKENIZER, *beside) if json_too else ()
 
 
-def read_wordpieces(directory: Path) -> WordPieces:
+def read_wordpieces(directory: Path, text_style: str | None = None) -> WordPieces:
     """Read the vocabulary in a directory.
 
+    Args:
+        directory: where its files lie.
+        text_style: one of STYLES; default: what the files say.
+
     Raises:
-        TokenizerError: files are missing, damaged, or of another kind.
+        TokenizerError: files are missing, damaged, or of another kind; or the model needs token
+            types.
     """
     files = wordpiece_files(directory)
     if not files:
         raise TokenizerError(f"no word pieces: {directory} has neither {VOCAB} nor {TOKENIZER}")
-    settings = _read(directory / SETTINGS) if SETTINGS in files else {}
+    settings = names_of(read_json(directory / SETTINGS) if SETTINGS in files else {}, directory)
     if (kind := settings.get("tokenizer_class")) is not None and not (
         isinstance(kind, str) and kind.startswith(CLASSES)
     ):
@@ -70,14 +100,23 @@ def read_wordpieces(directory: Path) -> WordPieces:
             f"{directory / SETTINGS} says {kind!a}; of the families with a {files[0]} only "
             "BERT's word pieces (BertTokenizer) are supported"
         )
+    serialized = _serialized(directory) or {}
+    listed = listed_tokens(directory, settings, serialized.get("added_tokens", []))
     if files[0] == VOCAB:
-        pieces = _lines(directory / VOCAB)
+        lines = _lines(directory / VOCAB)
     else:
-        pieces, found = _from_json(directory / TOKENIZER)
+        lines, found = _from_json(directory / TOKENIZER, listed)
         settings = found | {k: v for k, v in settings.items() if k not in found}
+    settings |= recorded_names(directory) or ids_in_config(directory, settings, listed)
+    pieces, added = with_added(lines, listed, settings, directory, rows_in_config(directory))
+    _check_dialogue(pieces, directory)
+    style = find_style(directory, settings, serialized, frozenset(pieces), text_style)
     return WordPieces(
         pieces=pieces,
-        special=_special(pieces, settings, directory),
+        lines=len(lines),
+        added=added,
+        special=special_ids(pieces, len(lines), settings, style, directory),
+        style=style,
         lowercase=_flag(settings, "do_lower_case", True, directory),
         strip_accents=_flag(settings, "strip_accents", None, directory),
         split_han=_flag(settings, "tokenize_chinese_chars", True, directory),
@@ -85,36 +124,36 @@ def read_wordpieces(directory: Path) -> WordPieces:
 
 
 def _lines(path: Path) -> tuple[str, ...]:
+    if known := what_is_there(path):
+        raise TokenizerError(f"{path} is {known}")
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:
             return tuple(line.removesuffix("\n") for line in file)
     except (OSError, ValueError) as error:
         raise TokenizerError(f"cannot read {path}: {error}") from None
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise TokenizerError(f"cannot read {path}: {error}") from None
-    if not isinstance(values, dict):
-        raise TokenizerError(f"{path} holds {type(values).__name__}, expected a JSON object")
-    return values
-
-
-def _model(values: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the model of a tokenizer.json if it is one of word pieces."""
+def _serialized(directory: Path) -> dict[str, Any] | None:
+    """Return the content of tokenizer.json if its model is WordPiece, else None."""
+    if not (directory / TOKENIZER).is_file():
+        return None
+    values = read_json(directory / TOKENIZER)
     model = values.get("model")
-    return model if isinstance(model, dict) and model.get("type") == "WordPiece" else None
+    return values if isinstance(model, dict) and model.get("type") == "WordPiece" else None
 
 
-def _from_json(path: Path) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """Return the pieces of a tokenizer.json, and its settings by their names elsewhere."""
-    values = _read(path)
-    model, before = _model(values) or {}, values.get("normalizer")
-    splitter, added = values.get("pre_tokenizer"), values.get("added_tokens", [])
-    kinds = [part.get("type") if isinstance(part, dict) else None for part in (before, splitter)]
-    if kinds != ["BertNormalizer", "BertPreTokenizer"] or not isinstance(before, dict):
+def _from_json(
+    path: Path, listed: Mapping[str, AddedToken]
+) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Return the pieces of a tokenizer.json, and its settings named as in tokenizer_config.json.
+
+    Ids that its model does not have must be those of added tokens.
+    """
+    values = _serialized(path.parent) or {}
+    model, normalizer = values["model"], values.get("normalizer")
+    parts = (normalizer, values.get("pre_tokenizer"))
+    kinds = [part.get("type") if isinstance(part, dict) else None for part in parts]
+    if kinds != ["BertNormalizer", "BertPreTokenizer"] or not isinstance(normalizer, dict):
         raise TokenizerError(
             f"{path} prepares a text by {kinds[0]!a} and {kinds[1]!a}; expected BertNormalizer "
             "and BertPreTokenizer: it is not of BERT's kind"
@@ -122,39 +161,30 @@ def _from_json(path: Path) -> tuple[tuple[str, ...], dict[str, Any]]:
     if model.get("continuing_subword_prefix", "##") != "##":
         raise TokenizerError(f"{path} marks what goes on within a word otherwise than by '##'")
     try:
-        ids = dict(model["vocab"]) | {token["content"]: token["id"] for token in added}
+        ids = dict(model["vocab"])
         if not all(type(p) is str and type(i) is int for p, i in ids.items()):
             raise ValueError
+        end = max(ids.values()) + 1
+        ids |= {token.content: token.id for token in listed.values() if token.id < end}
         if sorted(ids.values()) != list(range(len(ids))):
             raise ValueError
     except (KeyError, TypeError, ValueError):
         raise TokenizerError(f"{path} is damaged: expected ids from 0 on, each once") from None
     settings = {
-        "do_lower_case": before.get("lowercase", True),
-        "strip_accents": before.get("strip_accents"),
-        "tokenize_chinese_chars": before.get("handle_chinese_chars", True),
+        "do_lower_case": normalizer.get("lowercase", True),
+        "strip_accents": normalizer.get("strip_accents"),
+        "tokenize_chinese_chars": normalizer.get("handle_chinese_chars", True),
     }
     return tuple(sorted(ids, key=ids.__getitem__)), settings
 
 
-def _special(
-    pieces: tuple[str, ...], settings: Mapping[str, Any], directory: Path
-) -> dict[str, int]:
-    """Return the ids of the special pieces, by the names that the settings or BERT give them."""
-    ids = {piece: i for i, piece in enumerate(pieces)}
-    special = {}
-    for role, name in SPECIAL.items():
-        said = settings.get(f"{role}_token") or name
-        if isinstance(said, dict):  # newer settings tell more of a piece than its name
-            said = said.get("content")
-        if isinstance(said, str) and said in ids:
-            special[role] = ids[said]
-        elif role in REQUIRED:
-            raise TokenizerError(
-                f"the vocabulary in {directory} has no piece {str(said)[:60]!a}; word pieces for "
-                f"GPT need {', '.join(SPECIAL[needed] for needed in REQUIRED)}"
-            )
-    return special
+def _check_dialogue(pieces: tuple[str, ...], directory: Path) -> None:
+    if speakers := [piece for piece in pieces if SPEAKER.fullmatch(piece)]:
+        raise TokenizerError(
+            f"the vocabulary in {directory} has {', '.join(speakers[:4])}: it is of a dialogue "
+            "model such as CDial-GPT, which adds the embedding of the speaker (token_type_ids) to "
+            "every token; token types are not supported, and without them its text would be wrong"
+        )
 
 
 def _flag(settings: Mapping[str, Any], name: str, default: Any, directory: Path) -> Any:

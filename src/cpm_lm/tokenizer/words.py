@@ -1,7 +1,7 @@
-"""Chinese text to words, by jieba; and where jieba's dictionary is kept between runs.
+"""Split Chinese text into words with jieba, and cache jieba's dictionary between runs.
 
-Knows words; does not know pieces or ids. jieba's own way of starting is not used: it logs to
-stderr, and it trusts a file in the shared temporary directory, which any other user can plant.
+Knows words; does not know pieces or ids. jieba's own initialization is not used: it logs to stderr
+and trusts a file in the shared temporary directory, where another user could place one.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _cutter: Any = None
 
 
 def words(text: str) -> Iterator[str]:
-    r"""Yield the words of a text, in order and complete: joined, they are the text again.
+    r"""Yield the words of a text in order; joined, they are the text.
 
-    jieba.cut with its default dictionary, HMM on. Its 1 s of loading is paid by the first call.
+    jieba.cut with its default dictionary, HMM on. The first call loads the dictionary, about 1 s.
 
-    The text is cut line by line, which bounds memory and changes nothing: jieba itself first
-    splits a text at everything that is neither Han, letter, digit nor one of `+#&._%-`, and no
-    word, nor the HMM's view of one, reaches across. No line end is among those characters, and
-    `\r\n`, the one pair that jieba keeps together, `splitlines` keeps together as well.
+    The text is split line by line, which bounds memory and does not change the words. jieba itself
+    first splits a text at every character that is not Han, a letter, a digit or one of `+#&._%-`,
+    and neither a word nor a state of the HMM spans such a character. Every newline is one. jieba
+    keeps the pair `\r\n` together, and so does `splitlines`.
     """
     cutter = _jieba()
     for line in text.splitlines(keepends=True):
@@ -44,7 +44,7 @@ def words(text: str) -> Iterator[str]:
 
 
 def _jieba() -> Any:
-    """Return the process's private jieba.Tokenizer; loaded once, whoever asks first."""
+    """Return this process's jieba.Tokenizer; the first call loads it."""
     global _cutter
     with _lock:
         if _cutter is None:
@@ -60,7 +60,7 @@ def _load() -> Any:
     cutter = jieba.Tokenizer()
     with cutter.get_dict_file() as file:
         source = file.read()
-    # A cache is good for one dictionary and one marshal format only.
+    # A cache file is valid for one dictionary and one version of the marshal format.
     key = f"{hashlib.sha256(source).hexdigest()} {marshal.version} {sys.version_info[:2]}"
     directory = _private_directory()
     counts = _read(directory / CACHE_FILE, key) if directory else None
@@ -74,7 +74,7 @@ def _load() -> Any:
 
 
 def _user_cache() -> Path:
-    """Return the directory where this platform's programs keep a user's caches."""
+    """Return the platform's directory for a user's caches."""
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
     if sys.platform == "darwin":
@@ -84,42 +84,42 @@ def _user_cache() -> Path:
 
 
 def _private_directory() -> Path | None:
-    """Return our directory in the user's cache, or None if it cannot be made or trusted.
+    """Return our directory in the user's cache, or None if it cannot be created or trusted.
 
-    Trusted means: a real directory, not a link, of this user, closed to all others (0700). On
-    Windows the user's own folder is closed by its access list.
+    It is trusted if it is a directory, not a link, belongs to this user and is closed to all other
+    users (0700). On Windows the access list of the user's folder closes it.
     """
     try:
         directory = _user_cache() / "cpm-lm" / "jieba"
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return directory if _own(directory.lstat(), stat.S_ISDIR, 0o077) else None
-    except (OSError, RuntimeError):  # RuntimeError: the user has no home
+        return directory if _is_trusted(directory.lstat(), stat.S_ISDIR, 0o077) else None
+    except (OSError, RuntimeError):  # RuntimeError: the user has no home directory
         return None
 
 
-def _own(status: os.stat_result, kind: Any, forbidden: int) -> bool:
-    """Say whether a file is of this kind, is this user's, and has no forbidden permission."""
+def _is_trusted(status: os.stat_result, is_kind: Any, forbidden: int) -> bool:
+    """Return whether a file is of a kind, is this user's, and has no forbidden permission."""
     if sys.platform == "win32":
-        return bool(kind(status.st_mode))
-    mine = status.st_uid == os.geteuid()
-    return bool(kind(status.st_mode)) and mine and not status.st_mode & forbidden
+        return bool(is_kind(status.st_mode))
+    owned = status.st_uid == os.geteuid()
+    return bool(is_kind(status.st_mode)) and owned and not status.st_mode & forbidden
 
 
 def _read(path: Path, key: str) -> tuple[dict[str, int], int] | None:
-    """Return the dictionary kept in a cache file, or None if it is not ours or not of `key`."""
+    """Return the dictionary in a cache file, or None if it is not trusted or has another key."""
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
         with os.fdopen(descriptor, "rb") as file:
-            if not _own(os.fstat(descriptor), stat.S_ISREG, 0o022):
+            if not _is_trusted(os.fstat(descriptor), stat.S_ISREG, 0o022):
                 return None
-            found, counts, total = marshal.load(file)  # noqa: S302  (nobody else could write it)
-    except (OSError, EOFError, TypeError, ValueError):  # missing, cut short, of another version
+            found, counts, total = marshal.load(file)  # noqa: S302  (only this user can write it)
+    except (OSError, EOFError, TypeError, ValueError):  # missing, truncated, of another version
         return None
     return (counts, total) if found == key else None
 
 
 def _write(path: Path, key: str, counts: tuple[dict[str, int], int]) -> None:
-    """Keep the dictionary for the next run; a full disk or a read-only one is no error."""
+    """Cache the dictionary for the next run; a full or read-only disk is not an error."""
     with contextlib.suppress(OSError):
         descriptor, temporary = tempfile.mkstemp(dir=path.parent)
         try:

@@ -1,4 +1,4 @@
-"""Checks of models on disk: their files, their numbers, their loss, and each other.
+"""Inspect and verify models on disk: files, values, loss, and logits against another model.
 
-Knows checkpoints, tokenizers and engines; does not know how they are printed.
+Knows checkpoints, tokenizers and engines; does not know how results are printed.
 """

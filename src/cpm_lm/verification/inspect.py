@@ -1,13 +1,14 @@
-"""What a checkpoint or a store is, without converting or running it.
+"""Describe a checkpoint or a store, without converting or running it.
 
-Knows what the readers say; the published digests and the engines' needs have their own modules.
+Knows what an opened checkpoint contains; does not know the published digests, which are in
+`checkpoints.known`, or how engines use memory, which is in `engines.footprint`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from typing import Any
 from cpm_lm.checkpoints.known.config_quirks import quirks
 from cpm_lm.checkpoints.known.heads import CPM_LARGE, KNOWN_HEADS, LARGE_WIDTH
 from cpm_lm.checkpoints.known.releases import known_release
-from cpm_lm.checkpoints.manifest import pieces
+from cpm_lm.checkpoints.manifest import read_chunks
 from cpm_lm.checkpoints.source import Source, open_source
 from cpm_lm.engines.footprint import EngineMemory, engine_memory
+from cpm_lm.errors import TokenizerError
 from cpm_lm.tokenizer import Tokenizer
 
 __all__ = ["Inspection", "WeightFile", "inspect"]
@@ -28,16 +30,16 @@ class WeightFile:
     """One file of a checkpoint."""
 
     name: str
-    """Its path below the checkpoint's directory."""
+    """The path relative to the checkpoint's directory."""
     bytes: int
     sha1: str | None
-    """None where digests were not asked for."""
+    """None if digests were not requested."""
     md5: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """What was found at a path."""
+    """The description of a checkpoint or a store."""
 
     path: str
     layout: str
@@ -45,28 +47,33 @@ class Inspection:
     ranks: int
     """The number of shards."""
     iteration: int | None
-    """The training step, if the files say."""
+    """The training step, if recorded."""
     vocab_size: int
     n_positions: int
     n_embd: int
     n_layer: int
     n_head: int | None
-    """None where the files do not say and the width is of no published model."""
+    """None if it is not recorded and no published model has this width."""
     parameters: int
-    """The number of trained numbers."""
+    """The number of parameters."""
     weights: str
-    """The number format: f32, f16, bf16, q8 or q4; several are joined by commas."""
+    """The number format: f32, f16, bf16, q8 or q4; several are separated by commas."""
     tokenizer: bool
-    """Whether a vocabulary lies beside the weights."""
+    """Whether there are tokenizer files beside the weights."""
+    text_style: str | None
+    """The text style, see `ConvertOptions`; None without a usable vocabulary, or for CPM's, which
+    has only one."""
+    text_style_evidence: str | None
+    """How the text style is known, or "assumed"."""
     files: tuple[WeightFile, ...]
     release: str | None
-    """The published checkpoint that this is, by its digests."""
+    """The published checkpoint with the same digests; None if there is none."""
     memory: tuple[EngineMemory, ...]
-    """What each engine takes to run it, once it is a store of the same number format."""
+    """The memory that each engine needs, after conversion to a store in the same number format."""
     ignored: tuple[str, ...]
-    """Tensors that a conversion leaves out: they are no weights, or copies."""
+    """Tensors that a conversion ignores: buffers and copies, not weights."""
     warnings: tuple[str, ...]
-    """What is odd, a line each."""
+    """Anomalies, one line each."""
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON values."""
@@ -79,25 +86,26 @@ def inspect(
     digests: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> Inspection:
-    """Tell what a checkpoint or a store is.
+    """Describe a checkpoint or a store.
 
     Args:
-        path: what `convert` would take as its source.
-        digests: whether to compute digests, without which a known release is not recognised;
-            they take a few seconds for each gigabyte.
-        progress: called with the bytes read and the bytes in all.
+        path: any path that `convert` accepts as its source.
+        digests: whether to compute digests, which takes a few seconds for each gigabyte. Without
+            them a known release is not recognized.
+        progress: called with the bytes read and the total.
 
     Raises:
-        CheckpointError: nothing readable is there, or it is incomplete or inconsistent.
+        CheckpointError: there is no readable checkpoint, or it is incomplete or inconsistent.
     """
     source = open_source(path)
     total = sum(file.stat().st_size for file in source.files)
     files: list[WeightFile] = []
     for file in source.files:
         done = sum(known.bytes for known in files)
-        files.append(_file(file, source.directory, digests, done, total, progress))
+        files.append(_weight_file(file, source.directory, digests, done, total, progress))
     found = [(str(file.sha1), str(file.md5)) for file in files]
     release, warnings = known_release(found)
+    words, problems = _tokenizer(source)
     heads = source.config.n_head if source.config else KNOWN_HEADS.get(source.dims.n_embd)
     return Inspection(
         path=str(path),
@@ -109,15 +117,17 @@ def inspect(
         parameters=source.parameters,
         weights=", ".join(source.formats),
         tokenizer=source.tokenizer is not None,
+        text_style=(words.text_style or None) if words else None,
+        text_style_evidence=_evidence(words),
         files=tuple(files),
         release=release,
         memory=engine_memory(source.dims, source.formats[0]),
         ignored=source.ignored,
-        warnings=(*warnings, *_warnings(source, heads)),
+        warnings=(*warnings, *_warnings(source, heads), *problems, *_quirks(source, words)),
     )
 
 
-def _file(
+def _weight_file(
     path: Path,
     directory: Path,
     digests: bool,
@@ -126,10 +136,10 @@ def _file(
     progress: Callable[[int, int], None] | None,
 ) -> WeightFile:
     sha1, md5 = (hashlib.new(name, usedforsecurity=False) for name in ("sha1", "md5"))
-    for piece in pieces(path) if digests else ():
-        sha1.update(piece)
-        md5.update(piece)
-        done += len(piece)
+    for chunk in read_chunks(path) if digests else ():
+        sha1.update(chunk)
+        md5.update(chunk)
+        done += len(chunk)
         if progress is not None:
             progress(done, total)
     return WeightFile(
@@ -145,8 +155,8 @@ def _warnings(source: Source, heads: int | None) -> list[str]:
     warnings = []
     if heads is None:
         warnings.append(
-            f"the files do not say how many attention heads a model of width {width} has; "
-            "give them when you convert it"
+            f"the files do not record how many attention heads a model of width {width} has; "
+            "give the number when you convert it"
         )
     elif heads % source.ranks:
         warnings.append(f"{heads} heads cannot have been split over {source.ranks} ranks")
@@ -156,7 +166,26 @@ def _warnings(source: Source, heads: int | None) -> list[str]:
             f"expected {CPM_LARGE:,}"
         )
     warnings += source.notes
-    if source.config is not None:
-        tokenizer = Tokenizer.load(source.tokenizer) if source.tokenizer else None
-        warnings += quirks(source.config, source.ids, tokenizer)
     return warnings
+
+
+def _quirks(source: Source, words: Tokenizer | None) -> Iterator[str]:
+    if source.config is not None:
+        yield from quirks(source.config, source.ids, words)
+
+
+def _tokenizer(source: Source) -> tuple[Tokenizer | None, list[str]]:
+    """Return the tokenizer beside the weights, and warnings about it."""
+    if source.tokenizer is None:
+        return None, []
+    try:
+        words = Tokenizer.load(source.tokenizer)
+    except TokenizerError as error:
+        return None, [str(error)]
+    return words, [words.note] if words.note else []
+
+
+def _evidence(words: Tokenizer | None) -> str | None:
+    if words is None or not words.text_style:
+        return None
+    return words.text_style_evidence or "assumed"

@@ -1,4 +1,4 @@
-"""How far apart the logits of two models are, and where.
+"""The largest difference between the logits of two models, and its position.
 
 Knows engines and ids; does not know text or files.
 """
@@ -18,10 +18,10 @@ from cpm_lm.errors import ConfigError
 __all__ = ["Difference", "common_length", "default_tolerance", "largest_difference", "logits_of"]
 
 TOLERANCES = {"f32": 1e-4, "f16": 1e-2, "bf16": 8e-2}
-"""Largest difference of logits that a weight's rounding to a format explains, by that format, for
-logits of a standard deviation up to SPREAD. Measured on random models: 5e-3 and 5e-2."""
-SPREAD = 1.5
-ROWS, LENGTH = 2, 64
+"""The largest difference of logits that rounding the weights to a format can cause, for logits with
+a standard deviation of at most SPREAD. Measured on random models: 5e-3 (f16) and 5e-2 (bf16)."""
+BASE_SPREAD = 1.5
+SEQUENCES, LENGTH = 2, 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,39 +32,39 @@ class Difference:
     """The path of the other model."""
     largest: float
     tolerance: float
-    """What `largest` may be."""
+    """The allowed difference."""
     row: int
-    """In which of the texts, from 0 on, it was found;"""
+    """The index of the sequence with the largest difference."""
     position: int
-    """after which token of it, from 0 on;"""
+    """The index of the token in that sequence; the logits are those after it."""
     token_id: int
-    """at which next token."""
+    """The id of the next token."""
     here: float
-    """This model's logit there."""
+    """The logit of this model."""
     there: float
-    """The other's."""
+    """The logit of the other model."""
     spread: float
-    """The standard deviation of the logits."""
+    """The standard deviation of this model's logits."""
     same_top: float
-    """The share of positions at which both find the same next token likeliest."""
+    """The share of positions at which both models have the same most likely next token."""
 
     @property
     def problem(self) -> str | None:
-        """What is wrong, if the models differ by more than they may."""
+        """A message if the difference exceeds the tolerance; else None."""
         if self.largest <= self.tolerance:
             return None
         return (
             f"the logits differ from {self.other} by up to {self.largest:.3g}, "
-            f"{self.tolerance:.3g} was allowed: after token {self.position} of text {self.row}, "
+            f"{self.tolerance:.3g} is allowed: after token {self.position} of sequence {self.row}, "
             f"next token {self.token_id}, {self.here:.6g} here and {self.there:.6g} there"
         )
 
 
 def common_length(dims: Dims, other: Dims) -> int:
-    """Return how many tokens of a text both models can take.
+    """Return the sequence length for a comparison: both contexts must be long enough.
 
     Raises:
-        ConfigError: their vocabularies are not equally large.
+        ConfigError: the vocabulary sizes differ.
     """
     if dims.vocab_size != other.vocab_size:
         raise ConfigError(
@@ -75,30 +75,35 @@ def common_length(dims: Dims, other: Dims) -> int:
 
 
 def fixed_ids(vocab_size: int, length: int) -> Int64[np.ndarray, "B T"]:
-    """Return the texts that models are compared on: ids drawn evenly, always the same."""
-    draw = np.random.Generator(np.random.Philox(key=1))
-    return np.stack([draw.integers(0, vocab_size, LENGTH) for _ in range(ROWS)])[:, :length]
+    """Return the sequences that models are compared on: uniform random ids with a fixed seed."""
+    generator = np.random.Generator(np.random.Philox(key=1))
+    return np.stack([generator.integers(0, vocab_size, LENGTH) for _ in range(SEQUENCES)])[
+        :, :length
+    ]
 
 
 def logits_of(engine: Engine, length: int) -> Float32[np.ndarray, "R V"]:
-    """Return a model's logits after every token of the fixed texts.
+    """Return a model's logits after every token of the fixed sequences.
 
     Args:
-        engine: with the model's weights.
-        length: the tokens of each text.
+        engine: an engine with the model's weights.
+        length: the number of tokens of each sequence.
 
     Raises:
-        EngineError: they are not all finite.
+        EngineError: the logits are not all finite.
     """
     ids = fixed_ids(engine.config.vocab_size, length)
     return np.concatenate([logits for row in ids for logits in chain_logits(engine, row.tolist())])
 
 
 def default_tolerance(weights: str, other: str) -> float | None:
-    """Return what rounding explains, for logits of a spread up to SPREAD.
+    """Return the tolerance for two number formats, for a standard deviation of at most SPREAD.
 
-    1e-4 where both models have the same number format; else the coarser format's. None where a
-    format is not in the table.
+    It is 1e-4 for equal formats, else that of the less precise format. It is None for a format that
+    is not in the table.
+
+    >>> default_tolerance("f32", "f16"), default_tolerance("f16", "f16")
+    (0.01, 0.0001)
     """
     if not {weights, other} <= TOLERANCES.keys():
         return None
@@ -116,20 +121,21 @@ def largest_difference(
     """Find the largest difference.
 
     Args:
-        here: one model's logits on the fixed texts.
-        there: the other's.
-        other: what to call it.
-        tolerance: what the difference may be.
-        scale_tolerance: whether it grows with the logits once their spread is above SPREAD.
+        here: this model's logits on the fixed sequences.
+        there: the other model's logits.
+        other: the path of the other model.
+        tolerance: the allowed difference.
+        scale_tolerance: whether the tolerance grows in proportion to the standard deviation of the
+            logits, above SPREAD.
     """
-    apart = np.abs(here - there)
-    row, token = np.unravel_index(int(apart.argmax()), apart.shape)
+    difference = np.abs(here - there)
+    row, token = np.unravel_index(int(difference.argmax()), difference.shape)
     spread = float(np.std(here, dtype=np.float64))
-    length = len(here) // ROWS
+    length = len(here) // SEQUENCES
     return Difference(
         other=other,
-        largest=float(apart[row, token]),
-        tolerance=tolerance * max(1.0, spread / SPREAD) if scale_tolerance else tolerance,
+        largest=float(difference[row, token]),
+        tolerance=tolerance * max(1.0, spread / BASE_SPREAD) if scale_tolerance else tolerance,
         row=int(row) // length,
         position=int(row) % length,
         token_id=int(token),

@@ -1,6 +1,6 @@
-"""Has a model learnt Chinese? Its loss on a fixed text, and on the words of that text shuffled.
+"""Check whether a model has learned Chinese: its loss on a fixed text, and on the shuffled tokens.
 
-Knows text, ids and one engine; does not know files of weights.
+Knows text, ids and one engine; does not know weight files.
 """
 
 from __future__ import annotations
@@ -28,56 +28,55 @@ PROSE = (
 """Plain modern prose, written for this purpose, so that no model was trained on it."""
 
 UNTRAINED_SHARE = 0.9
-"""A loss of this share of ln V or more is that of a model that has learnt nothing."""
-
+"""A model with a loss of at least this share of ln V is reported as untrained."""
 
 MAX_UNKNOWN_SHARE = 0.2
-"""The small model's vocabulary lacks 1% of the text; one of Chinese lacks no fifth."""
+"""The accepted share of unknown tokens. The packaged model's vocabulary has 1% on this text."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sanity:
-    """What a model makes of the fixed text; losses in nats per token."""
+    """The losses of a model on the fixed text, in nats per token."""
 
     tokens: int
-    """The number of tokens the losses are means of."""
+    """The number of tokens that the losses are means of."""
     loss: float
-    """On the text."""
+    """The loss on the text."""
     shuffled: float
-    """On the same tokens in a fixed other order: more than `loss`, if order means anything."""
+    """The loss on the same tokens in a fixed random order; a sound model has a larger one."""
     uniform: float
-    """ln V, the loss of a model that finds every piece equally likely."""
+    """ln V, the loss of a uniform distribution over the vocabulary."""
     unknown: int
-    """How many of the tokens stand for what the vocabulary does not have."""
+    """The number of unknown tokens."""
 
     @property
     def problem(self) -> str | None:
-        """What the losses say is wrong, if they do."""
+        """A message if the losses are implausible; else None."""
         if self.loss >= UNTRAINED_SHARE * self.uniform:
             return (
                 f"the model looks untrained: its loss on plain Chinese prose is {self.loss:.2f} "
-                f"nats a token, and knowing nothing gives ln V = {self.uniform:.2f}. The weights "
-                "are random or wrongly joined, or the vocabulary is another model's"
+                f"nats per token; a uniform distribution has ln V = {self.uniform:.2f}. The "
+                "weights are random or wrongly merged, or the vocabulary is another model's"
             )
         if self.unknown > MAX_UNKNOWN_SHARE * self.tokens:
             return (
                 f"the vocabulary does not have {self.unknown} of {self.tokens} pieces of plain "
-                "Chinese prose; it is damaged, or of another language"
+                "Chinese prose; it is damaged, or for another language"
             )
         if self.loss >= self.shuffled:
             return (
-                f"the model does not mind the order of words: its loss on prose is {self.loss:.2f} "
-                f"nats a token, on the same words shuffled {self.shuffled:.2f}; the weights look "
-                "damaged or wrongly joined"
+                f"the model ignores the order of tokens: its loss on prose is {self.loss:.2f} "
+                f"nats per token, on the same tokens shuffled {self.shuffled:.2f}; the weights "
+                "look damaged or wrongly merged"
             )
         return None
 
 
 def sanity(engine: Engine, tokenizer: Tokenizer) -> Sanity | None:
-    """Measure a model on the fixed text, as far as its context reaches.
+    """Measure the losses of a model on the fixed text, truncated to its context.
 
     Returns:
-        None where the text is no more than one token to this model.
+        The losses; None if no token can be predicted.
 
     Raises:
         EngineError: the engine returned numbers that are not finite.
@@ -99,5 +98,5 @@ def sanity(engine: Engine, tokenizer: Tokenizer) -> Sanity | None:
 
 
 def _loss(engine: Engine, ids: Sequence[int], count: int) -> float:
-    """Return the mean loss of the last `count` of the ids."""
+    """Return the mean loss of the last `count` ids, in nats."""
     return float(-np.mean(chain_logprobs(engine, ids)[-count:]))

@@ -1,6 +1,6 @@
-"""Whether a model on disk is what it should be: its files, its numbers, its loss on Chinese.
+"""Verify a model on disk: files, values, loss on Chinese text, and logits against another model.
 
-Knows the order of the checks; each has its own module.
+Knows the order of the checks; does not know how each one works.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from cpm_lm.checkpoints.dtypes import DTYPES
+from cpm_lm.checkpoints.dtypes import DTYPES, nonfinite_problem
 from cpm_lm.checkpoints.integrity import (
     CheckedFile,
-    Recorded,
+    ManifestRecord,
     check_file,
     nonfinite_tensors,
-    recorded,
+    read_manifest,
 )
 from cpm_lm.checkpoints.manifest import MANIFEST
 from cpm_lm.checkpoints.source import Source, open_source
@@ -44,22 +44,22 @@ __all__ = ["Verification", "verify"]
 
 @dataclass(kw_only=True)
 class Verification:
-    """What was found; the model is sound if there are no problems."""
+    """The result of all checks; the model is sound if there are no problems."""
 
     path: str
     layout: str | None = None
-    """None where the checkpoint could not be opened."""
+    """None if the checkpoint cannot be opened."""
     weights: str | None = None
     parameters: int | None = None
     files: tuple[CheckedFile, ...] | None = None
-    """None where there is no manifest to compare them with, or digests were not asked for."""
+    """None if there is no manifest, or digests were not requested."""
     engine: str | None = None
-    """What computed the logits, if any were."""
+    """The engine that computed the logits; None if none did."""
     sanity: Sanity | None = None
     difference: Difference | None = None
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    """What could not be checked, and why."""
+    """Checks that were not possible, and why."""
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON values."""
@@ -78,98 +78,102 @@ def verify(
     threads: int | None = EngineOptions.threads,
     progress: Progress | None = None,
 ) -> Verification:
-    """Check a model, and how far its logits are from another's.
+    """Verify a model, and optionally compare its logits with those of another model.
 
-    Checked are the files against the manifest, the shapes and the number of parameters, that all
-    numbers are finite, and the loss on a fixed Chinese text, which tells random and wrongly
-    joined weights and foreign vocabularies. All problems are collected.
+    The checks are: the files against the manifest; the shapes and the number of parameters; all
+    values are finite; the loss on a fixed Chinese text, which detects random weights, wrongly
+    merged weights and a wrong vocabulary. All problems are collected.
 
     Args:
-        path: whatever `convert` reads. What is not a store has no digests, unless it was written
-            by `convert`, and is converted into a temporary directory to be run.
-        against: another model of the same vocabulary, in any of these forms.
-        tolerance: the largest difference of logits that is no problem. Default: 1e-4 where both
-            have the same number format, else 1e-2 (f16) or 8e-2 (bf16), in proportion more where
-            the standard deviation of the logits is above 1.5.
-        digests: whether to compute digests; a few seconds for each gigabyte.
+        path: any path that `convert` accepts. A checkpoint that `convert` did not write has no
+            digests. A checkpoint that is not a store is converted to a temporary store to run it.
+        against: another model with the same vocabulary, in any of these forms.
+        tolerance: the largest accepted difference of logits. Default: 1e-4 for equal number
+            formats, else 1e-2 (f16) or 8e-2 (bf16); it grows in proportion to the standard
+            deviation of the logits, above 1.5.
+        digests: whether to compute digests, which takes a few seconds for each gigabyte.
         loss: whether to run the model on the fixed text.
-        heads: attention heads, of checkpoints that do not say and are of no known shape.
-        engine: what computes, see `open_engine`.
-        threads: how many threads it uses.
-        progress: called with the bytes checked and the bytes in all.
+        heads: the number of attention heads, if not recorded and the width is not known.
+        engine: the engine to use, see `open_engine`.
+        threads: the number of threads of the engine.
+        progress: called with the bytes checked and the total.
 
     Raises:
-        CheckpointError: nothing readable is at `path` or at `against`.
+        CheckpointError: `path` does not exist, or there is no readable checkpoint at `against`.
         CapacityError: the disk of the temporary directory is too small.
-        ConfigError: the two cannot be compared, the heads are not known, or a tolerance is needed.
+        ConfigError: the models cannot be compared, the number of heads is unknown, or a tolerance
+            is required.
         EngineError: the engine is unknown, not installed, or cannot run in this process.
     """
     path = Path(path)
     if not path.exists():
         raise CheckpointError(f"{path} does not exist; expected a directory with a checkpoint")
-    found = Verification(path=str(path))
-    source = _open(path, found)
-    rival = _rival(source, Path(against), tolerance) if source and against is not None else None
-    _check_files(path, source, digests, found, progress)
-    if source is None or found.problems or not (loss or rival):
-        return found
+    result = Verification(path=str(path))
+    source = _open(path, result)
+    other = (
+        _open_other(source, Path(against), tolerance) if source and against is not None else None
+    )
+    _check_files(path, source, digests, result, progress)
+    if source is None or result.problems or not (loss or other):
+        return result
     options = EngineOptions(engine=engine, threads=threads)
-    known = rival.source.config if rival else None
+    other_config = other.source.config if other else None
     try:
-        with start_checkpoint(source, options, heads=heads, config=known) as ours:
-            logits = _run(source, ours, loss, rival, found)
+        with start_checkpoint(source, options, heads=heads, config=other_config) as engine_here:
+            logits = _compute_logits(source, engine_here, loss, other, result)
     except (CheckpointError, TokenizerError) as error:
-        found.problems.append(str(error))
-        return found
-    if rival:
-        shape = ours.config
-        with start_checkpoint(rival.source, options, heads=heads, config=shape) as theirs:
-            there = logits_of(theirs, rival.length)
-        found.difference = largest_difference(
+        result.problems.append(str(error))
+        return result
+    if other:
+        shape = engine_here.config
+        with start_checkpoint(other.source, options, heads=heads, config=shape) as engine_there:
+            there = logits_of(engine_there, other.length)
+        result.difference = largest_difference(
             logits,
             there,
             other=str(against),
-            tolerance=rival.tolerance,
+            tolerance=other.tolerance,
             scale_tolerance=tolerance is None,
         )
-        _note(found.difference.problem, found.problems)
-    return found
+        _add_problem(result.difference.problem, result.problems)
+    return result
 
 
 @dataclass(frozen=True)
-class _Rival:
-    """The model to compare with, found fit for it."""
+class _Other:
+    """The other model of a comparison, after the checks."""
 
     source: Source
     length: int
+    """The number of tokens of each sequence."""
     tolerance: float
 
 
-def _rival(source: Source, path: Path, tolerance: float | None) -> _Rival:
-    other = open_source(path)
-    length = common_length(source.dims, other.dims)
+def _open_other(source: Source, path: Path, tolerance: float | None) -> _Other:
+    opened = open_source(path)
+    length = common_length(source.dims, opened.dims)
     if tolerance is None:
-        formats = own_weights(source), own_weights(other)
+        formats = own_weights(source), own_weights(opened)
         tolerance = default_tolerance(*formats)
         if tolerance is None:
             raise ConfigError(
-                f"how far {' and '.join(formats)} may be apart is not known; give a tolerance "
-                "(--tolerance), or see how their predictions differ with cpm compare"
+                f"no default tolerance for {' against '.join(formats)}; give one (--tolerance), "
+                "or compare the predictions with cpm compare"
             )
     elif not 0 <= tolerance < math.inf:
         raise ConfigError(f"tolerance is {tolerance}; expected a finite number of at least 0")
-    return _Rival(other, length, tolerance)
+    return _Other(opened, length, tolerance)
 
 
-def _open(path: Path, found: Verification) -> Source | None:
-    """Open the checkpoint; what is wrong with it is a finding, not an error."""
+def _open(path: Path, result: Verification) -> Source | None:
+    """Open the checkpoint; an error is recorded as a problem."""
     try:
         source = open_source(path)
     except CpmError as error:
-        found.problems.append(str(error))
+        result.problems.append(str(error))
         return None
-    found.layout, found.weights = source.layout, own_weights(source)
-    found.parameters = source.parameters
+    result.layout, result.weights = source.layout, own_weights(source)
+    result.parameters = source.parameters
     return source
 
 
@@ -177,69 +181,70 @@ def _check_files(
     path: Path,
     source: Source | None,
     digests: bool,
-    found: Verification,
+    result: Verification,
     progress: Progress | None,
 ) -> None:
-    """Compare the files with their manifest, and look at every number."""
-    record = _record(path, found)
+    """Check the files against their manifest, and all values for NaN and infinity."""
+    record = _read_record(path, result)
     files = record.files if record and digests else ()
-    numbers = sum(
+    tensor_bytes = sum(
         math.prod(tensor.shape) * DTYPES[tensor.dtype].itemsize
         for tensor in (source.tensors.values() if source else ())
     )
-    count = ProgressCounter(sum(file.bytes for file in files) + numbers, progress)
+    counter = ProgressCounter(sum(file.bytes for file in files) + tensor_bytes, progress)
     if record and digests:
-        found.files = tuple(check_file(path, file, count.add) for file in files)
-        found.problems += [f"{file.name} {file.problem}" for file in found.files if file.problem]
+        result.files = tuple(check_file(path, file, counter.add) for file in files)
+        result.problems += [f"{file.name} {file.problem}" for file in result.files if file.problem]
     if source is None:
         return
     if record and record.parameters not in (None, source.parameters):
-        found.problems.append(
-            f"there are {source.parameters:,} parameters, {record.parameters:,} were written"
+        result.problems.append(
+            f"there are {source.parameters:,} parameters, but the manifest records "
+            f"{record.parameters:,}"
         )
-    for name, infinite in nonfinite_tensors(source, count.add).items():
-        found.problems.append(f"{name} holds {infinite} numbers that are NaN or infinite")
+    for name, count in nonfinite_tensors(source, counter.add).items():
+        result.problems.append(nonfinite_problem(name, count))
 
 
-def _record(path: Path, found: Verification) -> Recorded | None:
+def _read_record(path: Path, result: Verification) -> ManifestRecord | None:
     try:
-        record = recorded(path) if path.is_dir() else None
+        record = read_manifest(path) if path.is_dir() else None
     except CheckpointError as error:
-        found.problems.append(str(error))
+        result.problems.append(str(error))
         return None
     if record is None:
-        found.notes.append(
-            f"there is no {MANIFEST}, so whether the files are as they were written is not known"
-        )
+        result.notes.append(f"there is no {MANIFEST}, so the files could not be compared with it")
     return record
 
 
-def _run(
-    source: Source, engine: Engine, loss: bool, rival: _Rival | None, found: Verification
+def _compute_logits(
+    source: Source, engine: Engine, loss: bool, other: _Other | None, result: Verification
 ) -> Float32[np.ndarray, "R V"]:
-    """Compute what is wanted of the model itself; return logits to compare with a rival's."""
-    found.engine = engine.name
+    """Check the loss if requested; return the logits for the comparison, or zero rows."""
+    result.engine = engine.name
     if loss:
-        _check_loss(source, engine, found)
-    if rival is None:
+        _check_loss(source, engine, result)
+    if other is None:
         return np.zeros((0, source.dims.vocab_size), np.float32)
-    return logits_of(engine, rival.length)
+    return logits_of(engine, other.length)
 
 
-def _check_loss(source: Source, engine: Engine, found: Verification) -> None:
+def _check_loss(source: Source, engine: Engine, result: Verification) -> None:
     if source.tokenizer is None:
-        found.notes.append("there is no vocabulary, so the loss on a text was not measured")
+        result.notes.append("there is no vocabulary, so the loss on a text was not measured")
         return
     tokenizer = Tokenizer.load(source.tokenizer)
     if tokenizer.vocab_size != engine.config.vocab_size:
         raise TokenizerError(
-            f"the vocabulary has {tokenizer.vocab_size:,} pieces, the word embedding "
-            f"{engine.config.vocab_size:,} rows; one of them belongs to another model"
+            f"the vocabulary has {tokenizer.vocab_size:,} pieces, but the word embedding "
+            f"has {engine.config.vocab_size:,} rows; one of them belongs to another model"
         )
-    found.sanity = sanity(engine, tokenizer)
-    _note(found.sanity.problem if found.sanity else None, found.problems)
+    if tokenizer.note:
+        result.notes.append(tokenizer.note)
+    result.sanity = sanity(engine, tokenizer)
+    _add_problem(result.sanity.problem if result.sanity else None, result.problems)
 
 
-def _note(problem: str | None, problems: list[str]) -> None:
+def _add_problem(problem: str | None, problems: list[str]) -> None:
     if problem:
         problems.append(problem)

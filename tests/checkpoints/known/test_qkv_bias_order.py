@@ -61,7 +61,7 @@ def test_inspect_and_convert_report_it(tmp_path: Path) -> None:
         state[name] = torch.from_numpy(wrong_order(right.numpy()))
     write_bin(tmp_path / "in", model, state)
     reported = [
-        line for line in inspect(tmp_path / "in").warnings if "put one behind the other" in line
+        line for line in inspect(tmp_path / "in").warnings if "a plain concatenation" in line
     ]
     assert len(reported) == 1
     assert reported[0] in cpm_lm.convert(tmp_path / "in", tmp_path / "store").notes

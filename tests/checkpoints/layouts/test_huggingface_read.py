@@ -29,6 +29,7 @@ from tests.support.make_pretrained import (
     write_bin,
     write_config,
     write_h5,
+    write_h5_shards,
 )
 from tests.support.tolerances import LOGITS
 
@@ -90,6 +91,7 @@ FORMS = {
     "torch file, no prefix, buffers": torch_file(prefix=False, buffers=True),
     "torch file with the output matrix": torch_file(tied=True),
     "torch shards": torch_file(3, tied=True, buffers=True),
+    "h5 shards": write_h5_shards,
     **{f"h5 {scope or 'bare'}": keras(scope) for scope in TF_SCOPES},
 }
 
@@ -184,7 +186,7 @@ def test_missing_weights_or_configuration_are_refused(
     tmp_path: Path, model: GPT2LMHeadModel
 ) -> None:
     write_config(tmp_path / "in", model)
-    with pytest.raises(CheckpointError, match="holds no checkpoint"):
+    with pytest.raises(CheckpointError, match=r"no weights under .*pytorch_model\.bin.*found conf"):
         convert(tmp_path / "in", tmp_path / "store")
     as_saved(tmp_path / "in", model)
     (tmp_path / "in" / "config.json").unlink()

@@ -99,7 +99,7 @@ def test_wrong_published_ids_are_replaced_and_reported(tmp_path: Path, vocabular
     model.save_pretrained(tmp_path / "in")
     write_config(tmp_path / "in", model)
     (expected,) = inspect(tmp_path / "in").warnings
-    assert "bos_token_id 50256, eos_token_id 50256; no tokenizer is there" in expected
+    assert "bos_token_id 50256, eos_token_id 50256; there is no tokenizer" in expected
     for name in ("chinese_vocab.model", "spiece.model"):  # the name of CPM, and that of its copies
         (tmp_path / "in" / name).write_bytes((vocabulary / "chinese_vocab.model").read_bytes())
         (reported,) = inspect(tmp_path / "in").warnings
@@ -130,7 +130,7 @@ def test_a_model_of_cpms_shape_with_erf_gelu_is_reported(named: str, width: int)
 
 def test_a_published_directory_is_not_a_store(tmp_path: Path) -> None:
     random_model().save_pretrained(tmp_path)
-    with pytest.raises(CheckpointError, match="make one of it with cpm convert"):
+    with pytest.raises(CheckpointError, match="convert it with cpm convert"):
         cpm_lm.load(tmp_path)
 
 

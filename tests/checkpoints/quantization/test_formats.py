@@ -29,6 +29,7 @@ from cpm_lm.checkpoints.tensors import ShardedTensor, Tensor
 from cpm_lm.engines.reference import ReferenceEngine
 from cpm_lm.errors import CheckpointError, ConfigError
 from cpm_lm.verification.inspect import inspect
+from tests.support.examples import examples
 from tests.support.make_shards import write_shards
 from tests.support.random_models import random_tensors, shape
 
@@ -210,7 +211,7 @@ def test_padding_must_be_zero(weights: str, name: str, tmp_path: Path) -> None:
     codes = view(tmp_path / "new", name)
     codes[3, -1] ^= 0x10
     codes.flush()
-    with pytest.raises(CheckpointError, match=f"{name} has numbers in its padding"):
+    with pytest.raises(CheckpointError, match=f"{name} has values in its padding"):
         Store.open(tmp_path / "new")
 
 
@@ -224,7 +225,7 @@ def view(directory: Path, name: str) -> Any:
     return np.memmap(path, dtype, "r+", start + entry["data_offsets"][0], tuple(entry["shape"]))
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(st.data(), st.sampled_from(sorted(FORMATS)))
 def test_damaged_files_are_refused_or_valid(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, weights: str

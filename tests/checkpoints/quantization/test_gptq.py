@@ -11,7 +11,7 @@ import pytest
 
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.checkpoints.layouts.store import write_model
-from cpm_lm.checkpoints.quantization import gptq as feedback
+from cpm_lm.checkpoints.quantization import gptq as module
 from cpm_lm.checkpoints.quantization.calibration import calibration_steps
 from cpm_lm.checkpoints.quantization.formats import Q4
 from cpm_lm.checkpoints.quantization.gptq import gptq
@@ -40,11 +40,11 @@ def dequantized(codes: np.ndarray, scales: np.ndarray, width: int) -> np.ndarray
     return (codes * scales.astype(np.float32)[..., None]).reshape(len(codes), -1)[:, :width].T
 
 
-@pytest.mark.parametrize("span", [feedback.SPAN, 64])
+@pytest.mark.parametrize("span", [module.BLOCK_INPUTS, 64])
 def test_products_change_less_than_by_rounding_to_nearest(
     span: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feedback, "SPAN", span)
+    monkeypatch.setattr(module, "BLOCK_INPUTS", span)
     inputs, matrix = drawn(150, 40)
     rounded = matrix.copy()
     codes, scales, lost = gptq(inputs, rounded, Q4)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from cpm_lm.engines.base import Session
 from cpm_lm.engines.forest import chain
 from cpm_lm.engines.native.engine import NativeEngine
+from tests.support.examples import examples
 from tests.support.random_forests import random_parents
 from tests.support.random_models import both, shape
 
@@ -41,7 +42,7 @@ def grow(session: Session, tokens: np.ndarray, parents: np.ndarray, cuts: list[i
     return np.concatenate(logits)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(
     seed=st.integers(0, 2**32 - 1),
     count=st.integers(1, 70),

@@ -1,1 +1,4 @@
-"""Formats of files: bytes to named tensors and back. Knows no model and no configuration."""
+"""File formats: bytes to named tensors and back.
+
+Knows formats; does not know models or configurations.
+"""

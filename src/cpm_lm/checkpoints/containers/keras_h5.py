@@ -1,7 +1,8 @@
-"""`tf_model.h5`, the weights of Hugging Face's TensorFlow GPT-2, as mapped views.
+"""Read `tf_model.h5`, the weights of Hugging Face's TensorFlow GPT-2, as memory-mapped views.
 
-Knows the names and shapes in these files; h5py finds the numbers, which are read in place.
-Source: modeling_tf_gpt2.py and TFConv1D of transformers 2 to 4.
+Knows the dataset names in these files; does not know which tensors a model has. h5py gives the
+offset of each dataset; the values are memory-mapped. Source: modeling_tf_gpt2.py and TFConv1D of
+transformers 2 to 4.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ import numpy as np
 from cpm_lm.checkpoints.tensors import Tensor
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
+from cpm_lm.messages import what_is_there
 
-__all__ = ["read_keras_h5"]
+__all__ = ["pytorch_name", "read_keras_h5"]
 
-DTYPES = {"<f4": "F32", "<f2": "F16"}
+DTYPES = {"<f8": "F64", "<f4": "F32", "<f2": "F16"}
 
-# How the end of a path in the file, `:0` taken off, becomes a name in PyTorch's files. What stands
-# before it are the names of the model's class and of its main layer, which differ by version.
+# The end of a dataset path without `:0`, and the tensor name in PyTorch's files. The path begins
+# with the names of the model class and of its main layer, which differ by version.
 NAMES = (
     (r"wte/(?:weight|embeddings)", "wte.weight"),
     (r"wpe/(?:weight|embeddings)", "wpe.weight"),
@@ -36,13 +38,13 @@ PATTERNS = tuple((re.compile(rf"(?:.*/)?{pattern}"), name) for pattern, name in 
 
 
 def read_keras_h5(path: Path) -> dict[str, Tensor]:
-    """Return every tensor by the name it has in PyTorch's files, or else by its path in this one.
+    """Return every tensor by its name in PyTorch's files, or by its path if it has no such name.
 
-    A bias, kept there as [1, n], is returned as [n].
+    A bias is stored as [1, n] and returned as [n].
 
     Raises:
-        CheckpointError: h5py is not installed; the file is damaged, or keeps its numbers otherwise
-            than Keras does.
+        CheckpointError: h5py is not installed; the file is damaged, or its datasets are not
+            contiguous float32 or float16, as Keras writes them.
     """
     try:
         import h5py
@@ -50,25 +52,35 @@ def read_keras_h5(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path} needs h5py: pip install 'cpm-lm[h5]'") from None
     found: list[tuple[str, Any]] = []
     try:
+        if known := what_is_there(path):
+            raise CheckpointError(f"{path} is {known}")
         with path.open("rb") as opened:
             mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
         with h5py.File(path, "r") as file:
-            # Links out of the file are not followed by this.
+            # visititems does not follow links to other files.
             file.visititems(lambda name, item: found.append((name, item)))
-            sets = [(name, item) for name, item in found if isinstance(item, h5py.Dataset)]
-            named = [(_name(name), _place(path, mapped, name, item)) for name, item in sets]
+            datasets = [(name, item) for name, item in found if isinstance(item, h5py.Dataset)]
+            named = [
+                (pytorch_name(name), _map_dataset(path, mapped, name, item))
+                for name, item in datasets
+            ]
     except CheckpointError:
         raise
-    except Exception as error:  # a damaged file makes h5py raise nearly every kind
+    except Exception as error:  # h5py raises many exception types for a damaged file
         raise CheckpointError(f"{path} is damaged: {one_line(error)}; download it again") from None
     if len(dict(named)) < len(named):
         names = [name for name, _ in named]
-        twice = min(name for name in names if names.count(name) > 1)
-        raise CheckpointError(f"{path} holds {one_line(twice)} twice; it is not one model")
+        duplicate = min(name for name in names if names.count(name) > 1)
+        raise CheckpointError(f"{path} holds {one_line(duplicate)} twice; expected one model")
     return dict(named)
 
 
-def _name(path: str) -> str:
+def pytorch_name(path: str) -> str:
+    """Return the tensor name in PyTorch's files for a dataset path, or the path itself.
+
+    >>> pytorch_name("tfgpt2lm_head_model/transformer/h_._0/ln_1/gamma:0")
+    'h.0.ln_1.weight'
+    """
     path = path.removesuffix(":0")
     for pattern, name in PATTERNS:
         if match := pattern.fullmatch(path):
@@ -76,17 +88,19 @@ def _name(path: str) -> str:
     return path
 
 
-def _place(path: Path, mapped: mmap.mmap, name: str, data: Any) -> Tensor:
-    """Return a view of a data set's numbers, which must lie in one piece in this very file."""
+def _map_dataset(path: Path, mapped: mmap.mmap, name: str, data: Any) -> Tensor:
+    """Return a view of a dataset's values, which must be contiguous and in this file."""
     offset, dtype = data.id.get_offset(), DTYPES.get(data.dtype.str)
     if dtype is None or offset is None or offset + data.id.get_storage_size() > len(mapped):
-        how = "not in one piece in the file" if dtype else f"of the kind {data.dtype.str}"
+        found_type = "not contiguous in the file" if dtype else f"of type {data.dtype.str}"
         raise CheckpointError(
-            f"{path}: {one_line(name)} is {how}; expected float32 or float16 numbers, "
-            "uncompressed, as Keras writes them"
+            f"{path}: {one_line(name)} is {found_type}; expected uncompressed float64, float32 or "
+            "float16 values, as Keras writes them"
         )
     if data.id.get_storage_size() != data.size * data.dtype.itemsize:
-        raise CheckpointError(f"{path} is damaged: the size of {one_line(name)} is not its shape's")
+        raise CheckpointError(
+            f"{path} is damaged: the size of {one_line(name)} does not match its shape"
+        )
     array = np.ndarray(data.shape, data.dtype, mapped, offset)
-    flat = array.ndim == 2 and array.shape[0] == 1 and name.removesuffix(":0").endswith("/bias")
-    return Tensor(array[0] if flat else array, dtype)
+    is_row = array.ndim == 2 and array.shape[0] == 1 and name.removesuffix(":0").endswith("/bias")
+    return Tensor(array[0] if is_row else array, dtype)

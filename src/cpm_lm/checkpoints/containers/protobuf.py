@@ -1,6 +1,6 @@
-"""Protocol buffers as bare fields: numbers and bytes, without a schema.
+"""Decode protocol buffers without a schema, into integers and bytes by field number.
 
-Knows the wire format; does not know any message. Source: protobuf.dev, "Encoding".
+Knows the wire format; does not know any message type. Source: protobuf.dev, "Encoding".
 """
 
 from __future__ import annotations
@@ -10,13 +10,19 @@ from collections.abc import Iterator
 __all__ = ["Fields", "fields", "varint"]
 
 Fields = dict[int, list[int | bytes]]
-"""The values of a message by field number, in the order they came."""
+"""The values of a message by field number, in the order of the data."""
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 
 def varint(data: bytes, at: int) -> tuple[int, int]:
-    """Return the number of variable length at a place, and the place after it.
+    r"""Decode the varint at an offset; return its value and the offset after it.
+
+    Each byte holds 7 bits, the lowest first; the high bit says that more bytes follow. In 0xAC
+    0x02 these are 0x2C and 0x02, so the value is 0x2C + (0x02 << 7):
+
+    >>> varint(b"\xac\x02", 0)
+    (300, 2)
 
     Raises:
         ValueError: the data ends within it, or it has more than 64 bits.
@@ -34,32 +40,37 @@ def varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def fields(data: bytes) -> Fields:
-    """Return the fields of one message; what they mean is for the caller to say.
+    r"""Return the fields of one message; the caller knows their meaning.
+
+    0x08 is field 1 of type varint, 0x12 is field 2 of type bytes, here with 2 bytes:
+
+    >>> fields(b"\x08\x96\x01\x12\x02hi")
+    {1: [150], 2: [b'hi']}
 
     Raises:
-        ValueError: the data is no message.
+        ValueError: the data is not a valid message.
     """
     found: Fields = {}
-    for number, value in _walk(data):
+    for number, value in _iter_fields(data):
         found.setdefault(number, []).append(value)
     return found
 
 
-def _walk(data: bytes) -> Iterator[tuple[int, int | bytes]]:
+def _iter_fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
     at = 0
     while at < len(data):
         tag, at = varint(data, at)
-        kind = tag & 7
-        if kind == VARINT:
+        wire_type = tag & 7
+        if wire_type == VARINT:
             value, at = varint(data, at)
             yield tag >> 3, value
             continue
-        if kind == BYTES:
+        if wire_type == BYTES:
             size, at = varint(data, at)
-        elif kind in (FIXED32, FIXED64):
-            size = 4 if kind == FIXED32 else 8
+        elif wire_type in (FIXED32, FIXED64):
+            size = 4 if wire_type == FIXED32 else 8
         else:
-            raise ValueError(f"a field has the unknown wire type {kind}")
+            raise ValueError(f"a field has the unknown wire type {wire_type}")
         if size > len(data) - at:
             raise ValueError("the data ends within a field")
         yield tag >> 3, data[at : at + size]

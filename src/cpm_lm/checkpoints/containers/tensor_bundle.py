@@ -1,8 +1,8 @@
-"""TensorFlow's variables on disk, a "tensor bundle": an index, and files of bare numbers.
+"""Read TensorFlow's variables on disk, a "tensor bundle": an index, and files of raw values.
 
-Knows both formats; does not know models, and needs no TensorFlow. The index is a sorted table of
-LevelDB's kind whose values are protocol buffers. Sources: TensorFlow's tensor_bundle.proto and
-tensor_bundle.cc, LevelDB's doc/table_format.md.
+Knows both file formats; does not know models, and needs no TensorFlow. The index is a sorted table
+in LevelDB's format whose values are protocol buffers. Sources: TensorFlow's tensor_bundle.proto
+and tensor_bundle.cc, LevelDB's doc/table_format.md.
 """
 
 from __future__ import annotations
@@ -20,57 +20,65 @@ from cpm_lm.checkpoints.dtypes import DTYPES
 from cpm_lm.checkpoints.tensors import Tensor
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
+from cpm_lm.messages import what_is_there
 
 __all__ = ["Bundle", "Entry"]
 
 MAGIC = 0xDB4775248B80FB57.to_bytes(8, "little")
 FOOTER = 48
 TRAILER = 5
-"""Bytes after each block: how it is compressed, and a checksum."""
+"""Bytes after each block: the compression type (1) and a checksum (4)."""
 MAX_KEY_GROWTH = 16
-"""How many times the index's own size all its keys together may have: they are stored by what
-differs from the one before, so that a hostile file could name gigabytes."""
+"""The limit for the size of all decoded keys, as a multiple of the index's size. A key is stored
+without the prefix it shares with the previous key, so a small hostile file could decode to
+gigabytes."""
 STRING = "STRING"
 NAMES = {
     1: "F32", 2: "F64", 3: "I32", 4: "U8", 5: "I16", 6: "I8", 7: STRING, 9: "I64", 10: "BOOL",
     14: "BF16", 19: "F16",
 }  # fmt: skip
-"""Formats by TensorFlow's numbers (types.proto)."""
+"""Number formats by TensorFlow's DataType numbers (types.proto)."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a tensor lies."""
+    """The location of a tensor in the bundle."""
 
     dtype: str
+    """A key of DTYPES, STRING, or a description of an unsupported type."""
     shape: tuple[int, ...]
     shard: int
+    """The number of the data file."""
     offset: int
+    """In bytes."""
     size: int
+    """In bytes."""
 
 
 class Bundle:
-    """An index and its files of numbers, opened; tensors are mapped, not loaded.
+    """An open bundle; tensors are memory-mapped.
 
     Attributes:
-        files: the index and all files of numbers.
-        entries: every tensor by its key.
+        files: the index and all data files.
+        entries: the location of every tensor by its key.
     """
 
     def __init__(self, index: Path) -> None:
-        """Open a bundle by its index, a file `NAME.index` beside `NAME.data-00000-of-00001`.
+        """Open a bundle by its index file, `NAME.index` beside `NAME.data-00000-of-00001`.
 
         Raises:
             CheckpointError: a file is missing, truncated or damaged.
         """
         self._index = index
+        if known := what_is_there(index):
+            raise CheckpointError(f"{index} is {known}")
         try:
-            table = dict(_table(index.read_bytes()))
+            table = dict(_read_table(index.read_bytes()))
             header = fields(table.pop(b""))
-            shards = _number(header.get(1, [0])[-1])
-            if _number(header.get(2, [0])[-1]):
-                raise ValueError("its numbers are big-endian; expected little-endian")
-            self.entries = {key.decode(): _entry(value) for key, value in table.items()}
+            shards = _as_int(header.get(1, [0])[-1])
+            if _as_int(header.get(2, [0])[-1]):
+                raise ValueError("its values are big-endian; expected little-endian")
+            self.entries = {key.decode(): _parse_entry(value) for key, value in table.items()}
         except (OSError, ValueError, KeyError) as error:
             raise CheckpointError(
                 f"{index} is damaged or not an index of TensorFlow variables: {one_line(error)}"
@@ -79,22 +87,22 @@ class Bundle:
         if used and max(used) >= shards:
             raise CheckpointError(f"{index} names file {max(used)} of {shards}; it is damaged")
         names = {at: f"{index.stem}.data-{at:05d}-of-{shards:05d}" for at in sorted(used)}
-        self._data = {at: _mapped(index.with_name(name)) for at, name in names.items()}
+        self._data = {at: _map_file(index.with_name(name)) for at, name in names.items()}
         self.files = (index, *(index.with_name(name) for name in names.values()))
         self._check_sizes(names)
 
     def tensor(self, key: str) -> Tensor:
-        """Return a read-only mapped view of a tensor of numbers; bf16 as uint16 bits."""
+        """Return a read-only memory-mapped view of a tensor; bf16 as uint16 bits."""
         entry = self.entries[key]
         dtype = DTYPES[entry.dtype]
         array = np.ndarray(entry.shape, dtype, self._data[entry.shard], entry.offset)
         return Tensor(array, entry.dtype)
 
     def string(self, key: str) -> bytes:
-        """Return a single string: its length, a checksum of that, and its bytes.
+        """Return a scalar string. It is stored as its length, a checksum of the length, its bytes.
 
         Raises:
-            CheckpointError: the length is not that of what follows.
+            CheckpointError: the entry is not a scalar string, or the length is wrong.
         """
         entry = self.entries[key]
         data = self._data[entry.shard][entry.offset : entry.offset + entry.size]
@@ -103,7 +111,9 @@ class Bundle:
         except ValueError:
             length, at = -1, 0
         if entry.dtype != STRING or entry.shape or length != len(data) - at - 4:
-            raise CheckpointError(f"{self._index} is damaged: {one_line(key)} is no single string")
+            raise CheckpointError(
+                f"{self._index} is damaged: {one_line(key)} is not a scalar string"
+            )
         return data[at + 4 :]
 
     def _check_sizes(self, names: dict[int, str]) -> None:
@@ -112,25 +122,30 @@ class Bundle:
             if entry.offset + entry.size > size:
                 raise CheckpointError(
                     f"{self._index.with_name(names[entry.shard])} is truncated: it has {size:,} "
-                    f"bytes, and {one_line(key)} ends at {entry.offset + entry.size:,}; "
+                    f"bytes, but {one_line(key)} ends at {entry.offset + entry.size:,}; "
                     "download it again"
                 )
 
 
-def _table(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the keys and values of a sorted table."""
+def _read_table(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the keys and values of a sorted table.
+
+    The footer holds the handles of the metaindex block and of the index block. The index block
+    holds the handles of the data blocks.
+    """
     footer = data[-FOOTER:]
     if len(footer) < FOOTER or footer[-8:] != MAGIC:
-        raise ValueError("it does not end as such an index does")
-    _, at = varint(footer, 0)  # the block of statistics, which is empty
+        raise ValueError("its footer is missing")
+    # Skip the handle of the metaindex block, which TensorFlow leaves empty.
+    _, at = varint(footer, 0)
     _, at = varint(footer, at)
     allowed, end, last = MAX_KEY_GROWTH * len(data), 0, None
-    for _, handle in _entries(_block(data, *_handle(footer, at)), allowed):
-        offset, size = _handle(handle, 0)
+    for _, block_handle in _block_entries(_read_block(data, *_read_handle(footer, at)), allowed):
+        offset, size = _read_handle(block_handle, 0)
         if offset < end:
             raise ValueError("its blocks overlap")
         end = offset + size
-        for key, value in _entries(_block(data, offset, size), allowed):
+        for key, value in _block_entries(_read_block(data, offset, size), allowed):
             allowed -= len(key)
             if last is not None and key <= last:
                 raise ValueError("its keys are not in order")
@@ -138,22 +153,34 @@ def _table(data: bytes) -> Iterator[tuple[bytes, bytes]]:
             yield key, value
 
 
-def _handle(data: bytes, at: int) -> tuple[int, int]:
+def _read_handle(data: bytes, at: int) -> tuple[int, int]:
     offset, at = varint(data, at)
     size, _ = varint(data, at)
     return offset, size
 
 
-def _block(data: bytes, offset: int, size: int) -> bytes:
+def _read_block(data: bytes, offset: int, size: int) -> bytes:
     if offset + size + TRAILER > len(data):
         raise ValueError("it is truncated")
     if data[offset + size]:
-        raise ValueError("it is compressed, which TensorFlow itself does not do")
+        raise ValueError("it is compressed, which TensorFlow never does")
     return data[offset : offset + size]
 
 
-def _entries(block: bytes, allowed: int) -> Iterator[tuple[bytes, bytes]]:
-    """Yield a block's keys and values; a key is stored without the beginning it shares."""
+def _block_entries(block: bytes, allowed: int) -> Iterator[tuple[bytes, bytes]]:
+    r"""Yield a block's keys and values.
+
+    An entry is: shared, unshared and value size as varints, the unshared end of the key, the value.
+    The restart offsets and their number follow. The key "ab" is stored after "aa" as 1, 1, "b":
+
+    >>> block = b"\0\2\1aax" + b"\1\1\1by" + bytes(4) + (1).to_bytes(4, "little")
+    >>> list(_block_entries(block, allowed=100))
+    [(b'aa', b'x'), (b'ab', b'y')]
+
+    Args:
+        block: the bytes of the block.
+        allowed: the limit for the total size of its keys.
+    """
     restarts = int.from_bytes(block[-4:], "little")
     end = len(block) - 4 - 4 * restarts
     if len(block) < 4 or end < 0:
@@ -161,26 +188,26 @@ def _entries(block: bytes, allowed: int) -> Iterator[tuple[bytes, bytes]]:
     key, at = b"", 0
     while at < end:
         shared, at = varint(block, at)
-        fresh, at = varint(block, at)
+        unshared, at = varint(block, at)
         size, at = varint(block, at)
-        if shared > len(key) or at + fresh + size > end:
+        if shared > len(key) or at + unshared + size > end:
             raise ValueError("a block is damaged")
-        key = key[:shared] + block[at : at + fresh]
+        key = key[:shared] + block[at : at + unshared]
         allowed -= len(key)
         if allowed < 0:
             raise ValueError("its keys are too long")
-        yield key, block[at + fresh : at + fresh + size]
-        at += fresh + size
+        yield key, block[at + unshared : at + unshared + size]
+        at += unshared + size
 
 
-def _entry(value: bytes) -> Entry:
-    """Read a BundleEntryProto: 1 dtype, 2 shape, 3 file, 4 offset, 5 size, 7 slices."""
+def _parse_entry(value: bytes) -> Entry:
+    """Parse a BundleEntryProto. Fields: 1 dtype, 2 shape, 3 shard, 4 offset, 5 size, 7 slices."""
     found = fields(value)
     if 7 in found:
         raise ValueError("a tensor is stored in slices, which is not supported")
-    code, shard, offset, size = (_number(found.get(n, [0])[-1]) for n in (1, 3, 4, 5))
-    dims = fields(_bytes(found.get(2, [b""])[-1])).get(2, [])
-    shape = tuple(_number(fields(_bytes(dim)).get(1, [0])[-1]) for dim in dims)
+    code, shard, offset, size = (_as_int(found.get(n, [0])[-1]) for n in (1, 3, 4, 5))
+    dims = fields(_as_bytes(found.get(2, [b""])[-1])).get(2, [])
+    shape = tuple(_as_int(fields(_as_bytes(dim)).get(1, [0])[-1]) for dim in dims)
     dtype = NAMES.get(code, f"TensorFlow's type {code}")
     if len(shape) > 8 or any(size >= 1 << 48 for size in shape):
         raise ValueError(f"a tensor has the shape {str(shape)[:80]}")
@@ -189,19 +216,19 @@ def _entry(value: bytes) -> Entry:
     return Entry(dtype, shape, shard, offset, size)
 
 
-def _number(value: int | bytes) -> int:
+def _as_int(value: int | bytes) -> int:
     if isinstance(value, bytes):
-        raise ValueError("a number was expected")
+        raise ValueError("expected a number")
     return value
 
 
-def _bytes(value: int | bytes) -> bytes:
+def _as_bytes(value: int | bytes) -> bytes:
     if isinstance(value, int):
-        raise ValueError("a message was expected")
+        raise ValueError("expected a message")
     return value
 
 
-def _mapped(path: Path) -> mmap.mmap:
+def _map_file(path: Path) -> mmap.mmap:
     try:
         with path.open("rb") as file:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

@@ -1,9 +1,9 @@
-"""A pickle reader that can build tensors and containers, and nothing else.
+"""A restricted unpickler: it builds tensors, dictionaries and lists, and nothing else.
 
-Knows the pickle format and the names that checkpoints carry; does not know containers or files.
-Nothing that a pickle names is ever imported or called: every allowed name leads to a class of
-this module, and every other name is refused. Random states, numpy objects and argument lists
-become stand-ins that ignore what they are given.
+Knows the pickle format and the names that occur in checkpoints; does not know file containers.
+Nothing that a pickle names is imported or called. The names of tensors map to classes of this
+module that describe a tensor. Every other name, be it that of an optimizer or of `os.system`, maps
+to a stand-in that ignores everything done to it.
 """
 
 from __future__ import annotations
@@ -12,137 +12,81 @@ import io
 import mmap
 import pickle
 import pickletools
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import IO, Any, cast
 
+from cpm_lm.checkpoints.containers.stand_ins import (
+    KNOWN,
+    OTHER_STORAGES,
+    STORAGE_DTYPES,
+    TENSOR_DTYPES,
+    StandIn,
+    Storage,
+    StorageType,
+    StridedTensor,
+    TensorRecorder,
+    TensorType,
+    TypedTensor,
+    check_sizes,
+    new_stand_in,
+)
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
 
-__all__ = ["Dict", "Storage", "StridedTensor", "unpickle"]
-
-STORAGE_DTYPES = {
-    "DoubleStorage": "F64",
-    "FloatStorage": "F32",
-    "HalfStorage": "F16",
-    "BFloat16Storage": "BF16",
-    "LongStorage": "I64",
-    "IntStorage": "I32",
-    "ShortStorage": "I16",
-    "CharStorage": "I8",
-    "ByteStorage": "U8",
-    "BoolStorage": "BOOL",
-}
+__all__ = ["Pickle", "unpickle"]
 
 UNSAFE_OPCODES = ("EXT1", "EXT2", "EXT4", "NEXT_BUFFER", "READONLY_BUFFER")
 MEMO_OPCODES = ("PUT", "BINPUT", "LONG_BINPUT")
 
 
-class Inert:
-    """Stands in for an object that is not needed: takes any arguments and state, keeps nothing."""
+@dataclass(frozen=True, kw_only=True)
+class Pickle:
+    """What a pickle holds."""
 
-    __slots__ = ()
-
-    def __init__(self, *_: object) -> None:
-        pass
-
-    def __setstate__(self, state: object) -> None:
-        # Without this method a pickle could set attributes.
-        pass
-
-
-class Dict(dict[Any, Any]):
-    """Stands in for an OrderedDict; its attributes (`_metadata` of state dicts) are dropped."""
-
-    __slots__ = ()
-    __setstate__ = Inert.__setstate__
+    root: Any
+    tensors: list[StridedTensor]
+    """Every tensor in it."""
+    storages: list[Storage]
+    """Every storage, of tensors and of what is none; some may be there several times."""
+    stand_ins: tuple[str, ...]
+    """The names that stand-ins were given for, each once."""
+    end: int
+    """Where the pickle ends, in bytes."""
 
 
-class StorageType(Inert):
-    """Stands in for a class such as torch.HalfStorage."""
-
-    __slots__ = ("dtype",)
-
-    def __init__(self, dtype: str) -> None:
-        self.dtype = dtype
-
-
-class Storage(Inert):
-    """A run of numbers that lies elsewhere in the file; the device it was saved from is dropped."""
-
-    __slots__ = ("count", "dtype", "key")
-
-    def __init__(self, dtype: str, key: str, count: int) -> None:
-        self.dtype, self.key, self.count = dtype, key, count
-
-
-class StridedTensor(Inert):
-    """Stands in for torch._utils._rebuild_tensor_v2: a window onto a storage, not yet checked.
-
-    `tensor` is None until whoever knows the file has placed it.
-    """
-
-    __slots__ = ("offset", "shape", "storage", "stride", "tensor")
-
-    def __init__(self, storage: object, offset: object, shape: object, stride: object, *_: object):
-        if not isinstance(storage, Storage):
-            raise TypeError("a tensor without a storage")
-        self.storage = storage
-        self.offset = _counts((offset,))[0]
-        self.shape, self.stride = _counts(shape), _counts(stride)
-        self.tensor: Any = None
-
-
-class Parameter(Inert):
-    """Stands in for torch._utils._rebuild_parameter: the tensor itself."""
-
-    def __new__(cls, data: object, *_: object) -> Any:
-        return data
-
-
-ALLOWED: dict[str, Callable[..., Any]] = {
-    "collections.OrderedDict": Dict,
-    "torch._utils._rebuild_tensor": StridedTensor,
-    "torch._utils._rebuild_tensor_v2": StridedTensor,
-    "torch._utils._rebuild_parameter": Parameter,
-    "argparse.Namespace": Inert,
-    "_codecs.encode": Inert,
-    "__builtin__.set": Inert,
-    "builtins.set": Inert,
-    "numpy.dtype": Inert,
-    "numpy.ndarray": Inert,
-    "numpy.core.multiarray._reconstruct": Inert,
-    "numpy._core.multiarray._reconstruct": Inert,
-    "numpy.core.multiarray.scalar": Inert,
-    "numpy._core.multiarray.scalar": Inert,
-}
-
-
-def unpickle(file: mmap.mmap, start: int, what: str) -> tuple[Any, list[StridedTensor], int]:
-    """Build the object of the pickle at `start`; return it, every tensor in it, and its end.
+def unpickle(file: mmap.mmap, start: int, what: str) -> Pickle:
+    """Load the pickle at `start`.
 
     Args:
-        file: what holds the pickle.
-        start: where it begins, in bytes.
-        what: the name to use in errors.
+        file: the memory-mapped file.
+        start: the offset of the pickle in bytes.
+        what: the file's name in error messages.
 
     Raises:
-        CheckpointError: the pickle is damaged, or names anything that is not allowed.
+        CheckpointError: the pickle is damaged.
     """
-    end = _scan(file, start, what)
+    end = _find_end(file, start, what)
     reader = _Unpickler(file[start:end], what)
     try:
         root = reader.load()
     except CheckpointError:
         raise
-    except Exception as error:  # damaged pickles raise nearly every kind
+    except Exception as error:  # damaged pickles raise many exception types
         raise CheckpointError(f"{what} is damaged: {one_line(error)}") from None
-    return root, reader.tensors, end
+    return Pickle(
+        root=root,
+        tensors=reader.tensors,
+        storages=reader.storages,
+        stand_ins=tuple(reader.stand_ins),
+        end=end,
+    )
 
 
-def _scan(file: mmap.mmap, start: int, what: str) -> int:
-    """Return where the pickle ends, once its sizes are found sane.
+def _find_end(file: mmap.mmap, start: int, what: str) -> int:
+    """Return the end of the pickle, after checking its opcodes and its memo indices.
 
-    They are checked before anything is built, so that a small file cannot ask for much memory.
+    pickle allocates the memo up to the largest index. The check runs before anything is built, so
+    that a small file cannot make it allocate gigabytes.
     """
     file.seek(start)
     try:
@@ -161,51 +105,36 @@ class _Unpickler(pickle.Unpickler):
         super().__init__(io.BytesIO(data))
         self._what = what
         self.tensors: list[StridedTensor] = []
+        self.storages: list[Storage] = []
+        self.stand_ins: dict[str, type[StandIn]] = {}
 
     def find_class(self, module: str, name: str) -> Any:
-        if module == "torch" and name in STORAGE_DTYPES:
-            return StorageType(STORAGE_DTYPES[name])
-        full = f"{module}.{name}"
-        if full not in ALLOWED:
-            raise CheckpointError(
-                f"{self._what} names {one_line(full)}, which no file of weights needs and which "
-                "could run a program; it was refused. Get the file from its publisher"
-            )
-        found = ALLOWED[full]
-        return self._listed if found is StridedTensor else found
+        if module in ("torch", "torch.storage"):
+            if found := (STORAGE_DTYPES | OTHER_STORAGES).get(name):
+                return StorageType(found)
+            if found := TENSOR_DTYPES.get(name):
+                return TensorType(found)
+        full = f"{module.replace('__builtin__', 'builtins')}.{name}"
+        known = KNOWN.get(full)
+        if known is None:
+            if full not in self.stand_ins:
+                self.stand_ins[full] = new_stand_in(full)
+            return self.stand_ins[full]
+        is_tensor = known in (StridedTensor, TypedTensor)
+        return TensorRecorder(known, self.tensors) if is_tensor else known
 
-    @property
-    def _listed(self) -> _Listed:
-        return _Listed(self.tensors)
-
-    def persistent_load(self, pid: Any) -> Storage:
+    def persistent_load(self, pid: Any) -> Any:
         match pid:
+            case ("module", found, *_):  # a whole program's object, in the older container
+                return found
+            case ("storage", type() as unknown, *_) if issubclass(unknown, StandIn):
+                return unknown
             case ("storage", StorageType(dtype=dtype), str(key), str(), int(count), *view):
                 if view not in ([], [None]):
                     raise CheckpointError(
-                        f"{self._what} holds views of storages as PyTorch before 0.4 wrote them; "
-                        "save it again with a newer PyTorch"
+                        f"{self._what} holds storage views of PyTorch before 0.4, which are not "
+                        "supported; save it again with a newer PyTorch"
                     )
-                return Storage(dtype, key, *_counts((count,)))
-        raise ValueError(f"a storage was expected, not {str(pid)[:80]}")
-
-
-class _Listed(Inert):
-    """Builds tensors and lists them."""
-
-    __slots__ = ("_tensors",)
-
-    def __init__(self, tensors: list[StridedTensor]) -> None:
-        self._tensors = tensors
-
-    def __call__(self, *arguments: Any) -> StridedTensor:
-        tensor = StridedTensor(*arguments)
-        self._tensors.append(tensor)
-        return tensor
-
-
-def _counts(values: object) -> tuple[int, ...]:
-    """Return a tuple of whole numbers from 0 on; anything else is a damaged file."""
-    if not isinstance(values, tuple) or not all(type(v) is int and v >= 0 for v in values):
-        raise TypeError(f"sizes were expected, not {str(values)[:80]}")
-    return values
+                self.storages.append(Storage(dtype, key, *check_sizes((count,))))
+                return self.storages[-1]
+        raise ValueError(f"expected a storage, found {str(pid)[:80]}")

@@ -1,6 +1,6 @@
-"""Weights cut into several files, with an index that says which tensor lies in which.
+"""Read weights that are split over several files, with an index of the file of each tensor.
 
-Knows the index, which is Hugging Face's `*.index.json`; the files' own formats have their modules.
+Knows the index, Hugging Face's `*.index.json`; does not know the format of the weight files.
 """
 
 from __future__ import annotations
@@ -12,71 +12,81 @@ from pathlib import Path
 from cpm_lm.checkpoints.tensors import Tensor
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
+from cpm_lm.messages import shortened, what_is_there
 
 __all__ = ["read_indexed"]
 
 Read = Callable[[Path], Mapping[str, Tensor]]
 
 
-def read_indexed(index: Path, read: Read) -> tuple[dict[str, Tensor], tuple[Path, ...]]:
-    """Read all the files an index names.
+def read_indexed(
+    index: Path, read: Read, rename: Callable[[str], str] = str
+) -> tuple[dict[str, Tensor], tuple[Path, ...]]:
+    """Read all files that an index names.
 
     Args:
-        index: the index.
-        read: reads one file of weights.
+        index: the path of the index.
+        read: reads one weight file.
+        rename: returns the name that `read` has for a tensor of the index.
 
     Returns:
-        tensors: all tensors, by name.
-        files: the index and the files it names, in order of their names.
+        tensors: all tensors by name.
+        files: the index and the files it names, sorted by name.
 
     Raises:
-        CheckpointError: the index is damaged or names a file elsewhere; files are missing; or the
-            tensors do not lie where it says: all of them are named.
+        CheckpointError: the index is damaged or names a file in another directory; files are
+            missing; or tensors are not in the files that the index names: all are listed.
     """
-    places = _places(index)
-    names = sorted(set(places.values()))
+    weight_map = {rename(name): file for name, file in _weight_map(index).items()}
+    names = sorted(set(weight_map.values()))
     if missing := [name for name in names if not (index.parent / name).is_file()]:
         raise CheckpointError(
-            f"{index.parent} lacks {', '.join(missing)}, which {index.name} names; "
+            f"{index.parent} lacks {shortened(missing, ', ')}, which {index.name} names; "
             "get the missing files from where these came from"
         )
     tensors: dict[str, Tensor] = {}
     problems = []
     for name in names:
-        held = read(index.parent / name)
-        said = {tensor for tensor, place in places.items() if place == name}
-        problems += [f"{name} lacks {one_line(tensor)}" for tensor in said - held.keys()]
+        found = read(index.parent / name)
+        indexed = {tensor for tensor, file in weight_map.items() if file == name}
+        problems += [f"{name} lacks {one_line(tensor)}" for tensor in indexed - found.keys()]
         problems += [
-            f"{name} holds {one_line(tensor)}, which the index does not place there"
-            for tensor in held.keys() - said
+            f"{name} holds {one_line(tensor)}, which the index does not list there"
+            for tensor in found.keys() - indexed
         ]
-        tensors |= {tensor: held[tensor] for tensor in said & held.keys()}
+        tensors |= {tensor: found[tensor] for tensor in indexed & found.keys()}
     if problems:
         raise CheckpointError(
-            f"{index} does not fit its files ({len(problems)} problems): "
-            f"{'; '.join(sorted(problems))}. Are all files from the same download?"
+            f"{index} does not match its files ({len(problems)} problems): "
+            f"{shortened(sorted(problems))}. Are all files from the same download?"
         )
     return tensors, (index, *(index.parent / name for name in names))
 
 
-def _places(index: Path) -> dict[str, str]:
-    """Return the name of the file of each tensor; every file lies beside the index."""
+def _weight_map(index: Path) -> dict[str, str]:
+    """Return the file name of each tensor; every file must be in the directory of the index."""
+    if known := what_is_there(index):
+        raise CheckpointError(f"{index} is {known}")
     try:
-        values = json.loads(index.read_text("utf-8"))
+        values = json.loads(index.read_text("utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{index} cannot be read: {one_line(error)}") from None
-    places = values.get("weight_map") if isinstance(values, dict) else None
-    if not isinstance(places, dict) or not places:
-        raise CheckpointError(f"{index} is no index: expected file names under 'weight_map'")
-    for place in places.values():
-        if not isinstance(place, str) or not _is_plain(place):
+    weight_map = values.get("weight_map") if isinstance(values, dict) else None
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise CheckpointError(f"{index} is not an index: expected file names under 'weight_map'")
+    for file in weight_map.values():
+        if not isinstance(file, str) or not _is_file_name(file):
             raise CheckpointError(
-                f"{index} names the file {one_line(place, 80)!r}; expected the plain name of a "
-                "file beside it: the index is damaged or was made to mislead"
+                f"{index} names the file {one_line(file, 80)!r}; expected the plain name of a "
+                "file beside it: the index is damaged or malicious"
             )
-    return places
+    return weight_map
 
 
-def _is_plain(name: str) -> bool:
-    """Say whether a name is that of a file in the same directory, on any system."""
+def _is_file_name(name: str) -> bool:
+    """Return whether a name is a plain file name, without a directory, on any system.
+
+    >>> _is_file_name("model-00001-of-00002.safetensors"), _is_file_name("../model.safetensors")
+    (True, False)
+    """
     return name.isprintable() and not set(name) & set("/\\:") and name.strip(". ") != ""

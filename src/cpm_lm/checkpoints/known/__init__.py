@@ -1,1 +1,4 @@
-"""What is known of published models: digests, numbers of heads, and what they say wrongly."""
+"""Facts about published models: digests, numbers of heads, and errors in their files.
+
+Knows published models; does not know file formats.
+"""

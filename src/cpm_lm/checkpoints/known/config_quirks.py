@@ -1,7 +1,8 @@
-"""What published configurations say wrongly, and what is right.
+"""Known errors in published configurations.
 
-Knows configurations and tokenizers. The configurations of CPM's conversions carry GPT-2's own
-special ids (50256) or zeros; the tokenizer knows better. Some say the wrong form of GELU.
+Knows configurations and tokenizers; does not know files. The configurations of published CPM
+conversions have GPT-2's special ids (50256) or zeros: the tokenizer's ids are right. Some name the
+wrong form of GELU.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from cpm_lm.tokenizer import Tokenizer
 __all__ = ["quirks", "special_ids"]
 
 ROLES = ("bos_token_id", "eos_token_id", "pad_token_id")
-CPM_PIECES = 30_000
+CPM_VOCAB_SIZE = 30_000
 
 
 def special_ids(tokenizer: Tokenizer | None) -> dict[str, int | None]:
-    """Return the ids of begin, end and padding, under Hugging Face's names.
+    """Return the ids of begin, end and padding by Hugging Face's names.
 
-    Where nothing goes before a text, the end of the one before does, as in GPT-2. Without a
-    tokenizer, or where it has no such piece, an id is None.
+    If the tokenizer adds no prefix, the begin id is the end id, as in GPT-2. An id is None without
+    a tokenizer, or if the vocabulary has no such piece.
     """
     if tokenizer is None:
         return dict.fromkeys(ROLES)
@@ -32,32 +33,32 @@ def special_ids(tokenizer: Tokenizer | None) -> dict[str, int | None]:
     return dict(zip(ROLES, (begin, end, tokenizer.pad_id), strict=True))
 
 
-def quirks(
-    config: GPTConfig, said: Mapping[str, Any], tokenizer: Tokenizer | None
-) -> Iterator[str]:
-    """Yield a line for everything that a configuration says against what is known.
+def quirks(config: GPTConfig, ids: Mapping[str, Any], tokenizer: Tokenizer | None) -> Iterator[str]:
+    """Yield one line for every known error in a configuration.
 
     Args:
-        config: the model's shape.
-        said: the special ids as the configuration says them, by Hugging Face's names.
-        tokenizer: the model's own, if there is one.
+        config: the model's configuration.
+        ids: the special ids that the configuration states, by Hugging Face's names.
+        tokenizer: the model's tokenizer, if there is one.
     """
-    cpm_shaped = config.vocab_size == CPM_PIECES and config.n_embd in KNOWN_HEADS
+    cpm_shaped = config.vocab_size == CPM_VOCAB_SIZE and config.n_embd in KNOWN_HEADS
     if cpm_shaped and config.activation_function == "gelu":
         yield (
-            "the configuration says the erf form of GELU ('gelu'), and it is used; CPM was "
+            "the configuration names the erf form of GELU ('gelu'), and it is used; CPM was "
             "trained with the tanh form ('gelu_new'): if these are CPM's weights, give a "
-            "configuration that says so (--config)"
+            "configuration with that form (--config)"
         )
-    right = special_ids(tokenizer)
-    named = {role: said[role] for role in ROLES if said.get(role) is not None}
+    correct = special_ids(tokenizer)
+    named = {role: ids[role] for role in ROLES if ids.get(role) is not None}
     wrong = [
-        f"{role} {value!a:.40}" + (f" (the tokenizer's: {right[role]})" if tokenizer else "")
+        f"{role} {value!a:.40}" + (f" (the tokenizer's: {correct[role]})" if tokenizer else "")
         for role, value in named.items()
-        if (value != right[role] if tokenizer else not _in_range(value, config.vocab_size))
+        if (value != correct[role] if tokenizer else not _in_range(value, config.vocab_size))
     ]
     if wrong:
-        instead = "the tokenizer's are used" if tokenizer else "no tokenizer is there to tell"
+        instead = (
+            "the tokenizer's are used" if tokenizer else "there is no tokenizer to correct them"
+        )
         yield f"the configuration names wrong special ids: {', '.join(wrong)}; {instead}"
 
 

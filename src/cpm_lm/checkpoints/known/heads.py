@@ -1,6 +1,6 @@
-"""The published models of the CPM family, by what their shards do not say.
+"""The number of attention heads of the published CPM models, which their shards do not record.
 
-Knows shapes only.
+Knows dimensions; does not know files.
 """
 
 from __future__ import annotations
@@ -11,28 +11,29 @@ from cpm_lm.errors import CheckpointError, ConfigError
 __all__ = ["CPM_LARGE", "KNOWN_HEADS", "LARGE_WIDTH", "known_heads"]
 
 KNOWN_HEADS = {2560: 32, 1024: 16, 768: 12}
-"""Attention heads by width."""
+"""The number of attention heads by width D."""
 LARGE_WIDTH = 2560
 CPM_LARGE = 2_597_073_920
-"""The number of parameters of CPM-LM itself."""
+"""The number of parameters of CPM-LM, the model of width LARGE_WIDTH."""
 
 
 def known_heads(dims: Dims) -> int:
-    """Return the heads of a published model by its width.
+    """Return the number of heads of the published model of this width.
 
     Raises:
-        ConfigError: the width is of no published model.
-        CheckpointError: it is CPM-LM's, but the number of parameters is not.
+        ConfigError: no published model has this width.
+        CheckpointError: the width is CPM-LM's, but the number of parameters is not.
     """
     if dims.n_embd not in KNOWN_HEADS:
         raise ConfigError(
-            f"the files do not say how many attention heads a model of width {dims.n_embd} has; "
-            "give heads (--heads) or a configuration (--config)"
+            "the files do not record how many attention heads a model of width "
+            f"{dims.n_embd} has; give heads (--heads) or a configuration (--config)"
         )
     parameters = dims.with_heads(1).parameter_count
     if dims.n_embd == LARGE_WIDTH and parameters != CPM_LARGE:
         raise CheckpointError(
             f"the width is CPM-LM's, but there are {parameters:,} parameters, expected "
-            f"{CPM_LARGE:,}: part of the model is missing. If it is another model, give its heads"
+            f"{CPM_LARGE:,}: part of the model is missing. If it is another model, give its "
+            "number of heads (--heads)"
         )
     return KNOWN_HEADS[dims.n_embd]

@@ -1,8 +1,8 @@
-"""The digests of the published weights, as their publishers gave them.
+"""The digests of the published weights, as stated by their publishers.
 
-Knows digests only. Sources: the READMEs of TsinghuaAI/CPM-1-Generate, today's and that of
-November 2020, whose files the first TensorFlow port was made of; that port's README, for its
-own two (MD5 only).
+Knows digests; does not know files. Sources: the README of TsinghuaAI/CPM-1-Generate, the current
+one and that of November 2020, whose files the first TensorFlow port was converted from; the README
+of that port for its own two checkpoints (MD5 only).
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ __all__ = ["RELEASES", "Release", "known_release"]
 
 @dataclass(frozen=True)
 class Release:
-    """The digests of one published checkpoint, file by file in the order of the ranks."""
+    """The digests of one published checkpoint, for each file in order of rank."""
 
     name: str
     sha1: tuple[str, ...]
-    """Empty where the publisher gave none."""
+    """Empty if the publisher states none."""
     md5: tuple[str, ...]
 
 
@@ -48,14 +48,14 @@ RELEASES = (
 
 
 def known_release(digests: Sequence[tuple[str, str]]) -> tuple[str | None, list[str]]:
-    """Compare the shards of a checkpoint with the published ones.
+    """Compare the shards of a checkpoint with the published releases.
 
     Args:
         digests: SHA-1 and MD5 of each shard, in order of rank.
 
     Returns:
-        release: the name of the release that all shards are of, if there is one.
-        warnings: a line for every release that only some of the shards are of.
+        release: the name of the release that all shards belong to; None if there is none.
+        warnings: one line for every release that only some of the shards belong to.
     """
     warnings = []
     for release in RELEASES:
@@ -65,8 +65,8 @@ def known_release(digests: Sequence[tuple[str, str]]) -> tuple[str | None, list[
             return release.name, []
         if same := [rank for rank, pair in enumerate(found) if pair in published]:
             warnings.append(
-                f"{release.name} consists of {len(published)} files; of those found only rank "
-                f"{', '.join(map(str, same))} is one of them: the others are damaged or of "
+                f"{release.name} has {len(published)} files; of the files found only rank "
+                f"{', '.join(map(str, same))} matches: the others are damaged or from "
                 "another model; download them again"
             )
     return None, warnings

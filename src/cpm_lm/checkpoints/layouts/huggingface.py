@@ -1,13 +1,13 @@
-"""Directories of Hugging Face's GPT-2: a configuration, and weights in any form they come in.
+"""Read directories of Hugging Face's GPT-2: a configuration, and weights in any file format.
 
-Knows the files' names, and which tensors a model has; the formats have their own modules. Names
-and layout of the tensors are those of a store, but for a prefix that some files have.
+Knows the file names and the tensors of a model; does not know the file formats: `containers` does.
+The tensors have the names and the layout of a store; some files add the prefix `transformer.`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,171 +15,185 @@ from typing import Any
 import numpy as np
 
 from cpm_lm.checkpoints.config_file import CONFIG, parse_config, read_values
-from cpm_lm.checkpoints.containers.keras_h5 import read_keras_h5
-from cpm_lm.checkpoints.containers.safetensors_file import read_safetensors
-from cpm_lm.checkpoints.containers.torch_file import read_torch_file
-from cpm_lm.checkpoints.containers.unpickler import StridedTensor
-from cpm_lm.checkpoints.containers.weight_index import read_indexed
 from cpm_lm.checkpoints.dtypes import FLOATS, nonfinite_problem, to_float32
 from cpm_lm.checkpoints.known.qkv_bias_order import looks_misjoined
 from cpm_lm.checkpoints.layout import Dims, shapes
-from cpm_lm.checkpoints.layouts.store import MODEL, PREFIX
+from cpm_lm.checkpoints.layouts.pretrained_files import LM_HEAD, NAMES, find_weights, read_weights
+from cpm_lm.checkpoints.layouts.state_dict import common_prefix
 from cpm_lm.checkpoints.tensors import BLOCK_BYTES, ShardedTensor, Tensor, nonfinite_count
 from cpm_lm.checkpoints.text import one_line
-from cpm_lm.config import GPTConfig
+from cpm_lm.config import GPTConfig, passed_over
 from cpm_lm.errors import CheckpointError, ConfigError
+from cpm_lm.messages import shortened
 
-__all__ = ["Pretrained", "find_weights", "read_pretrained"]
+__all__ = ["Pretrained", "read_pretrained"]
 
-HEAD = "lm_head.weight"
 EMBEDDING = "wte.weight"
+POSITIONS = "wpe.weight"
+LAYER = re.compile(r"h\.(\d{1,4})\.")
 BUFFERS = re.compile(r"h\.\d{1,4}\.attn\.(bias|masked_bias)")
-"""The causal mask and its value, which older versions kept beside the weights."""
+"""The causal mask and its fill value, which older versions saved with the weights."""
 
 ACTIVATIONS = {"gelu_pytorch_tanh": "gelu_new", "gelu_fast": "gelu_new", "gelu_python": "gelu"}
-"""Other names of the same two functions."""
-
-Found = tuple[Mapping[str, Tensor], tuple[Path, ...]]
-"""Tensors by name, and the files they lie in."""
+"""Other names of the two activation functions."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pretrained:
-    """A directory's model, checked; its tensors still lie in their files."""
+    """The validated model of a directory; its tensors are memory-mapped."""
 
     directory: Path
     files: tuple[Path, ...]
-    """The configuration and the files of weights."""
-    config: GPTConfig
+    """The configuration and the weight files."""
+    dims: Dims
+    config: GPTConfig | None
+    """None where a weight file has no configuration beside it."""
     ids: Mapping[str, Any]
-    """The configuration as it was read, for the special ids it names."""
+    """The values of the configuration file, for its special ids."""
     tensors: Mapping[str, ShardedTensor]
-    """Every tensor, by the names of a store."""
+    """Every tensor, by its name in a store."""
     ignored: tuple[str, ...]
-    """Tensors that are no weights, or copies."""
+    """Tensors that are not used: buffers and copies, not weights."""
     notes: tuple[str, ...]
-    """What is odd, a line each."""
+    """Anomalies, one line each."""
 
 
-def find_weights(directory: Path) -> str | None:
-    """Return the name of the file of weights, or of their index, that is read there, if any."""
-    return next((name for name in READERS if (directory / name).is_file()), None)
-
-
-def read_pretrained(directory: Path) -> Pretrained:
-    """Read a directory that `find_weights` finds weights in.
+def read_pretrained(path: Path) -> Pretrained:
+    """Read a directory in which `find_weights` finds weights, or a weight file.
 
     Raises:
-        CheckpointError: a file is missing or damaged; tensors are missing, left over or misshapen,
-            or the output matrix is not the word embedding: all problems are named.
-        ConfigError: the configuration is not that of such a network.
+        CheckpointError: a file is missing or damaged; tensors are missing, unknown or have the
+            wrong shape; or the output matrix differs from the word embedding. All problems are
+            listed.
+        ConfigError: the configuration is not that of a GPT.
     """
-    if not (directory / CONFIG).is_file():
+    directory = path if path.is_dir() else path.parent
+    file = directory / (find_weights(path) or "") if path.is_dir() else path
+    said = directory / CONFIG
+    if not said.is_file() and path.is_dir():
         raise CheckpointError(
-            f"{directory} has weights but no {CONFIG}; get it from where they came from"
+            f"{directory} has weights but no {CONFIG}; get it from the same publisher, or give "
+            f"{file.name} itself and a configuration (--config)"
         )
-    values = read_values(directory / CONFIG)
-    config = _config(values, directory / CONFIG)
-    name = find_weights(directory)
-    assert name is not None
-    found, files = READERS[name](directory / name)
-    tensors, ignored, problems = _sorted_out(found, config, values)
+    values = read_values(said) if said.is_file() else {}
+    config = _parse_config(values, said) if said.is_file() else None
+    found = read_weights(file)
+    bare, ignored, problems = _without_prefix(found.tensors)
+    notes = [*found.notes, *_inert_keys(values), *_head_as_embedding(bare, values)]
+    dims = _dims(bare, file) if config is None else Dims.of(config)
+    problems += _problems(bare, dims)
+    problems += _lm_head_problems(bare, values)
+    tensors = {name: bare[name] for name in shapes(dims) if name in bare}
     if problems:
-        problems += _nonfinite(tensors)  # sound checkpoints are checked as they are written
-        raise CheckpointError(
-            f"{directory / name} is not the model of {CONFIG} ({len(problems)} problems): "
-            f"{'; '.join(problems)}. Are all its files from the same download?"
-        )
+        raise CheckpointError(_mismatch(file, problems, tensors, known=config is not None))
     return Pretrained(
         directory=directory,
-        files=(directory / CONFIG, *files),
+        files=(*([said] if said.is_file() else []), *found.files),
+        dims=dims,
         config=config,
         ids=values,
         tensors={name: ShardedTensor((tensor,)) for name, tensor in tensors.items()},
-        ignored=ignored,
-        notes=tuple(_notes(config, tensors)),
+        ignored=(*ignored, *([LM_HEAD] if LM_HEAD in bare else [])),
+        notes=(*notes, *_notes(dims, tensors)),
     )
 
 
-def _config(values: dict[str, Any], path: Path) -> GPTConfig:
+def _mismatch(
+    file: Path, problems: list[str], tensors: Mapping[str, Tensor], *, known: bool
+) -> str:
+    # Without other problems, the values are checked while they are converted.
+    problems = [*problems, *_nonfinite_problems(tensors)]
+    floats = all(tensor.dtype in FLOATS for tensor in tensors.values())
+    download = "Are all its files from the same download?"
+    expected = f"match {CONFIG}" if known else "hold one complete GPT-2"
+    return (
+        f"{file} does not {expected} ({len(problems)} problems): {shortened(problems)}. "
+        f"{download if floats else 'Get the model in 16 or 32 bits'}"
+    )
+
+
+def _parse_config(values: dict[str, Any], path: Path) -> GPTConfig:
     kind = values.get("model_type", "gpt2")
     if kind != "gpt2":
-        raise ConfigError(f"{path} is of a model of type {one_line(kind, 40)!r}; expected 'gpt2'")
-    said = values.get("activation_function")
-    if isinstance(said, str) and said in ACTIVATIONS:
-        values = {**values, "activation_function": ACTIVATIONS[said]}
+        raise ConfigError(f"{path} has the model type {one_line(kind, 40)!r}; expected 'gpt2'")
+    activation = values.get("activation_function")
+    if isinstance(activation, str) and activation in ACTIVATIONS:
+        values = {**values, "activation_function": ACTIVATIONS[activation]}
     return parse_config(values, path)
 
 
-def _read_bin(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of one file of torch.save."""
-    root = read_torch_file(path)
-    if not isinstance(root, dict) or not root:
-        raise CheckpointError(f"{path} holds no tensors by name: {type(root).__name__} at its top")
-    odd = [
-        one_line(name, 60)
-        for name, value in root.items()
-        if not (isinstance(name, str) and name.isprintable() and isinstance(value, StridedTensor))
-    ]
-    if odd:
-        raise CheckpointError(f"{path}: among the weights these are no tensors: {', '.join(odd)}")
-    return {name: value.tensor for name, value in root.items()}
+def _without_prefix(found: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str], list[str]]:
+    """Return the tensors by their bare names, the names of buffers, and names there twice.
 
-
-READERS: dict[str, Callable[[Path], Found]] = {
-    MODEL: lambda path: (read_safetensors(path), (path,)),
-    f"{MODEL}.index.json": lambda path: read_indexed(path, read_safetensors),
-    "pytorch_model.bin": lambda path: (_read_bin(path), (path,)),
-    "pytorch_model.bin.index.json": lambda path: read_indexed(path, _read_bin),
-    "tf_model.h5": lambda path: (read_keras_h5(path), (path,)),
-}
-"""By the name of the file of weights; of several, the first that is there is read."""
-
-
-def _sorted_out(
-    found: Mapping[str, Tensor], config: GPTConfig, values: Mapping[str, Any]
-) -> tuple[dict[str, Tensor], tuple[str, ...], list[str]]:
-    """Return the model's tensors in order, the names of those left out, and all problems."""
+    The output matrix may have less before its name than the others: `lm_head.weight` stands beside
+    `transformer.wte.weight`, and `module.lm_head.weight` beside `module.transformer.wte.weight`.
+    """
+    prefix = common_prefix((name for name in found if not name.endswith(LM_HEAD)), NAMES)
     bare: dict[str, Tensor] = {}
     ignored, problems = [], []
     for name, tensor in found.items():
-        short = name.removeprefix(PREFIX)
+        short = name.removeprefix(prefix)
+        if name.endswith(LM_HEAD) and prefix.startswith(name.removesuffix(LM_HEAD)):
+            short = LM_HEAD
         if BUFFERS.fullmatch(short):
             ignored.append(name)
         elif short in bare:
-            problems.append(f"{one_line(short)} is there twice, with {PREFIX!r} and without")
+            problems.append(f"{one_line(short)} occurs twice, with {prefix!a} and without")
         else:
             bare[short] = tensor
-    head = bare.pop(HEAD, None)
-    expected = shapes(Dims.of(config))
-    tensors = {name: bare[name] for name in expected if name in bare}
-    problems += [f"{name} is missing" for name in expected if name not in bare]
-    problems += [
-        f"{one_line(name)} is no part of this model" for name in bare if name not in expected
-    ]
-    for name, tensor in tensors.items():
-        if tensor.shape != expected[name]:
-            problems.append(f"{name} has shape {tensor.shape}, expected {expected[name]}")
-        elif tensor.dtype not in FLOATS:
-            problems.append(f"{name} is {tensor.dtype}, expected {' or '.join(FLOATS)}")
-    if head is not None:
-        ignored.append(HEAD)
-        problems += _untied(head, tensors.get(EMBEDDING))
-    elif values.get("tie_word_embeddings") is False:
-        problems.append(f"{HEAD} is missing, though {CONFIG} says it is not the word embedding")
-    return tensors, tuple(ignored), problems
+    return bare, ignored, problems
 
 
-def _untied(head: Tensor, embedding: Tensor | None) -> Iterator[str]:
-    """Yield a problem if the output matrix is not the word embedding.
+def _head_as_embedding(bare: dict[str, Tensor], values: Mapping[str, Any]) -> Iterator[str]:
+    """Give the output matrix the embedding's name where only it was saved, and yield a note."""
+    if LM_HEAD in bare and EMBEDDING not in bare and values.get("tie_word_embeddings") is not False:
+        bare[EMBEDDING] = bare.pop(LM_HEAD)
+        yield f"there is no {EMBEDDING}; {LM_HEAD}, which is the same matrix, is used in its place"
 
-    A store could keep a second matrix, but no engine has a place for it, and no published model of
-    this family needs one.
+
+def _dims(bare: Mapping[str, Tensor], file: Path) -> Dims:
+    """Return what the tensors say about the shape, where no configuration does."""
+    for name in (EMBEDDING, POSITIONS):
+        shape = bare[name].shape if name in bare else None
+        if shape is None or len(shape) != 2 or 0 in shape:
+            raise CheckpointError(
+                f"{file} is no GPT-2: expected a matrix {name}, found "
+                f"{shape or shortened((one_line(other, 60) for other in bare), ', ')}"
+            )
+    layers = [int(match[1]) for name in bare if (match := LAYER.match(name))]
+    (V, D), P = bare[EMBEDDING].shape, bare[POSITIONS].shape[0]
+    return Dims(V, P, D, 1 + max(layers, default=-1))
+
+
+def _problems(bare: Mapping[str, Tensor], dims: Dims) -> Iterator[str]:
+    """Yield a line for every tensor that is not as it should be, missing or left over.
+
+    A message shows the first few, so those come first that tell most: the shapes.
     """
-    if embedding is None or embedding.dtype not in FLOATS:
+    expected = shapes(dims)
+    for name, tensor in bare.items():
+        if name in expected and tensor.shape != expected[name]:
+            yield f"{name} has shape {tensor.shape}, expected {expected[name]}"
+        elif name in expected and tensor.dtype not in FLOATS:
+            yield f"{name} is {tensor.dtype}, expected {' or '.join(FLOATS)}"
+    yield from (f"{name} is missing" for name in expected if name not in bare)
+    for name in sorted(bare.keys() - {LM_HEAD} - expected.keys()):
+        yield f"{one_line(name)} is not part of this model"
+
+
+def _lm_head_problems(bare: Mapping[str, Tensor], values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a problem if the output matrix differs from the word embedding.
+
+    Engines use the word embedding as the output matrix, and no published model of this family has
+    a separate one.
+    """
+    head, embedding = bare.get(LM_HEAD), bare.get(EMBEDDING)
+    if head is None and values.get("tie_word_embeddings") is False:
+        yield f"{LM_HEAD} is missing, but {CONFIG} says tie_word_embeddings is false"
+    if head is None or embedding is None or embedding.dtype not in FLOATS:
         return
     if head.shape != embedding.shape or head.dtype not in FLOATS:
-        yield f"{HEAD} is {head.dtype} {head.shape}, expected the word embedding again"
+        yield f"{LM_HEAD} is {head.dtype} {head.shape}, expected a copy of the word embedding"
         return
     rows = max(1, BLOCK_BYTES // max(1, 4 * head.array[:1].size))
     different = 0
@@ -188,22 +202,31 @@ def _untied(head: Tensor, embedding: Tensor | None) -> Iterator[str]:
         different += int(np.count_nonzero((a != b).any(axis=1)))
     if different:
         yield (
-            f"{HEAD} differs from the word embedding in {different:,} of {len(head.array):,} rows: "
-            "a model with an output matrix of its own is not supported"
+            f"{LM_HEAD} differs from the word embedding in {different:,} of "
+            f"{len(head.array):,} rows: "
+            "a model with a separate output matrix is not supported"
         )
 
 
-def _nonfinite(tensors: Mapping[str, Tensor]) -> Iterator[str]:
+def _nonfinite_problems(tensors: Mapping[str, Tensor]) -> Iterator[str]:
     for name, tensor in tensors.items():
         if count := nonfinite_count(ShardedTensor((tensor,))):
             yield nonfinite_problem(name, count)
 
 
-def _notes(config: GPTConfig, tensors: Mapping[str, Tensor]) -> Iterator[str]:
-    biases = (tensors[f"h.{layer}.attn.c_attn.bias"] for layer in range(config.n_layer))
+def _inert_keys(values: Mapping[str, Any]) -> Iterator[str]:
+    if keys := passed_over(values):
+        yield (
+            f"{CONFIG} has keys that change nothing here and were passed over: "
+            f"{shortened((one_line(key, 60) for key in keys), ', ')}"
+        )
+
+
+def _notes(dims: Dims, tensors: Mapping[str, Tensor]) -> Iterator[str]:
+    biases = (tensors[f"h.{layer}.attn.c_attn.bias"] for layer in range(dims.n_layer))
     if looks_misjoined(to_float32(bias.array, bias.dtype) for bias in biases):
         yield (
-            "the biases of queries, keys and values look as if two ranks' were put one behind the "
-            "other, as one early public conversion did; such a model writes worse text: convert "
-            "it again from the original's files, and compare with cpm verify --against"
+            "the biases of queries, keys and values look like a plain concatenation of two ranks' "
+            "biases, an error of an early public conversion; such a model writes worse text: "
+            "convert it again from the original files, and compare with cpm verify --against"
         )

@@ -1,7 +1,7 @@
-"""Checkpoints of Megatron-LM: the shards of a directory, checked against each other and joined.
+"""Read Megatron-LM checkpoints: check the shards of a directory against each other and merge them.
 
-Knows both layouts on disk (DeepSpeed's and Megatron's own); `megatron_sharding` knows how shards
-are joined.
+Knows the content of a shard and the checks across shards; does not know directory layouts, which
+are in `megatron_files`, or how tensors are split, which is in `megatron_sharding`.
 """
 
 from __future__ import annotations
@@ -11,39 +11,53 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cpm_lm.checkpoints.containers.stand_ins import Namespace, class_of
 from cpm_lm.checkpoints.containers.torch_file import read_torch_file
-from cpm_lm.checkpoints.containers.unpickler import StridedTensor
 from cpm_lm.checkpoints.dtypes import nonfinite_problem
-from cpm_lm.checkpoints.layout import Dims
-from cpm_lm.checkpoints.layouts.megatron_files import find_shards
-from cpm_lm.checkpoints.layouts.megatron_sharding import join_shards, layer_count
+from cpm_lm.checkpoints.layout import Dims, rows
+from cpm_lm.checkpoints.layouts.megatron_files import find_shards, is_checkpoint_file
+from cpm_lm.checkpoints.layouts.megatron_sharding import QkvOrder, join_shards, layer_count
+from cpm_lm.checkpoints.layouts.state_dict import (
+    Names,
+    common_prefix,
+    find_state_dict,
+    stand_in_notes,
+)
 from cpm_lm.checkpoints.tensors import ShardedTensor, Tensor, equal_bits, nonfinite_count
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
+from cpm_lm.messages import shortened
 
-__all__ = ["Shards", "read_shards"]
+__all__ = ["Shards", "is_one_shard", "read_shards"]
 
 EMBEDDING = "word_embeddings.weight"
 POSITIONS = "position_embeddings.weight"
+NAMES: Names = frozenset(row.megatron for row in rows(1))
+ENDINGS = (".pt", ".pth", ".bin", ".ckpt")
+VERSIONS = (0, 1, 2, 3)
 QKV = "transformer.layers.0.attention.query_key_value.weight"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shards:
-    """All shards of one checkpoint, joined."""
+    """The merged shards of one checkpoint."""
 
     layout: str
     """deepspeed or megatron."""
     directory: Path
     """The directory of one training step."""
     files: tuple[Path, ...]
-    """One file for each rank, in order."""
+    """One file for each rank, in order of rank."""
     iteration: int | None
-    """The training step, if the shards say."""
+    """The training step, if recorded."""
     dims: Dims
-    """The model's shape, as far as the tensors say."""
+    """The dimensions that the tensors determine."""
     tensors: Mapping[str, ShardedTensor]
-    """Every tensor, by the names of a store."""
+    """Every tensor, by its name in a store."""
+    heads: int | None
+    """The number of heads by which queries, keys and values were separated, if they were."""
+    notes: tuple[str, ...]
+    """Anomalies, one line each."""
 
 
 @dataclass(frozen=True)
@@ -51,39 +65,48 @@ class _Shard:
     path: Path
     tensors: Mapping[str, Tensor]
     iteration: int | None
-    world: int | None
+    world_size: int | None
+    version: float
+    """`checkpoint_version`, which says how queries, keys and values are interleaved."""
+    heads: int | None
+    notes: tuple[str, ...]
 
 
-def read_shards(path: Path) -> Shards:
-    """Read a checkpoint of any number of ranks.
+def read_shards(path: Path, heads: int | None = None) -> Shards:
+    """Read a checkpoint with any number of ranks.
 
     Args:
-        path: the directory with `latest_checkpointed_iteration.txt`, that of one training step,
-            that of a single rank, or a shard itself.
+        path: the directory with `latest_checkpointed_iteration.txt`, the directory of one training
+            step or of one rank, or a shard; or a file of any name with the whole model.
+        heads: the number of attention heads, by which newer shards interleave queries, keys and
+            values; default: the number that the shards record.
 
     Raises:
-        CheckpointError: a shard is missing, damaged, there twice, or from another model; all
-            problems of the tensors are named.
+        CheckpointError: a shard is missing, damaged, duplicated, or from another model; all
+            problems of the tensors are listed.
     """
-    layout, directory, files = find_shards(path)
-    shards = [_read(file) for file in files]
-    _refuse_twins(shards)
+    single = is_one_shard(path)
+    layout, directory, files = ("megatron", path.parent, (path,)) if single else find_shards(path)
+    shards = [_read_shard(file) for file in files]
+    _refuse_duplicates(shards)
     _check_ranks(shards)
     iterations = {shard.iteration for shard in shards}
     problems = []
     if len(iterations) > 1:
         problems.append(
             "the shards were written at different iterations: "
-            + ", ".join(f"{shard.path.name} {shard.iteration}" for shard in shards)
+            + shortened((f"{shard.path.name} {shard.iteration}" for shard in shards), ", ")
         )
     dims = _dims(shards)
-    tensors, misfits = join_shards([shard.tensors for shard in shards], dims)
+    order = _qkv_order(shards, heads)
+    tensors, misfits = join_shards([shard.tensors for shard in shards], dims, order)
     problems += misfits
     if problems:
-        problems += _nonfinite(shards)  # sound checkpoints are checked as they are written
+        # Without other problems, the values are checked while they are converted.
+        problems += _nonfinite_problems(shards)
         raise CheckpointError(
             f"{directory} is not one complete model ({len(problems)} problems): "
-            f"{'; '.join(problems)}. Are all its files from the same download?"
+            f"{shortened(problems)}. Are all its files from the same download?"
         )
     return Shards(
         layout=layout,
@@ -92,75 +115,158 @@ def read_shards(path: Path) -> Shards:
         iteration=iterations.pop(),
         dims=dims,
         tensors=tensors,
+        heads=order.heads * len(shards) or None,
+        notes=tuple(dict.fromkeys(note for shard in shards for note in shard.notes)),
     )
 
 
-def _read(path: Path) -> _Shard:
-    root = read_torch_file(path)
+def is_one_shard(path: Path) -> bool:
+    """Say whether a file whose name says nothing holds a whole model by Megatron's names."""
+    if not path.is_file() or is_checkpoint_file(path.name) or path.suffix.lower() not in ENDINGS:
+        return False
+    return find_state_dict(read_torch_file(path), NAMES, path) is not None
+
+
+def _read_shard(path: Path) -> _Shard:
+    stand_ins: list[str] = []
+    root = read_torch_file(path, stand_ins.append)
     if not isinstance(root, dict):
-        raise CheckpointError(f"{path} holds no checkpoint: {type(root).__name__} at its top")
-    weights = root.get("module", root.get("model"))
-    if not isinstance(weights, dict):
         raise CheckpointError(
-            f"{path} holds no weights: expected them under 'module' or 'model', "
-            f"found {_listing(root)}"
+            f"{path} holds {class_of(root)}; expected a dictionary with the model's tensors"
         )
-    if EMBEDDING not in weights:
-        nested = (
-            " (the nested names of newer Megatron versions, which are not supported)"
-            if "language_model" in weights
-            else ""
-        )
+    found = find_state_dict(root, NAMES, path)
+    if found is None:
+        raise CheckpointError(_no_weights(root, path))
+    prefix = common_prefix(found, NAMES)
+    tensors = {name.removeprefix(prefix): tensor for name, tensor in found.items()}
+    if len(tensors) < len(found):
+        raise CheckpointError(f"{path} holds tensors twice, with {prefix!a} before and without")
+    if EMBEDDING not in tensors:
         raise CheckpointError(
-            f"{path} is no GPT of the original's code: expected {EMBEDDING} among its tensors, "
-            f"found {_listing(weights)}{nested}"
+            f"{path} is not a GPT of the original code: expected the tensor {EMBEDDING}, "
+            f"found {_listing(tensors)}"
         )
-    odd = {
-        key: value
-        for key, value in weights.items()
-        if not (isinstance(value, StridedTensor) and isinstance(key, str) and key.isprintable())
-    }
-    if odd:
-        raise CheckpointError(f"{path}: among the weights these are no tensors: {_listing(odd)}")
-    tensors = {name: value.tensor for name, value in weights.items()}
-    return _Shard(path, tensors, _number(root, "iteration"), _number(root, "mp_world_size"))
+    return _Shard(
+        path=path,
+        tensors=tensors,
+        iteration=_optional_int(root, "iteration"),
+        world_size=_optional_int(root, "mp_world_size"),
+        version=_version(root, path),
+        heads=_heads(root),
+        notes=tuple(stand_in_notes(path, stand_ins)),
+    )
 
 
-def _number(root: Mapping[Any, Any], key: str) -> int | None:
+def _no_weights(root: Mapping[Any, Any], path: Path) -> str:
+    """Return what to say of a file without weights by the names of the original's code."""
+    weights: dict[Any, Any] = next(
+        (root[key] for key in ("module", "model") if isinstance(root.get(key), dict)), {}
+    )
+    if "language_model" in weights or any(str(n).startswith("language_model.") for n in weights):
+        return (
+            f"{path} is not a GPT of the original code: expected the tensor {EMBEDDING}, "
+            f"found {_listing(weights)} (the nested names of newer Megatron versions, which are "
+            "not supported): convert it to Hugging Face's GPT-2 with Megatron's own tools first"
+        )
+    if weights:
+        return (
+            f"{path} is not a GPT of the original code: expected the tensor {EMBEDDING}, "
+            f"found {_listing(weights)}"
+        )
+    held = shortened((f"{one_line(k, 60)} ({class_of(v)})" for k, v in root.items()), ", ")
+    return f"{path} holds no weights: expected the key 'module' or 'model', found {held}"
+
+
+def _version(root: Mapping[Any, Any], path: Path) -> float:
+    value = root.get("checkpoint_version", 0)
+    if type(value) not in (int, float) or value not in VERSIONS:
+        raise CheckpointError(
+            f"{path} has checkpoint_version {one_line(value, 40)}; expected one of "
+            f"{', '.join(map(str, VERSIONS))}: how it keeps queries, keys and values is not known"
+        )
+    return float(value)
+
+
+def _heads(root: Mapping[Any, Any]) -> int | None:
+    """Return the number of heads as the training program's arguments say it, if they are there."""
+    said = root.get("args")
+    return said.values.get("num_attention_heads") if isinstance(said, Namespace) else None
+
+
+def _qkv_order(shards: Sequence[_Shard], heads: int | None) -> QkvOrder:
+    """Return how the ranks keep queries, keys and values.
+
+    Source: fix_query_key_value_ordering in Megatron-LM's megatron/checkpointing.py.
+    """
+    first = shards[0]
+    if different := [shard for shard in shards if shard.version != first.version]:
+        raise CheckpointError(
+            f"{first.path} has checkpoint_version {first.version}, but {different[0].path} "
+            f"{different[0].version}; they are not of one model"
+        )
+    if first.version == 0:
+        return QkvOrder("split")
+    if first.version == 1:
+        return QkvOrder("last")
+    if None not in (heads, first.heads) and heads != first.heads:
+        raise CheckpointError(
+            f"heads is {heads}, but {first.path} says that it has {first.heads}, and keeps "
+            "queries, keys and values by head"
+        )
+    heads = first.heads if heads is None else heads
+    if heads is None:
+        raise CheckpointError(
+            f"{first.path} has checkpoint_version {first.version}: queries, keys and values are "
+            "interleaved by head, but the file does not say how many heads there are; give heads "
+            "(--heads) to cpm convert"
+        )
+    width = _matrix_shape(first, EMBEDDING)[1]
+    if heads < 1 or heads % len(shards) or width % heads:
+        raise CheckpointError(
+            f"{heads} heads cannot have been split over {len(shards)} ranks of width {width}; "
+            "give the model's own number of heads (--heads)"
+        )
+    return QkvOrder("heads", heads // len(shards))
+
+
+def _optional_int(root: Mapping[Any, Any], key: str) -> int | None:
     value = root.get(key)
     return value if type(value) is int else None
 
 
 def _listing(names: Mapping[Any, Any]) -> str:
-    shown = [one_line(name, 60) if type(name) is str else "?" for name in list(names)[:6]]
-    return ", ".join(shown) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+    return shortened((one_line(name, 60) if type(name) is str else "?" for name in names), ", ")
 
 
-def _refuse_twins(shards: Sequence[_Shard]) -> None:
-    """Refuse one shard under two names: a model joined from it would talk nonsense."""
-    for late, b in enumerate(shards):
-        for a in shards[:late]:
-            cut = [name for name, tensor in a.tensors.items() if len(tensor.shape) == 2]
+def _refuse_duplicates(shards: Sequence[_Shard]) -> None:
+    """Refuse the same shard under two names: the merged model would generate nonsense."""
+    for index, b in enumerate(shards):
+        for a in shards[:index]:
+            matrices = [name for name, tensor in a.tensors.items() if len(tensor.shape) == 2]
             if all(
-                name in b.tensors and equal_bits(a.tensors[name], b.tensors[name]) for name in cut
+                name in b.tensors and equal_bits(a.tensors[name], b.tensors[name])
+                for name in matrices
             ):
                 raise CheckpointError(
                     f"{a.path} and {b.path} hold the same weights; "
-                    "one of them was copied or downloaded under the other's name"
+                    "one of them is a copy of the other under a wrong name"
                 )
 
 
 def _check_ranks(shards: Sequence[_Shard]) -> None:
-    """Check the number of shards against what each of them says, in word and in shape."""
+    """Check the number of shards against `mp_world_size` and against the shapes of each shard.
+
+    Axis 0 of a rank's QKV matrix has 3 D / ranks rows, so ranks = 3 D / rows.
+    """
     for shard in shards:
-        qkv, width = shard.tensors.get(QKV), _shape(shard, EMBEDDING)[1]
+        qkv, width = shard.tensors.get(QKV), _matrix_shape(shard, EMBEDDING)[1]
         by_shape = 3 * width // qkv.shape[0] if qkv and qkv.shape and qkv.shape[0] else None
-        for says, expected in (("mp_world_size", shard.world), ("its shapes", by_shape)):
+        for basis, expected in (("mp_world_size", shard.world_size), ("its shapes", by_shape)):
             if expected is not None and expected != len(shards):
-                found = ", ".join(f"{s.path.parent.name}/{s.path.name}" for s in shards)
+                found = shortened((f"{s.path.parent.name}/{s.path.name}" for s in shards), ", ")
                 lack = "missing" if expected > len(shards) else "too many"
                 raise CheckpointError(
-                    f"shards are {lack}: {shard.path} is one of {expected} by {says}, "
+                    f"shards are {lack}: {shard.path} is one of {expected} according to {basis}, "
                     f"found {len(shards)}: {found}"
                 )
 
@@ -170,11 +276,13 @@ def _dims(shards: Sequence[_Shard]) -> Dims:
     layers = layer_count(_names(shards))
     if not layers:
         raise CheckpointError(f"{first.path} has no layers: found {_listing(first.tensors)}")
-    rows = [_shape(shard, EMBEDDING)[0] for shard in shards]
-    return Dims(sum(rows), _shape(first, POSITIONS)[0], _shape(first, EMBEDDING)[1], layers)
+    rows = [_matrix_shape(shard, EMBEDDING)[0] for shard in shards]
+    return Dims(
+        sum(rows), _matrix_shape(first, POSITIONS)[0], _matrix_shape(first, EMBEDDING)[1], layers
+    )
 
 
-def _nonfinite(shards: Sequence[_Shard]) -> Iterator[str]:
+def _nonfinite_problems(shards: Sequence[_Shard]) -> Iterator[str]:
     for rank, shard in enumerate(shards):
         for name, tensor in shard.tensors.items():
             if count := nonfinite_count(ShardedTensor((tensor,))):
@@ -185,8 +293,8 @@ def _names(shards: Sequence[_Shard]) -> Iterator[str]:
     return (name for shard in shards for name in shard.tensors)
 
 
-def _shape(shard: _Shard, name: str) -> tuple[int, ...]:
-    """Return the shape of a matrix that tells the model's own shape."""
+def _matrix_shape(shard: _Shard, name: str) -> tuple[int, ...]:
+    """Return the shape of a matrix that determines the model's dimensions."""
     tensor = shard.tensors.get(name)
     if tensor is None or len(tensor.shape) != 2 or 0 in tensor.shape:
         found = "none" if tensor is None else f"shape {tensor.shape}"

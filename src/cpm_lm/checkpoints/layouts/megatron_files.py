@@ -1,6 +1,6 @@
-"""Where the shards of a Megatron checkpoint lie below a directory.
+"""Find the shards of a Megatron checkpoint below a directory, in DeepSpeed's or Megatron's layout.
 
-Knows names of files; opens none but the text file that names the latest training step.
+Knows file names; does not open shards, only the text file that names the latest training step.
 """
 
 from __future__ import annotations
@@ -8,55 +8,68 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
+from cpm_lm.messages import shortened
 
-__all__ = ["find_shards"]
+__all__ = ["find_shards", "holds_shards", "is_checkpoint_file", "listing"]
 
 TRACKER = "latest_checkpointed_iteration.txt"
 DEEPSPEED = re.compile(r"mp_rank_(\d+)_model_states\.pt")
 MEGATRON = re.compile(r"mp_rank_(\d+)")
 MEGATRON_FILE = "model_optim_rng.pt"
-LAYOUTS = f"mp_rank_XX_model_states.pt or mp_rank_XX/{MEGATRON_FILE}"
+EXPECTED_FILES = f"mp_rank_XX_model_states.pt or mp_rank_XX/{MEGATRON_FILE}"
 
 
 def find_shards(path: Path) -> tuple[str, Path, tuple[Path, ...]]:
     """Return the layout, the directory of the training step, and its shards in order of rank.
 
     Raises:
-        CheckpointError: there are none, a rank is missing or there twice, or it is not clear
-            which training step is meant.
+        CheckpointError: there are no shards, a rank is missing or duplicated, or there are several
+            training steps and no file that names one.
     """
-    if path.is_file() and not _belongs(path.name):
-        raise CheckpointError(f"{path} is a file; expected the directory of a checkpoint")
+    if path.is_file() and not is_checkpoint_file(path.name):
+        raise CheckpointError(
+            f"{path} is a file of no kind that is read; expected the directory of a checkpoint, or "
+            "a weight file (.safetensors, .bin, .pt, .h5)"
+        )
     folder = (path if path.is_dir() else path.parent).resolve()
     if MEGATRON.fullmatch(folder.name) and (folder / MEGATRON_FILE).is_file():
         folder = folder.parent
     found = _shards(folder)
     if not found:
-        folder = _step(folder)
+        folder = _step_directory(folder)
         found = _shards(folder)
     if not found:
         raise CheckpointError(
-            f"{folder} holds no shards: expected {LAYOUTS}, found {_seen(folder)}"
+            f"{folder} holds no shards: expected {EXPECTED_FILES}, found {listing(folder)}"
         )
     layouts = {layout for layout, _, _ in found}
     if len(layouts) > 1:
         raise CheckpointError(f"{folder} holds shards of two layouts; give each its own directory")
     ranks = [rank for _, rank, _ in found]
     files = tuple(file for _, _, file in found)
-    if twice := sorted({rank for rank in ranks if ranks.count(rank) > 1}):
-        names = ", ".join(file.name for file in files)
-        raise CheckpointError(f"{folder} holds rank {twice[0]} twice: {names}")
+    if duplicates := sorted({rank for rank in ranks if ranks.count(rank) > 1}):
+        names = shortened((file.name for file in files), ", ")
+        raise CheckpointError(f"{folder} holds rank {duplicates[0]} twice: {names}")
     if missing := sorted(set(range(max(ranks))) - set(ranks)):
         raise CheckpointError(
             f"{folder} lacks the shard of rank {missing[0]}: found ranks "
-            f"{', '.join(map(str, ranks))}; get the missing file from where these came from"
+            f"{shortened(ranks, ', ')}; get the missing file from the same publisher"
         )
     return layouts.pop(), folder, files
 
 
-def _belongs(name: str) -> bool:
-    """Say whether a file of this name, if it is given, stands for the checkpoint around it."""
+def holds_shards(path: Path) -> bool:
+    """Return whether a directory, or a directory in it, holds shards, or a file is one."""
+    if path.is_file():
+        return is_checkpoint_file(path.name)
+    below = (entry for entry in path.iterdir() if entry.is_dir())
+    return bool((path / MEGATRON_FILE).is_file() or _shards(path)) or any(map(_shards, below))
+
+
+def is_checkpoint_file(name: str) -> bool:
+    """Return whether a file of this name is part of a checkpoint, so that its path may be given."""
     return name in (TRACKER, MEGATRON_FILE) or DEEPSPEED.fullmatch(name) is not None
 
 
@@ -71,34 +84,41 @@ def _shards(folder: Path) -> list[tuple[str, int, Path]]:
     return sorted(found, key=lambda shard: (shard[1], shard[2]))
 
 
-def _step(folder: Path) -> Path:
-    """Return the directory of the training step that is meant."""
+def _step_directory(folder: Path) -> Path:
+    """Return the directory of the training step: the one the tracker names, or the only one."""
     tracker = folder / TRACKER
     if not tracker.is_file():
         steps = sorted(entry for entry in folder.iterdir() if entry.is_dir() and _shards(entry))
         if len(steps) == 1:
             return steps[0]
         if steps:
-            names = ", ".join(step.name for step in steps)
+            names = shortened((step.name for step in steps), ", ")
             raise CheckpointError(
                 f"{folder} holds several training steps and no {TRACKER}: give one of {names}"
             )
         raise CheckpointError(
-            f"{folder} holds no checkpoint: expected {TRACKER} or {LAYOUTS}, found {_seen(folder)}"
+            f"{folder} holds no checkpoint: expected a converted model or Hugging Face's GPT-2 "
+            f"(config.json and weights), a SavedModel, or CPM's own files ({TRACKER} or "
+            f"{EXPECTED_FILES}), found {listing(folder)}"
         )
     step = tracker.read_text("utf-8", errors="replace").strip()[:40]
     if not re.fullmatch(r"\w+", step):
-        raise CheckpointError(f"{tracker} says {step!a}; expected a training step, such as 80000")
+        raise CheckpointError(f"{tracker} holds {step!a}; expected a training step, such as 80000")
     numbered = f"iter_{int(step):07d}" if step.isdecimal() else step
     for name in (step, numbered):
         if (folder / name).is_dir():
             return folder / name
     raise CheckpointError(
         f"{tracker} names the step {step!r}, but there is no directory {step} or {numbered}; "
-        f"found {_seen(folder)}"
+        f"found {listing(folder)}"
     )
 
 
-def _seen(folder: Path) -> str:
-    names = sorted(entry.name for entry in folder.iterdir())
-    return ", ".join(names[:8]) + (" ..." if len(names) > 8 else "") if names else "nothing"
+def listing(folder: Path) -> str:
+    """Return the names in a directory, for a message."""
+    return shortened(sorted(map(_shown, folder.iterdir())), ", ") or "nothing"
+
+
+def _shown(entry: Path) -> str:
+    name = one_line(entry.name, 60)
+    return name if entry.exists() else f"{name} (a link to a missing file)"

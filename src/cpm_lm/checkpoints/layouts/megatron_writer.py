@@ -1,7 +1,7 @@
-"""Checkpoints as Megatron-LM writes them: a file for each rank, in either of the two layouts.
+"""Write checkpoints as Megatron-LM does: one file for each rank, in either of the two layouts.
 
-Knows directories and what goes into each file; `megatron_sharding` knows the cuts,
-`torch_writer` the container. What `megatron` reads.
+Knows directories and the content of each file; does not know how tensors are split
+(`megatron_sharding`) or the container (`torch_writer`). `megatron` reads these checkpoints.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ from cpm_lm.checkpoints.dtypes import Array, weights_dtype
 from cpm_lm.checkpoints.layout import Dims
 from cpm_lm.checkpoints.layouts.megatron_files import MEGATRON_FILE, TRACKER
 from cpm_lm.checkpoints.layouts.megatron_sharding import shard
-from cpm_lm.checkpoints.layouts.store import encoded
+from cpm_lm.checkpoints.layouts.store import cast_blocks
 from cpm_lm.checkpoints.manifest import FileRecord, digest
 from cpm_lm.checkpoints.tensors import LazyTensor, ShardedTensor
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError
+from cpm_lm.messages import shortened
 
 __all__ = ["LAYOUTS", "write_megatron"]
 
 LAYOUTS = ("deepspeed", "megatron")
-"""`N/mp_rank_XX_model_states.pt`, as CPM-LM was published, and
-`iter_N/mp_rank_XX/model_optim_rng.pt`, as Megatron-LM writes by itself."""
+"""deepspeed: `N/mp_rank_XX_model_states.pt`, as CPM-LM was published. megatron:
+`iter_N/mp_rank_XX/model_optim_rng.pt`, as Megatron-LM writes without DeepSpeed."""
 
 
 def write_megatron(
@@ -41,61 +42,64 @@ def write_megatron(
     iteration: int | None,
     on_bytes: Callable[[int], None] = lambda _: None,
 ) -> tuple[FileRecord, ...]:
-    """Write a model's ranks, the file that names the training step, and `config.json`.
+    """Write the shards of a model, the file that names the training step, and `config.json`.
 
-    The shards hold the weights and what the original's loader asks for, no optimizer and no
-    random states, so that `torch.load(weights_only=True)` reads them.
+    The shards hold the weights and the keys that the original's loader needs, but no optimizer and
+    no random states, so that `torch.load(weights_only=True)` can read them.
 
     Args:
         directory: an existing, empty directory.
-        config: the model's shape; it goes into `config.json`, as the shards do not say it all.
-        tensors: all tensors by a store's names, in any float format.
+        config: the model's configuration; it is written to `config.json`, because the shards do not
+            record the number of heads.
+        tensors: all tensors by their names in a store, in any float format.
         weights: the number format to write.
-        ranks: how many files; `check_ranks` has found that they divide the model.
+        ranks: the number of shards, which `check_ranks` has accepted.
         layout: one of LAYOUTS.
-        iteration: the training step; 0 is written where it is not known.
+        iteration: the training step; None is written as 0.
         on_bytes: called with the number of bytes of weights as they are written.
 
     Returns:
         A record of every file.
 
     Raises:
-        CheckpointError: a number is not finite or too large for the format; every tensor that
-            holds such a number is named. The files are incomplete then.
+        CheckpointError: a value is not finite or too large for the format; every such tensor is
+            named. The files are incomplete then.
         OSError: the disk is full or not writable.
     """
     step = iteration or 0
-    names = [_name(layout, step, rank) for rank in range(ranks)]
+    names = [_file_name(layout, step, rank) for rank in range(ranks)]
     for rank, name in enumerate(names):
         problems: list[str] = []
-        own = {
+        new_tensors = {
             source: NewTensor(
-                weights_dtype(weights), shape, _encoding(source, cut, weights, problems)
+                weights_dtype(weights), shape, _block_reader(source, read_shard, weights, problems)
             )
-            for source, shape, cut in shard(tensors, Dims.of(config), rank, ranks)
+            for source, shape, read_shard in shard(tensors, Dims.of(config), rank, ranks)
         }
         (directory / name).parent.mkdir(parents=True, exist_ok=True)
-        root = _root(layout, step, ranks, own)
+        root = _shard_content(layout, step, ranks, new_tensors)
         write_torch_file(directory / name, root, lambda data: on_bytes(data.nbytes))
         if problems:
             raise CheckpointError(
-                f"the weights cannot be stored as {weights}: {'; '.join(problems)} (rank {rank})"
+                f"the weights cannot be stored as {weights}: {shortened(problems)} (rank {rank})"
             )
     (directory / CONFIG).write_text(json.dumps(config.to_json(), indent=2) + "\n", "utf-8")
     (directory / TRACKER).write_text(f"{step}\n", "utf-8")
     return tuple(digest(directory / name, name) for name in (CONFIG, TRACKER, *names))
 
 
-def _name(layout: str, step: int, rank: int) -> str:
+def _file_name(layout: str, step: int, rank: int) -> str:
     if layout == "deepspeed":
         return f"{step}/mp_rank_{rank:02d}_model_states.pt"
     return f"iter_{step:07d}/mp_rank_{rank:02d}/{MEGATRON_FILE}"
 
 
-def _root(layout: str, step: int, ranks: int, own: Mapping[str, NewTensor]) -> dict[str, Any]:
-    """Return what a shard holds. Source: the shards that the original's change_mp.py writes."""
+def _shard_content(
+    layout: str, step: int, ranks: int, new_tensors: Mapping[str, NewTensor]
+) -> dict[str, Any]:
+    """Return the content of a shard. Source: the shards written by the original's change_mp.py."""
     if layout == "megatron":
-        return {"iteration": step, "model": own}
+        return {"iteration": step, "model": new_tensors}
     return {
         "iteration": step,
         "global_steps": step,
@@ -106,11 +110,11 @@ def _root(layout: str, step: int, ranks: int, own: Mapping[str, NewTensor]) -> d
         "optimizer": None,
         "lr_scheduler": None,
         "csr_tensor_module_names": None,
-        "module": own,
+        "module": new_tensors,
     }
 
 
-def _encoding(
-    name: str, cut: Callable[[], ShardedTensor], weights: str, problems: list[str]
+def _block_reader(
+    name: str, read_shard: Callable[[], ShardedTensor], weights: str, problems: list[str]
 ) -> Callable[[], Iterator[Array]]:
-    return lambda: encoded(name, cut(), weights_dtype(weights), problems)
+    return lambda: cast_blocks(name, read_shard(), weights_dtype(weights), problems)

@@ -1,8 +1,8 @@
-"""Our own format: a directory with `config.json`, `model.safetensors` and the tokenizer's files.
+"""Our own layout: a directory with `config.json`, `model.safetensors` and the tokenizer files.
 
-Knows the directory; does not know where weights come from. Names and layout of float tensors are
-those of Hugging Face's GPT-2, without prefix, so that other tools read them; matrices in 8 or 4
-bits lie as `quantization/formats` says, and `config.json` has a key more.
+Knows the directory; does not know where weights come from. Float tensors have the names and the
+layout of Hugging Face's GPT-2, without prefix, so that other tools can read them. Quantized
+matrices have the format of `quantization.formats`, and `config.json` has one extra key.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from cpm_lm.checkpoints.dtypes import (
     Array,
     Single,
     count_nonfinite,
-    from_float32,
     nonfinite_problem,
+    reformatted,
     to_float32,
     weights_dtype,
 )
@@ -29,30 +29,31 @@ from cpm_lm.checkpoints.quantization.formats import FORMATS, Dequantized, Packed
 from cpm_lm.checkpoints.quantization.store_writer import (
     packed_problems,
     packed_tensors,
-    settings,
+    quantization_settings,
     write_packed,
 )
 from cpm_lm.checkpoints.tensors import LazyTensor, ShardedTensor, Tensor
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError
+from cpm_lm.messages import shortened
 from cpm_lm.tokenizer import Tokenizer
 
-__all__ = ["MODEL", "QUANTIZATION", "Store", "encoded", "is_packed", "write_model"]
+__all__ = ["MODEL", "QUANTIZATION", "Store", "cast_blocks", "is_packed", "write_model"]
 
 MODEL = "model.safetensors"
 QUANTIZATION = "quantization"
-"""The key of `config.json` that says how matrices are packed, where they are."""
+"""The key of `config.json` that states how the matrices are quantized; absent for floats."""
 PREFIX = "transformer."
-"""What Hugging Face's library puts before the names when it saves."""
+"""The prefix that Hugging Face's library adds to tensor names when it saves."""
 
 
 class Store:
-    """A model on disk, opened; its tensors are mapped, not loaded.
+    """An open store; its tensors are memory-mapped.
 
     Attributes:
-        directory: where it lies.
-        config: the model's shape.
+        directory: the store's directory.
+        config: the model's configuration.
         weights: the number format, "f32", "f16", "bf16", "q8" or "q4".
     """
 
@@ -72,13 +73,13 @@ class Store:
 
     @classmethod
     def open(cls, directory: str | Path) -> Store:
-        """Open a store after checking names, shapes, formats and sizes; digests are not checked.
+        """Open a store; check names, shapes, number formats and sizes, but not digests.
 
-        Of packed matrices the scales and the padding are checked as well.
+        For quantized matrices, the scales and the padding are checked too.
 
         Raises:
-            CheckpointError: a file is missing or damaged, or the tensors are not those of the
-                configuration; all problems are named.
+            CheckpointError: a file is missing or damaged, or the tensors do not match the
+                configuration; all problems are listed.
         """
         directory = Path(directory)
         if not directory.is_dir():
@@ -87,22 +88,27 @@ class Store:
         for name in (CONFIG, MODEL):
             if not (directory / name).is_file():
                 raise CheckpointError(
-                    f"{directory} is not a store: it has no {name}; "
-                    "make a store from a published checkpoint with cpm convert"
+                    f"{directory} is not a converted model: it has no {name}; "
+                    "convert a published checkpoint with cpm convert"
                 )
         values = read_values(directory / CONFIG)
-        config, packed = parse_config(values, directory / CONFIG), _packed_as(values, directory)
+        config, packed = (
+            parse_config(values, directory / CONFIG),
+            _parse_quantization(values, directory),
+        )
         tensors = read_safetensors(directory / MODEL)
         if any(name.startswith(PREFIX) for name in tensors):
             raise CheckpointError(
-                f"{directory} is a published model of Hugging Face's, not yet a store; "
-                "make one of it with cpm convert"
+                f"{directory} is a Hugging Face model, not a converted model; "
+                "convert it with cpm convert"
             )
         dims = Dims.of(config)
-        problems = packed_problems(tensors, dims, packed) if packed else _problems(tensors, dims)
+        problems = (
+            packed_problems(tensors, dims, packed) if packed else _float_problems(tensors, dims)
+        )
         if problems:
             raise CheckpointError(
-                f"{directory / MODEL} does not fit {CONFIG}: {'; '.join(problems)}"
+                f"{directory / MODEL} does not match {CONFIG}: {shortened(problems)}"
             )
         dtype = next(iter(tensors.values())).dtype
         weights = packed or next(name for name, known in WEIGHTS.items() if known == dtype)
@@ -110,29 +116,29 @@ class Store:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of all tensors, in the order of the network."""
+        """The names of all tensors, in network order."""
         return tuple(self._tensors)
 
     @property
     def has_tokenizer(self) -> bool:
-        """Whether the store can turn text into ids by itself."""
+        """Whether the store has tokenizer files."""
         return bool(Tokenizer.files(self.directory))
 
     def tensor(self, name: str) -> Array:
-        """Return a read-only mapped view of a tensor as stored; bf16 as uint16 bits.
+        """Return a read-only memory-mapped view of a tensor as stored; bf16 as uint16 bits.
 
         Raises:
-            CheckpointError: there is no such tensor, or it is packed.
+            CheckpointError: there is no such tensor, or it is quantized.
         """
         if self.packed(name) is not None:
             raise CheckpointError(
                 f"{name} of {self.directory} has {self._packed[name].bits} bits and scales; "
-                "read it packed or as float32"
+                "use Store.packed or Store.float32"
             )
         return self._tensors[name].array
 
     def packed(self, name: str) -> PackedMatrix | None:
-        """Return a matrix in 8 or 4 bits as mapped views; None if it is stored as floats.
+        """Return a quantized matrix as memory-mapped views; None if it is stored as floats.
 
         Raises:
             CheckpointError: there is no such tensor.
@@ -142,7 +148,7 @@ class Store:
         return self._packed.get(name)
 
     def lazy(self, name: str) -> LazyTensor:
-        """Return a tensor to be read in blocks; a packed one is dequantized as it is read.
+        """Return a tensor that is read in blocks; a quantized one is dequantized on reading.
 
         Raises:
             CheckpointError: there is no such tensor.
@@ -152,7 +158,7 @@ class Store:
         return ShardedTensor((self._tensors[name],))
 
     def float32(self, name: str) -> Single:
-        """Return a tensor as float32; a mapped view if it is stored so, else a new array.
+        """Return a tensor as float32: a memory-mapped view if stored as float32, else a new array.
 
         Raises:
             CheckpointError: there is no such tensor.
@@ -162,7 +168,7 @@ class Store:
 
 
 def is_packed(directory: Path) -> bool:
-    """Say whether a directory's configuration is that of a store in 8 or 4 bits."""
+    """Return whether a directory is a quantized store."""
     return (directory / MODEL).is_file() and QUANTIZATION in read_values(directory / CONFIG)
 
 
@@ -175,29 +181,29 @@ def write_model(
     *,
     ids: Mapping[str, int | None] | None = None,
 ) -> dict[str, float]:
-    """Write `config.json` and `model.safetensors` into a directory, as a stream.
+    """Write `config.json` and `model.safetensors` into a directory; tensors are streamed.
 
     Args:
         directory: an existing directory without these files.
-        config: the model's shape.
+        config: the model's configuration.
         tensors: all tensors by name, in any float format.
         weights: the number format to write.
-        on_bytes: called with everything that is written to `model.safetensors`.
-        ids: the special ids to name in the configuration, for other tools.
+        on_bytes: called with all bytes that are written to `model.safetensors`.
+        ids: special ids to add to the configuration, for other tools.
 
     Returns:
-        The relative error of every matrix that was packed.
+        The relative error of every quantized matrix.
 
     Raises:
-        CheckpointError: a number is not finite or too large for the format; every tensor that
-            holds such a number is named. The files are incomplete then.
+        CheckpointError: a value is not finite or too large for the format; every such tensor is
+            named. The files are incomplete then.
         OSError: the disk is full or not writable.
     """
     errors: dict[str, float] = {}
     values = {**config.to_json(), **(ids or {})}
     if weights in FORMATS:
         errors = write_packed(directory / MODEL, config, tensors, weights, on_bytes)
-        values[QUANTIZATION] = settings(weights)
+        values[QUANTIZATION] = quantization_settings(weights)
     else:
         _write_floats(directory / MODEL, config, tensors, weights, on_bytes)
     (directory / CONFIG).write_text(json.dumps(values, indent=2) + "\n", "utf-8")
@@ -214,74 +220,80 @@ def _write_floats(
     dtype = weights_dtype(weights)
     expected = shapes(Dims.of(config))
     problems: list[str] = []
-    blocks = (block for name in expected for block in encoded(name, tensors[name], dtype, problems))
+    blocks = (
+        block for name in expected for block in cast_blocks(name, tensors[name], dtype, problems)
+    )
     entries = {name: (dtype, shape) for name, shape in expected.items()}
     write_safetensors(path, entries, blocks, on_bytes)
     if problems:
-        raise CheckpointError(f"the weights cannot be stored as {weights}: {'; '.join(problems)}")
+        raise CheckpointError(f"the weights cannot be stored as {weights}: {shortened(problems)}")
 
 
-def encoded(name: str, tensor: LazyTensor, dtype: str, problems: list[str]) -> Iterator[Array]:
-    """Yield a tensor's blocks in another float format, checked on the way.
+def cast_blocks(name: str, tensor: LazyTensor, dtype: str, problems: list[str]) -> Iterator[Array]:
+    """Yield a tensor's blocks in another float format, and check the values.
 
     Args:
-        name: what to call the tensor in a problem.
-        tensor: in any float format.
-        dtype: the format to yield.
-        problems: gets a line, once the tensor is through, for numbers that are not finite and
-            for numbers that the format cannot hold.
+        name: the tensor's name in messages.
+        tensor: a tensor in any float format.
+        dtype: the format to yield, a key of DTYPES.
+        problems: after the last block, one line is appended for values that are not finite, and
+            one for values that overflow the format.
     """
     nonfinite = overflow = 0
     for block in tensor.blocks():
-        unfit = count_nonfinite(block, tensor.dtype)
-        nonfinite += unfit
+        block_nonfinite = count_nonfinite(block, tensor.dtype)
+        nonfinite += block_nonfinite
         if tensor.dtype == dtype:
             yield block
             continue
-        rounded = from_float32(to_float32(block, tensor.dtype), dtype)
-        overflow += count_nonfinite(rounded, dtype) - unfit
+        rounded = reformatted(block, tensor.dtype, dtype)
+        overflow += count_nonfinite(rounded, dtype) - block_nonfinite
         yield rounded
     if nonfinite:
         problems.append(nonfinite_problem(name, nonfinite))
     if overflow:
         problems.append(
-            f"{name} holds {overflow} numbers too large for {dtype}; choose weights='f32'"
+            f"{name} holds {overflow} values too large for {dtype}"
+            + ("; choose weights='f32'" if dtype != "F32" else "")
         )
 
 
-def _packed_as(values: Mapping[str, Any], directory: Path) -> str | None:
-    """Return how a configuration says matrices are packed; None where they are not.
+def _parse_quantization(values: Mapping[str, Any], directory: Path) -> str | None:
+    """Return the quantization that a configuration states, q8 or q4; None if it states none.
 
     Raises:
-        CheckpointError: it names a format that there is not.
+        CheckpointError: the quantization is unknown.
     """
     if QUANTIZATION not in values:
         return None
     found = values[QUANTIZATION]
     for weights in FORMATS:
-        if found == settings(weights):
+        if found == quantization_settings(weights):
             return weights
-    known = " or ".join(json.dumps(settings(weights)) for weights in FORMATS)
+    known = " or ".join(json.dumps(quantization_settings(weights)) for weights in FORMATS)
     raise CheckpointError(
         f"{directory / CONFIG} says {QUANTIZATION} {one_line(found, 80)}, expected {known}; "
         "convert the model again"
     )
 
 
-def _problems(tensors: Mapping[str, Tensor], dims: Dims) -> list[str]:
-    """Return all that is wrong with the tensors of a store of floats."""
+def _float_problems(tensors: Mapping[str, Tensor], dims: Dims) -> list[str]:
+    """Return all problems of the tensors of a float store, the most telling first."""
     expected = shapes(dims)
-    problems = [f"{name} is missing" for name in expected.keys() - tensors.keys()]
-    problems += [
-        f"{one_line(name)} does not belong there" for name in tensors.keys() - expected.keys()
+    problems = [
+        f"{name} has shape {tensors[name].shape}, expected {shape}"
+        for name, shape in expected.items()
+        if name in tensors and tensors[name].shape != shape
     ]
     dtypes = {tensor.dtype for tensor in tensors.values()}
     if len(dtypes) > 1 or not dtypes <= set(WEIGHTS.values()):
         problems.append(
-            f"number formats {', '.join(sorted(dtypes))}, expected one of "
+            f"number formats {shortened(sorted(dtypes), ', ')}, expected one of "
             f"{', '.join(WEIGHTS.values())}"
         )
-    for name in expected.keys() & tensors.keys():
-        if tensors[name].shape != expected[name]:
-            problems.append(f"{name} has shape {tensors[name].shape}, expected {expected[name]}")
-    return sorted(problems)
+    problems += [f"{name} is missing" for name in expected if name not in tensors]
+    problems += [
+        f"{one_line(name)} is not part of this model"
+        for name in sorted(tensors.keys() - expected.keys())
+    ]
+    return problems

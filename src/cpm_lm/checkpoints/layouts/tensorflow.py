@@ -1,8 +1,8 @@
-"""The variables of a TensorFlow SavedModel: the first TensorFlow port's, or our own export's.
+"""Read the variables of a TensorFlow SavedModel, of the first TensorFlow port or of our export.
 
-Knows how they make a model; `tensor_bundle` knows the files, `tensorflow_names` the names. Both
-programs keep matrices as [in, out]. The first port computed the erf form of GELU, but its weights
-are CPM's, so they are read as a model with the tanh form.
+Knows how variables map to tensors; does not know the files (`tensor_bundle`) or the names
+(`tensorflow_names`). Both programs store matrices as [in, out]. The first port computed the erf
+form of GELU, but its weights are CPM's, so they are read as a model with the tanh form.
 """
 
 from __future__ import annotations
@@ -16,37 +16,46 @@ from cpm_lm.checkpoints.containers.protobuf import Fields, fields
 from cpm_lm.checkpoints.containers.tensor_bundle import Bundle
 from cpm_lm.checkpoints.dtypes import FLOATS
 from cpm_lm.checkpoints.layout import Dims, shapes
-from cpm_lm.checkpoints.layouts.tensorflow_names import OURS, PORT, Table, layers_of, plain, sources
+from cpm_lm.checkpoints.layouts.tensorflow_names import (
+    OURS,
+    PORT,
+    Table,
+    layer_count,
+    sources,
+    strip_keras_prefix,
+)
 from cpm_lm.checkpoints.tensors import ShardedTensor, Tensor
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError
+from cpm_lm.messages import shortened
 
 __all__ = ["EXTRA", "Variables", "find_variables", "read_variables"]
 
 INDEX = "variables/variables.index"
 EXTRA = "assets.extra"
-"""Where a SavedModel keeps what TensorFlow passes over: our export's configuration, tokenizer."""
+"""The directory that TensorFlow ignores; our export stores the configuration and the tokenizer
+there."""
 GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Variables:
-    """A SavedModel's variables, as one model."""
+    """The variables of a SavedModel as one model."""
 
     directory: Path
-    """The SavedModel."""
+    """The directory of the SavedModel."""
     files: tuple[Path, ...]
-    """Those with weights."""
+    """The files with weights."""
     dims: Dims
     config: GPTConfig | None
-    """The whole shape, which only our own export says."""
+    """The full configuration, which only our export records."""
     tensors: Mapping[str, ShardedTensor]
-    """Every tensor, by the names of a store."""
+    """Every tensor, by its name in a store."""
 
 
 def find_variables(path: Path) -> Path | None:
-    """Return the SavedModel that is meant by it, its `variables` or a file of either."""
+    """Return the SavedModel of a path: its directory, its `variables`, or a file in either."""
     folder = path if path.is_dir() else path.parent
     if folder.name == "variables":
         folder = folder.resolve().parent
@@ -54,12 +63,12 @@ def find_variables(path: Path) -> Path | None:
 
 
 def read_variables(directory: Path) -> Variables:
-    """Read the variables of a SavedModel of a GPT, of the first port's program or our own.
+    """Read the variables of a GPT in a SavedModel, written by the first port or by our export.
 
     Raises:
-        CheckpointError: a file is missing or damaged, or the variables are not those of one such
-            model; all that are missing, left over or misshapen are named.
-        ConfigError: the configuration of our own export is damaged.
+        CheckpointError: a file is missing or damaged; or variables are missing, unknown or have
+            the wrong shape: all are listed.
+        ConfigError: the configuration of our export is damaged.
     """
     bundle = Bundle(directory / INDEX)
     found = _by_name(bundle, directory)
@@ -70,13 +79,13 @@ def read_variables(directory: Path) -> Variables:
     if table is OURS and config is None:
         raise CheckpointError(
             f"{directory} was made by cpm export, but its {EXTRA}/{CONFIG} is missing; "
-            "copy it there from the model it was made of"
+            "copy it there from the exported model"
         )
-    tensors, problems = _join(found, table, dims, config)
+    tensors, problems = _merge(found, table, dims, config)
     if problems:
         raise CheckpointError(
             f"{directory} does not hold the variables of one GPT ({len(problems)} problems): "
-            f"{'; '.join(problems)}"
+            f"{shortened(problems)}"
         )
     return Variables(
         directory=directory, files=bundle.files, dims=dims, config=config, tensors=tensors
@@ -84,10 +93,10 @@ def read_variables(directory: Path) -> Variables:
 
 
 def _by_name(bundle: Bundle, directory: Path) -> dict[str, Tensor]:
-    """Return every variable by the name its program gave it.
+    """Return every variable by its full name.
 
-    Keys are paths through the objects of that program, and differ with the version that wrote
-    them; the graph of objects, stored beside them, tells the variables' own names.
+    The keys of the bundle are paths through Python objects, which differ between versions. The
+    object graph, stored beside them, maps each key to the name of the variable.
     """
     if GRAPH not in bundle.entries:
         raise CheckpointError(f"{directory / INDEX} was not written by TensorFlow 2: no {GRAPH}")
@@ -100,17 +109,18 @@ def _by_name(bundle: Bundle, directory: Path) -> dict[str, Tensor]:
     except ValueError as error:
         raise CheckpointError(f"{directory / INDEX} is damaged: {one_line(error)}") from None
     keys = [key for key in bundle.entries if key != GRAPH]
-    by_name = {plain(named.get(key) or key): key for key in keys}
+    by_name = {strip_keras_prefix(named.get(key) or key): key for key in keys}
     if len(by_name) < len(keys):
-        raise CheckpointError(f"{directory / INDEX} gives several variables one name")
-    odd = [
+        raise CheckpointError(f"{directory / INDEX} has several variables with one name")
+    not_floats = [
         f"{one_line(name)} is {bundle.entries[key].dtype}"
         for name, key in sorted(by_name.items())
         if bundle.entries[key].dtype not in FLOATS
     ]
-    if odd:
+    if not_floats:
         raise CheckpointError(
-            f"{directory}: {', '.join(odd)}; expected only weights, {' or '.join(FLOATS)}"
+            f"{directory}: {shortened(not_floats, ', ')}; expected only weights in "
+            f"{' or '.join(FLOATS)}"
         )
     return {name: bundle.tensor(key) for name, key in by_name.items()}
 
@@ -129,27 +139,27 @@ def _dims(directory: Path, found: Mapping[str, Tensor], table: Table) -> Dims:
     for target in ("wte.weight", "wpe.weight"):
         (name,) = table[target]
         if name not in found or len(found[name].shape) != 2 or 0 in found[name].shape:
-            listed = ", ".join(one_line(other, 60) for other in sorted(found)[:6])
+            listed = shortened((one_line(other, 60) for other in sorted(found)), ", ")
             raise CheckpointError(
-                f"{directory} is no GPT of the first TensorFlow port and none of ours: expected "
-                f"a matrix {name} among its variables, found {listed or 'none'}"
+                f"{directory} is not a GPT of the first TensorFlow port or of cpm export: "
+                f"expected a matrix {name} among its variables, found {listed or 'none'}"
             )
         shape[target] = found[name].shape
     V, D = shape["wte.weight"]
-    return Dims(V, shape["wpe.weight"][0], D, layers_of(found))
+    return Dims(V, shape["wpe.weight"][0], D, layer_count(found))
 
 
-def _join(
+def _merge(
     found: Mapping[str, Tensor], table: Table, dims: Dims, config: GPTConfig | None
 ) -> tuple[dict[str, ShardedTensor], list[str]]:
-    """Return the tensors that are complete, and a line for everything that is not as it should."""
+    """Return the tensors that can be merged, and one line for every problem."""
     tensors, problems, unused = {}, [], set(found)
-    wholes = shapes(dims)
+    tensor_shapes = shapes(dims)
     for target, names in sources(table, dims.n_layer):
         unused -= set(names)
-        whole = wholes[target]
-        part = (*whole[:-1], whole[-1] // len(names))
-        expected = _by_heads(target, config) or part
+        shape = tensor_shapes[target]
+        part_shape = (*shape[:-1], shape[-1] // len(names))
+        expected = _per_head_shape(target, config) or part_shape
         wrong = [f"{name} is missing" for name in names if name not in found]
         parts = {name: found[name] for name in names if name in found}
         wrong += [
@@ -158,19 +168,19 @@ def _join(
             if tensor.shape != expected
         ]
         if len({tensor.dtype for tensor in parts.values()}) > 1:
-            wrong.append(f"{', '.join(names)} differ in their number format")
+            wrong.append(f"{', '.join(names)} have different number formats")
         problems += wrong
         if not wrong:
-            flat = (Tensor(t.array.reshape(part), t.dtype) for t in parts.values())
-            tensors[target] = ShardedTensor(tuple(flat), len(whole) - 1)
+            matrices = (Tensor(t.array.reshape(part_shape), t.dtype) for t in parts.values())
+            tensors[target] = ShardedTensor(tuple(matrices), len(shape) - 1)
     if not dims.n_layer:
         problems.append("there are no layers")
-    problems += [f"{one_line(name)} is no part of this model" for name in sorted(unused)]
+    problems += [f"{one_line(name)} is not part of this model" for name in sorted(unused)]
     return tensors, problems
 
 
-def _by_heads(target: str, config: GPTConfig | None) -> tuple[int, ...] | None:
-    """Return the shape in which our own model keeps a tensor, where it is cut by heads."""
+def _per_head_shape(target: str, config: GPTConfig | None) -> tuple[int, ...] | None:
+    """Return the shape of a tensor in our Keras model, if it is split by heads; else None."""
     if config is None:
         return None
     D, N, H = config.n_embd, config.n_head, config.head_size

@@ -1,8 +1,8 @@
-"""What the variables of a TensorFlow SavedModel are called, and which tensors they are.
+"""The names of the variables of a TensorFlow SavedModel, and the tensors they map to.
 
 Knows names; does not know files. The first TensorFlow port has queries, keys and values in three
-kernels; its names are those that its conversion notebook printed (CPM-LM-TF2,
-load_pytorch_v2.ipynb). Our own export has the names of our Keras model.
+kernels; its names are from the output of its conversion notebook (CPM-LM-TF2,
+load_pytorch_v2.ipynb). Our export has the names of our Keras model.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-__all__ = ["OURS", "PORT", "Table", "layers_of", "plain", "sources"]
+__all__ = ["OURS", "PORT", "Table", "layer_count", "sources", "strip_keras_prefix"]
 
 Table = dict[str, tuple[str, ...]]
-"""A store's tensor, and the variables whose columns are joined to it; {0} is the layer."""
+"""A tensor of a store, and the variables whose columns are concatenated to it; {0} is the layer."""
 
-AUTOMATIC = re.compile(r"^(?:gpt(?:_\d+)?/)?(?:(embedding)_\d+(?=/))?")
-"""What Keras puts before a name, and after a layer's when a process makes a second model."""
+KERAS_PREFIX = re.compile(r"^(?:gpt(?:_\d+)?/)?(?:(embedding)_\d+(?=/))?")
+"""The prefix of the model's name, and the number that Keras adds to the layer's name, if a process
+creates a second model."""
 
 # fmt: off
 PORT: Table = {
@@ -66,19 +67,23 @@ OURS: Table = {
 # fmt: on
 
 
-def plain(name: str) -> str:
-    """Return a variable's name without what differs from one process to another."""
-    return AUTOMATIC.sub(r"\1", name)
+def strip_keras_prefix(name: str) -> str:
+    """Return a variable's name without the parts that Keras generates.
+
+    >>> strip_keras_prefix("gpt_1/embedding_2/embeddings")
+    'embedding/embeddings'
+    """
+    return KERAS_PREFIX.sub(r"\1", name)
 
 
-def layers_of(names: Iterable[str]) -> int:
-    """Return how many layers the names of either program speak of."""
+def layer_count(names: Iterable[str]) -> int:
+    """Return the number of layers in the variable names of either program."""
     found = [re.match(r"(?:layer|h_)(\d{1,4})/", name) for name in names]
     return 1 + max((int(match[1]) for match in found if match), default=-1)
 
 
 def sources(table: Table, layers: int) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield every tensor of a store, and the names of the variables that make it."""
+    """Yield every tensor of a store, and the names of its variables."""
     for target, names in table.items():
         for layer in range(layers if "{0}" in target else 1):
             yield target.format(layer), tuple(name.format(layer) for name in names)

@@ -1,7 +1,7 @@
-"""What the matrices of a model are multiplied by, for a fixed row of ids.
+"""Calibration: the activations that each matrix is multiplied by, for a fixed sequence of ids.
 
-Knows a model's tensors and how its blocks are made of them; how matrices are rounded `gptq`
-knows. The ids are random, from a fixed seed: they need no vocabulary.
+Knows a model's tensors and the forward pass of a block; does not know how matrices are quantized:
+`gptq` does. The ids are random with a fixed seed, so that no vocabulary is needed.
 """
 
 from __future__ import annotations
@@ -19,39 +19,40 @@ from cpm_lm.numpy_ops import ACTIVATIONS, Weights, attention, layer_norm, linear
 
 __all__ = ["CalibrationStep", "calibration_steps"]
 
-TOKENS = 512
-"""The most ids, all in one context."""
+MAX_TOKENS = 512
+"""The maximum number of ids, all in one context."""
 SEED = 1
 
 Rows = Float32[np.ndarray, "T D"]
 
-# What is computed from numbers that are not finite is not either, and no warning is due: the
-# writer names them. No generator may be decorated so: its caller would be silenced with it.
-quietly = np.errstate(all="ignore")
+# Weights that are not finite give activations that are not finite. No warning is needed: the writer
+# reports them. Do not decorate a generator with this: it would also apply in the caller.
+ignore_float_errors = np.errstate(all="ignore")
 
 
 @dataclass
 class CalibrationStep:
-    """A matrix whose turn it is."""
+    """The next matrix to quantize, with its inputs."""
 
     name: str
     inputs: Float32[np.ndarray, "T in"]
-    """What it is multiplied by, after all matrices before it were rounded."""
+    """The matrix's inputs; all earlier matrices are already quantized."""
     rounded: Float32[np.ndarray, "in out"] | None = None
-    """To be set before the next step is asked for: the steps go on through it."""
+    """The dequantized matrix. The caller must set it before it takes the next step: the forward
+    pass continues with it."""
 
 
 def calibration_steps(
     config: GPTConfig, tensors: Mapping[str, LazyTensor]
 ) -> Iterator[CalibrationStep]:
-    """Yield the matrices of all blocks in the order of the network; one block's are in memory.
+    """Yield the matrices of all blocks in network order; one or two are in memory at a time.
 
     Args:
-        config: the model's shape.
-        tensors: all tensors by name. Where their numbers are not finite, the inputs are not.
+        config: the model's configuration.
+        tensors: all tensors by name. Values that are not finite give inputs that are not finite.
     """
     ids = np.random.Generator(np.random.Philox(key=SEED)).integers(
-        0, config.vocab_size, min(TOKENS, config.n_positions)
+        0, config.vocab_size, min(MAX_TOKENS, config.n_positions)
     )
     x = _rows(tensors["wte.weight"], ids) + _rows(tensors["wpe.weight"], np.arange(len(ids)))
     for layer in range(config.n_layer):
@@ -61,12 +62,12 @@ def calibration_steps(
 def _block(
     x: Rows, config: GPTConfig, tensors: Mapping[str, LazyTensor], h: str
 ) -> Generator[CalibrationStep, None, Rows]:
-    """Go through one block; its output is returned."""
-    normed = _normed(x, config, tensors, f"{h}.ln_1")
+    """Run one block; yield its four matrices and return its output."""
+    normed = _layer_norm(x, config, tensors, f"{h}.ln_1")
     qkv = yield from _linear(normed, tensors, f"{h}.attn.c_attn")
-    x = x + (yield from _linear(_mixed(qkv, config), tensors, f"{h}.attn.c_proj"))
-    normed = _normed(x, config, tensors, f"{h}.ln_2")
-    inner = _activated((yield from _linear(normed, tensors, f"{h}.mlp.c_fc")), config)
+    x = x + (yield from _linear(_self_attention(qkv, config), tensors, f"{h}.attn.c_proj"))
+    normed = _layer_norm(x, config, tensors, f"{h}.ln_2")
+    inner = _activation((yield from _linear(normed, tensors, f"{h}.mlp.c_fc")), config)
     return x + (yield from _linear(inner, tensors, f"{h}.mlp.c_proj"))
 
 
@@ -76,43 +77,45 @@ def _linear(
     step = CalibrationStep(f"{name}.weight", x)
     yield step
     assert step.rounded is not None
-    w = {f"{name}.weight": step.rounded, f"{name}.bias": _whole(tensors[f"{name}.bias"])}
-    return _product(x, w, name)
+    w = {f"{name}.weight": step.rounded, f"{name}.bias": _read_float32(tensors[f"{name}.bias"])}
+    return _linear_output(x, w, name)
 
 
-@quietly
-def _product(x: Float32[np.ndarray, "T in"], w: Weights, name: str) -> Float32[np.ndarray, "T out"]:
+@ignore_float_errors
+def _linear_output(
+    x: Float32[np.ndarray, "T in"], w: Weights, name: str
+) -> Float32[np.ndarray, "T out"]:
     return linear(x, w, name)
 
 
-@quietly
-def _normed(x: Rows, config: GPTConfig, tensors: Mapping[str, LazyTensor], name: str) -> Rows:
-    w = {part: _whole(tensors[part]) for part in (f"{name}.weight", f"{name}.bias")}
+@ignore_float_errors
+def _layer_norm(x: Rows, config: GPTConfig, tensors: Mapping[str, LazyTensor], name: str) -> Rows:
+    w = {part: _read_float32(tensors[part]) for part in (f"{name}.weight", f"{name}.bias")}
     return layer_norm(x, w, name, config.layer_norm_epsilon)
 
 
-@quietly
-def _mixed(qkv: Float32[np.ndarray, "T columns"], config: GPTConfig) -> Rows:
+@ignore_float_errors
+def _self_attention(qkv: Float32[np.ndarray, "T columns"], config: GPTConfig) -> Rows:
     visible = np.tri(len(qkv), dtype=bool)
     q, k, v = split_heads(qkv, config.n_head)
     return attention(q, k, v, visible).reshape(len(qkv), -1)
 
 
-@quietly
-def _activated(x: Float32[np.ndarray, "T in"], config: GPTConfig) -> Float32[np.ndarray, "T in"]:
+@ignore_float_errors
+def _activation(x: Float32[np.ndarray, "T in"], config: GPTConfig) -> Float32[np.ndarray, "T in"]:
     return ACTIVATIONS[config.activation_function](x)
 
 
-def _whole(tensor: LazyTensor) -> Single:
+def _read_float32(tensor: LazyTensor) -> Single:
     return to_float32(tensor.read(), tensor.dtype)
 
 
-def _rows(tensor: LazyTensor, wanted: Int64[np.ndarray, " T"]) -> Rows:
-    """Return some rows of a matrix that is read once, block by block."""
-    found = np.empty((len(wanted), tensor.shape[1]), np.float32)
+def _rows(tensor: LazyTensor, indices: Int64[np.ndarray, " T"]) -> Rows:
+    """Return some rows of a matrix; the matrix is read once, in blocks."""
+    found = np.empty((len(indices), tensor.shape[1]), np.float32)
     start = 0
     for block in tensor.blocks():
-        here = (wanted >= start) & (wanted < start + len(block))
-        found[here] = to_float32(block[wanted[here] - start], tensor.dtype)
+        here = (indices >= start) & (indices < start + len(block))
+        found[here] = to_float32(block[indices[here] - start], tensor.dtype)
         start += len(block)
     return found

@@ -1,9 +1,11 @@
 """GPTQ: quantize a matrix column by column, propagating the error.
 
-Knows a matrix and the numbers that it is multiplied by; where those come from `calibration` knows.
-Source: GPTQ (Frantar et al., 2022), in the form without an inverse that QuIP proved equal (Chee et
-al., 2023): with H = (U + I) D (U + I)', U strictly upper, the numbers of input j are rounded after
-what rounding took from inputs i < j was added to them, U[i, j] times.
+Knows a matrix and its inputs; does not know where the inputs come from: `calibration` does.
+Source: GPTQ (Frantar et al., 2022), in the equivalent form of QuIP (Chee et al., 2023), which needs
+no inverse. H = X' X is the Hessian of the inputs X [T, in]. Decompose H = (U + I) D (U + I)' with U
+strictly upper triangular. Round the weights w[j] of input j after adding the errors of the earlier
+inputs: rounded[j] = round(w[j] + sum over i < j of U[i, j] (w[i] - rounded[i])). If two inputs are
+always equal, U[0, 1] is 1: the error of w[0] is added in full to w[1].
 """
 
 from __future__ import annotations
@@ -20,75 +22,89 @@ Matrix = Float32[np.ndarray, "in out"]
 Inputs = Float32[np.ndarray, "T in"]
 
 DAMPING = 0.1
-"""Added to the mean squares of the inputs, in parts of their mean. A few hundred tokens tell
-little of inputs that hardly vary in them: with 0.1 the KL on text is less than with 0.01."""
-SPAN = 2560
-"""Inputs whose errors reach each other: bounds the table of their products, and its time."""
+"""Added to the diagonal of H, as a share of its mean. A few hundred tokens are a poor estimate for
+inputs that vary little: with 0.1 the KL on text is smaller than with 0.01."""
+BLOCK_INPUTS = 2560
+"""The number of inputs in one block. Errors are not propagated between blocks. This bounds the
+size of H and the time of its decomposition."""
 
 
 def gptq(inputs: Inputs, matrix: Matrix, packing: PackedFormat) -> tuple[Codes, Scales, float]:
-    """Round a matrix so that its products with some inputs change little.
+    """Quantize a matrix so that its products with the inputs change little.
 
     Args:
-        inputs: rows that the matrix is multiplied by; where they are not finite, or all zero,
-            each number is rounded to the nearest.
-        matrix: finite; gets the rounded numbers, codes times scales.
-        packing: the bits.
+        inputs: the calibration inputs X. If they are not finite, or all zero, each value is rounded
+            to nearest.
+        matrix: finite; it is overwritten with the dequantized values, codes times scales.
+        packing: the quantized format.
 
     Returns:
         codes: int8[out, groups, group], padded with zeros.
-        scales: of each group; infinite where its numbers are too large for float16.
-        lost: the sum of the squares of what was changed.
+        scales: float16[out, groups]; infinite if a group's values are too large for float16.
+        squared_error: the sum of the squared differences to the original matrix.
     """
     width, out = matrix.shape
     codes = np.zeros((packing.padded(width), out), np.int8)
     scales = np.empty((len(codes) // packing.group, out), np.float16)
-    lost = 0.0
-    for start in range(0, width, SPAN):
-        span, groups = slice(start, start + SPAN), slice(start // packing.group, None)
-        shares = _shares(inputs[:, span])
-        lost += _round(matrix[span], shares, packing, codes[span], scales[groups])
-    turned = np.ascontiguousarray(codes.T).reshape(out, -1, packing.group)
-    return turned, np.ascontiguousarray(scales.T), lost
+    squared_error = 0.0
+    for start in range(0, width, BLOCK_INPUTS):
+        block, groups = slice(start, start + BLOCK_INPUTS), slice(start // packing.group, None)
+        feedback = _feedback_matrix(inputs[:, block])
+        squared_error += _quantize_block(
+            matrix[block], feedback, packing, codes[block], scales[groups]
+        )
+    by_output = np.ascontiguousarray(codes.T).reshape(out, -1, packing.group)
+    return by_output, np.ascontiguousarray(scales.T), squared_error
 
 
-def _shares(inputs: Inputs) -> Float32[np.ndarray, "in in"]:
-    """Return U: which part of input i's error is added to input j."""
-    wide = inputs.astype(np.float64)
+def _feedback_matrix(inputs: Inputs) -> Float32[np.ndarray, "in in"]:
+    """Return U [in, in]; U[i, j] is the share of the error of input i that is added to input j.
+
+    Two inputs that are always equal give 1 / (1 + DAMPING):
+
+    >>> _feedback_matrix(np.ones((8, 2), np.float32)).astype(float).round(2).tolist()
+    [[0.0, 0.91], [0.0, 0.0]]
+    """
+    x = inputs.astype(np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
-        together = wide.T @ wide
-    mean = np.trace(together) / len(together)
-    if not np.isfinite(together).all() or mean == 0:
-        return np.zeros(together.shape, np.float32)
-    together[np.diag_indices(len(together))] += DAMPING * mean
-    # Cholesky's factor is lower; of both axes reversed it is the upper one.
-    upper = np.linalg.cholesky(together[::-1, ::-1])[::-1, ::-1]
-    shares = (upper / np.diag(upper)).astype(np.float32)
-    np.fill_diagonal(shares, 0)
-    return shares
+        hessian = x.T @ x
+    mean = np.trace(hessian) / len(hessian)
+    if not np.isfinite(hessian).all() or mean == 0:
+        return np.zeros(hessian.shape, np.float32)
+    hessian[np.diag_indices(len(hessian))] += DAMPING * mean
+    # numpy gives the lower Cholesky factor. Reverse both axes to get the upper one.
+    upper = np.linalg.cholesky(hessian[::-1, ::-1])[::-1, ::-1]
+    feedback = (upper / np.diag(upper)).astype(np.float32)
+    np.fill_diagonal(feedback, 0)
+    return feedback
 
 
-def _round(
+def _quantize_block(
     matrix: Matrix,
-    shares: Float32[np.ndarray, "in in"],
+    feedback: Float32[np.ndarray, "in in"],
     packing: PackedFormat,
     codes: Int8[np.ndarray, "padded out"],
     scales: Float16[np.ndarray, "groups out"],
 ) -> float:
-    """Fill codes and scales of one span, and put the rounded numbers into `matrix`."""
-    lost = np.zeros_like(matrix)
+    """Quantize one block of inputs: fill `codes` and `scales`, and overwrite `matrix`.
+
+    Returns:
+        The sum of the squared errors.
+    """
+    errors = np.zeros_like(matrix)
     for at, start in enumerate(range(0, len(matrix), packing.group)):
         group = slice(start, min(start + packing.group, len(matrix)))
-        wanted = matrix[group] + shares[:start, group].T @ lost[:start]
-        scales[at] = fit_scales(np.ascontiguousarray(wanted.T)[:, None], packing)[0][:, 0]
-        wide = scales[at].astype(np.float32)
-        fits = np.isfinite(wide)  # the caller names what does not; its neighbours must not pay
-        wide[~fits] = 0
-        inverse = np.divide(1, wide, out=np.zeros_like(wide), where=wide > 0)
+        adjusted = matrix[group] + feedback[:start, group].T @ errors[:start]
+        scales[at] = fit_scales(np.ascontiguousarray(adjusted.T)[:, None], packing)[0][:, 0]
+        scale = scales[at].astype(np.float32)
+        # The caller reports groups whose scale overflows. Their error must not be propagated.
+        fits = np.isfinite(scale)
+        scale[~fits] = 0
+        inverse = np.divide(1, scale, out=np.zeros_like(scale), where=scale > 0)
         for j in range(start, group.stop):
-            row = wanted[j - start] + shares[start:j, j] @ lost[start:j]
+            row = adjusted[j - start] + feedback[start:j, j] @ errors[start:j]
             row = np.clip(np.rint(row * inverse), packing.min_code, packing.max_code)
-            codes[j], row = row, row * wide
-            lost[j] = np.where(fits, matrix[j] - row, 0)
+            codes[j], row = row, row * scale
+            errors[j] = np.where(fits, matrix[j] - row, 0)
             matrix[j] = row
-    return float(np.einsum("io,io->", lost, lost, dtype=np.float64))
+    return float(np.einsum("io,io->", errors, errors, dtype=np.float64))

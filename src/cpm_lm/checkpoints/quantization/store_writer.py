@@ -1,7 +1,7 @@
-"""A store in 8 or 4 bits written as a stream, and checked when it is opened.
+"""Write the tensors of a quantized store as a stream, and check them when a store is opened.
 
-Knows what goes where in the file; `formats` knows the bytes, `round_to_nearest` and
-`gptq` the choice of codes.
+Knows the order of the file and the checks; does not know the packed bytes (`formats`) or how codes
+are chosen (`round_to_nearest` and `gptq`).
 """
 
 from __future__ import annotations
@@ -34,12 +34,13 @@ from cpm_lm.checkpoints.tensors import LazyTensor, Tensor
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError
+from cpm_lm.messages import shortened
 
 __all__ = ["packed_problems", "packed_tensors", "write_packed"]
 
 MAX_RELATIVE_ERROR = 0.5
-"""A tensor's relative error above which nothing of it is left: its numbers are too small for
-float16 scales. 0.01 is usual in 8 bits, 0.1 in 4."""
+"""The largest accepted relative error of a tensor; above it, the values are too small for float16
+scales. Typical errors are 0.01 in 8 bits and 0.1 in 4 bits."""
 
 
 def write_packed(
@@ -49,23 +50,23 @@ def write_packed(
     weights: str,
     on_bytes: Callable[[memoryview], None],
 ) -> dict[str, float]:
-    """Write a model's tensors packed.
+    """Quantize a model's tensors and write them to a file.
 
-    To the nearest, a block of a tensor is in memory, never a whole one; with feedback, a matrix.
+    Rounding to nearest holds one block of a tensor in memory; GPTQ holds one matrix.
 
     Args:
         path: the new file.
-        config: the model's shape.
+        config: the model's configuration.
         tensors: all tensors by name, in any float format.
         weights: a key of FORMATS.
-        on_bytes: called with everything that is written.
+        on_bytes: called with all bytes that are written.
 
     Returns:
-        The relative error of every packed tensor: the norm of the difference over its own.
+        The relative error of every quantized tensor: ||quantized - original|| / ||original||.
 
     Raises:
-        CheckpointError: a number is not finite, or too large or too small for float16 scales;
-            every tensor that holds such a number is named. The file is incomplete then.
+        CheckpointError: a value is not finite, or too large or too small for float16 scales; every
+            such tensor is named. The file is incomplete then.
     """
     dims = Dims.of(config)
     problems: list[str] = []
@@ -75,29 +76,29 @@ def write_packed(
         names = shapes(dims)
         floats = [name for name in names if format_of(weights, name) is None]
         for name in floats:
-            for block in _wide(name, tensors[name], problems):
+            for block in _float32_blocks(name, tensors[name], problems):
                 yield np.ascontiguousarray(block)
-        fed_back = rounding_of(weights) == GPTQ
+        use_gptq = rounding_of(weights) == GPTQ
         for name in names:
             if (packing := format_of(weights, name)) is not None:
-                if fed_back and is_transposed(name):
+                if use_gptq and is_transposed(name):
                     break
-                yield from _packed(name, tensors[name], packing, errors, problems)
-        if fed_back:
-            yield from _fed_back(config, tensors, weights, errors, problems)
+                yield from _quantized_to_nearest(name, tensors[name], packing, errors, problems)
+        if use_gptq:
+            yield from _quantized_by_gptq(config, tensors, weights, errors, problems)
 
     write_safetensors(path, entries(dims, weights), blocks(), on_bytes)
     if problems:
-        raise CheckpointError(f"the weights cannot be stored as {weights}: {'; '.join(problems)}")
+        raise CheckpointError(f"the weights cannot be stored as {weights}: {shortened(problems)}")
     return errors
 
 
 def packed_problems(tensors: Mapping[str, Tensor], dims: Dims, weights: str) -> list[str]:
-    """Return all that is wrong with the tensors of a packed store."""
+    """Return all problems of the tensors of a quantized store."""
     expected = entries(dims, weights)
     problems = [f"{name} is missing" for name in expected.keys() - tensors.keys()]
     problems += [
-        f"{one_line(name)} does not belong there" for name in tensors.keys() - expected.keys()
+        f"{one_line(name)} is not part of this model" for name in tensors.keys() - expected.keys()
     ]
     for name in expected.keys() & tensors.keys():
         found = tensors[name].dtype, tensors[name].shape
@@ -106,13 +107,13 @@ def packed_problems(tensors: Mapping[str, Tensor], dims: Dims, weights: str) -> 
     if problems:
         return sorted(problems)
     problems = [
-        f"{name} {wrong}"
+        f"{name} {problem}"
         for name in expected
-        if name.endswith(SCALES) and (wrong := scale_problem(tensors[name].array))
+        if name.endswith(SCALES) and (problem := scale_problem(tensors[name].array))
     ]
     if not problems:
         problems = [
-            f"{name} has numbers in its padding, expected zeros"
+            f"{name} has values in its padding, expected zeros"
             for name, packed in packed_tensors(tensors, dims, weights).items()
             if not packed.padding_is_zero()
         ]
@@ -122,7 +123,7 @@ def packed_problems(tensors: Mapping[str, Tensor], dims: Dims, weights: str) -> 
 def packed_tensors(
     tensors: Mapping[str, Tensor], dims: Dims, weights: str
 ) -> dict[str, PackedMatrix]:
-    """Return the matrices of a store whose tensors are as they should be, by name."""
+    """Return the quantized matrices of a store by name; `packed_problems` has found no problem."""
     return {
         name: PackedMatrix(
             tensors[name].array, tensors[name + SCALES].array, packing, out_in_shape(name, shape)
@@ -132,84 +133,88 @@ def packed_tensors(
     }
 
 
-def settings(weights: str) -> dict[str, object]:
-    """Return what `config.json` says about the format."""
+def quantization_settings(weights: str) -> dict[str, object]:
+    """Return the value of `quantization` in `config.json`."""
     packing = format_of(weights, "c_fc.weight")
     assert packing is not None
     return {"weights": weights, "group": packing.group}
 
 
-def _wide(name: str, tensor: LazyTensor, problems: list[str]) -> Iterator[Single]:
-    """Yield a tensor's blocks as float32; numbers that are none become a problem, and zero."""
+def _float32_blocks(name: str, tensor: LazyTensor, problems: list[str]) -> Iterator[Single]:
+    """Yield a tensor's blocks as float32; replace NaN and infinity by zero and report them."""
     nonfinite = 0
     for block in tensor.blocks():
-        unfit = count_nonfinite(block, tensor.dtype)
-        wide = to_float32(block, tensor.dtype)
-        yield np.nan_to_num(wide, posinf=0, neginf=0) if unfit else wide
-        nonfinite += unfit
+        values = to_float32(block, tensor.dtype)
+        block_nonfinite = count_nonfinite(values, "F32")
+        yield np.nan_to_num(values, posinf=0, neginf=0) if block_nonfinite else values
+        nonfinite += block_nonfinite
     if nonfinite:
         problems.append(nonfinite_problem(name, nonfinite))
 
 
-def _packed(
+def _quantized_to_nearest(
     name: str,
     tensor: LazyTensor,
     packing: PackedFormat,
     errors: dict[str, float],
     problems: list[str],
 ) -> Iterator[Array]:
-    """Yield a matrix's codes block by block, then its scales; note its error."""
-    scales, wrong, power = [], 0.0, 0.0
-    for block in _wide(name, tensor.transpose() if is_transposed(name) else tensor, problems):
+    """Yield a matrix's codes in blocks, rounded to nearest, then its scales; record its error."""
+    scales, squared_error, squared_norm = [], 0.0, 0.0
+    by_output = tensor.transpose() if is_transposed(name) else tensor
+    for block in _float32_blocks(name, by_output, problems):
         width = packing.padded(block.shape[1])
         rows = np.pad(block, ((0, 0), (0, width - block.shape[1])))
-        codes, found, lost = quantize(rows.reshape(len(rows), -1, packing.group), packing)
+        codes, found, block_error = quantize(rows.reshape(len(rows), -1, packing.group), packing)
         scales.append(found)
-        wrong, power = wrong + lost, power + _power(block)
+        squared_error += block_error
+        squared_norm += _squared_norm(block)
         yield codes if packing.bits == 8 else pack_nibbles(codes)
-    yield _judged(name, np.concatenate(scales), wrong, power, errors, problems)
+    yield _checked_scales(
+        name, np.concatenate(scales), squared_error, squared_norm, errors, problems
+    )
 
 
-def _fed_back(
+def _quantized_by_gptq(
     config: GPTConfig,
     tensors: Mapping[str, LazyTensor],
     weights: str,
     errors: dict[str, float],
     problems: list[str],
 ) -> Iterator[Array]:
-    """Yield the codes and scales of the blocks' matrices in turn; note their errors."""
+    """Yield codes and scales of every matrix of the blocks, quantized by GPTQ; record errors."""
     for step in calibration_steps(config, tensors):
         packing = format_of(weights, step.name)
         assert packing is not None
-        matrix = np.concatenate(list(_wide(step.name, tensors[step.name], problems)))
-        power = _power(matrix)
-        codes, scales, wrong = gptq(step.inputs, matrix, packing)
+        matrix = np.concatenate(list(_float32_blocks(step.name, tensors[step.name], problems)))
+        squared_norm = _squared_norm(matrix)
+        codes, scales, squared_error = gptq(step.inputs, matrix, packing)
         step.rounded = matrix
         yield codes if packing.bits == 8 else pack_nibbles(codes)
-        yield _judged(step.name, scales, wrong, power, errors, problems)
+        yield _checked_scales(step.name, scales, squared_error, squared_norm, errors, problems)
 
 
-def _power(numbers: Single) -> float:
+def _squared_norm(numbers: Single) -> float:
     return float(np.square(numbers, dtype=np.float64).sum())
 
 
-def _judged(
+def _checked_scales(
     name: str,
     scales: Array,
-    wrong: float,
-    power: float,
+    squared_error: float,
+    squared_norm: float,
     errors: dict[str, float],
     problems: list[str],
 ) -> Array:
-    """Return a matrix's scales; note its error, and what is wrong with it."""
-    if wider := np.count_nonzero(np.isinf(scales)):
+    """Return a matrix's scales; record its relative error, and problems if there are any."""
+    if overflows := np.count_nonzero(np.isinf(scales)):
         problems.append(
-            f"{name} holds numbers too large for {wider} float16 scales; choose weights='f32'"
+            f"{name} holds values too large for {overflows} float16 scales; choose weights='f32'"
         )
-    errors[name] = math.sqrt(wrong / power) if power else 0.0
+    errors[name] = math.sqrt(squared_error / squared_norm) if squared_norm else 0.0
     if errors[name] > MAX_RELATIVE_ERROR:
         problems.append(
-            f"{name} loses its numbers (relative error {errors[name]:.2f}): they are too small "
-            "for float16 scales; choose weights='f32'"
+            f"{name} cannot be represented (relative error {errors[name]:.2f}): its values are too "
+            "small for float16 scales; choose weights='f32'"
         )
     return scales

@@ -1,7 +1,6 @@
-"""Engines that run the Keras model, on TensorFlow or JAX.
+"""The engines that run the Keras model, on TensorFlow or JAX.
 
-Knows the forest and arrays; what differs between the two frameworks lies in `on_tensorflow` and
-`on_jax`.
+Knows the forest and arrays; does not know the frameworks, which `on_tensorflow` and `on_jax` do.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from cpm_lm.gpt.load import keras_model
 __all__ = ["KerasEngine", "open_keras"]
 
 SMALLEST_CACHE = 256
-"""Slots of a new session's cache, which doubles as the forest grows."""
+"""The slots of a new session's KV cache, which doubles in size as the forest grows."""
 
 DTYPES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
 
@@ -29,7 +28,7 @@ DTYPES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
 def open_keras(store: Store, backend: str, threads: int | None = None) -> KerasEngine:
     """Load a store into the engine `tensorflow` or `jax`.
 
-    Weights stored in 16 bits stay so in memory; those in 8 or 4 bits are widened to 32.
+    Weights stored in 16 bits stay in 16 bits; those in 8 or 4 bits are dequantized to float32.
 
     Raises:
         EngineError: the backend is not installed, or cannot run as asked in this process.
@@ -43,7 +42,8 @@ class KerasEngine(Engine):
     """The Keras model, compiled for a bounded number of shapes.
 
     Args:
-        model: the model, on the backend that Keras runs on. The engine takes its weights over.
+        model: the model, on the backend that Keras runs on. The engine takes ownership of its
+            weights, so the model cannot be called afterwards.
     """
 
     def __init__(self, model: Any) -> None:
@@ -55,16 +55,16 @@ class KerasEngine(Engine):
 
     @property
     def compilations(self) -> Compilations:
-        """The number of compiled shapes, and the seconds they took."""
+        """The compiled shapes and their compilation times in seconds."""
         return self.program.compilations
 
     def session(self, capacity: int = 1024) -> KerasSession:
-        """Open an empty session; its memory doubles with the nodes in use, up to the capacity."""
+        """Open an empty session; its KV cache doubles in size, up to the capacity."""
         return KerasSession(self, capacity)
 
 
 class KerasSession(HostSession):
-    """A cache of keys and values on the model's device."""
+    """A session whose KV cache is on the model's device."""
 
     def __init__(self, engine: KerasEngine, capacity: int) -> None:
         super().__init__(engine.config, capacity)
@@ -86,7 +86,7 @@ class KerasSession(HostSession):
         return self._program.logits(hidden, rows)
 
     def _reserve(self) -> None:
-        """Grow the cache to hold the forest; attention reads as many slots as it has."""
+        """Grow the cache to hold the forest; it is kept small, as attention reads all its slots."""
         slots = max(self._slots, min(SMALLEST_CACHE, self.capacity))
         while slots < self._forest.used:
             slots = min(2 * slots, self.capacity)
@@ -95,12 +95,12 @@ class KerasSession(HostSession):
             self._slots = slots
 
     def _visible(self, nodes: Int32[np.ndarray, " T"], rows: int) -> Bool[np.ndarray, "1 R K"]:
-        """Say which slots, then which rows of this call, each row attends to."""
+        """Return which slots (first) and which rows of this call (last) each row attends to."""
         visible = np.zeros((1, rows, self._slots + rows), bool)
-        seen = self._forest.visible(nodes, self._slots)
-        visible[0, : len(nodes), self._slots : self._slots + len(nodes)] = seen[:, nodes]
-        seen[:, nodes] = False  # their slots are not written yet
-        visible[0, : len(nodes), : self._slots] = seen
+        slots = self._forest.visible(nodes, self._slots)
+        visible[0, : len(nodes), self._slots : self._slots + len(nodes)] = slots[:, nodes]
+        slots[:, nodes] = False  # `write` fills the new nodes' slots after the step
+        visible[0, : len(nodes), : self._slots] = slots
         return visible
 
 

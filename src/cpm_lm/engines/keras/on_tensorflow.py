@@ -1,8 +1,9 @@
-"""The Keras model as TensorFlow functions, with a cache that is written in place.
+"""The Keras model as TensorFlow functions, with a KV cache that is updated in place.
 
-On a CPU the graph runs as it is, traced once for one row and once for more: its matrix products
-(oneDNN), with matrices turned as it likes them, are faster than those that XLA makes there, and
-nothing is compiled or padded. On other devices XLA compiles it, once for each of a few shapes.
+Knows TensorFlow and the Keras model; does not know forests or sessions. On a CPU the graph runs
+without XLA, traced once for one row and once for more: oneDNN's products with transposed matrices
+are faster there than XLA's, and nothing is compiled or padded. On other devices XLA compiles each
+function once per shape, and `buckets` bounds the number of shapes.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ __all__ = ["TensorFlowProgram"]
 
 
 class TensorFlowProgram(Program):
-    """See `Program`. The cache is a list of tensors [N * S, H]: keys, values, by block.
+    """See `Program`. The cache is a list of tensors [N * S, H]: keys, then values, per block.
 
     Args:
-        model: the Keras model; without XLA its matrices are taken over, and it cannot be called
+        model: the Keras model. Without XLA its matrices are moved, so it cannot be called
             afterwards.
-        xla: whether XLA compiles; by default everywhere but on a CPU.
+        xla: whether XLA compiles; by default on every device but a CPU.
     """
 
     def __init__(self, model: Any, *, xla: bool | None = None) -> None:
@@ -40,30 +41,31 @@ class TensorFlowProgram(Program):
         tf.config.experimental.enable_tensor_float_32_execution(False)
         embeddings = tf.cast(model.wte.embeddings.value, self.dtype)
         if self.xla:
-            # A product with the embedding transposed on the fly takes several times as long.
+            # Transposed once: a product that transposes the embedding itself is several times
+            # slower.
             self.output = tf.transpose(embeddings)
             self._network = tf.function(self._step, autograph=False, jit_compile=True)
-            self._product = tf.function(self._scores, autograph=False, jit_compile=True)
+            self._output = tf.function(self._output_layer, autograph=False, jit_compile=True)
         else:
             self.output, self.matrices = embeddings, TransposedMatrices(model)  # no copy of float32
             self._network = self._by_rows(self._step, self._signature())
             rows = tf.TensorSpec([None], tf.int32)
             hidden = tf.TensorSpec([1, None, model.config.n_embd], self.dtype)
-            self._product = self._by_rows(self._scores, [rows, hidden])
+            self._output = self._by_rows(self._output_layer, [rows, hidden])
 
     def rows(self, count: int) -> int:
-        """Return how many rows a call of `count` tokens is padded to."""
+        """Return the number of rows to which a call of `count` tokens is padded."""
         return bucket(count) if self.xla else count
 
     def cache(self, slots: int, old: Any = None) -> list[tf.Tensor]:
-        """Return a cache with this many slots; the first ones are those of a smaller one."""
+        """Return a cache with this many slots that begins with the slots of `old`."""
         N, H = self.model.config.n_head, self.model.config.head_size
-        if old is None:  # filled, not tf.zeros: each must have memory of its own
+        if old is None:  # tf.fill, because equal tf.zeros may share memory, and `write` is in place
             empty = range(2 * self.model.config.n_layer)
             return [tf.fill([N * slots, H], tf.cast(0, self.dtype)) for _ in empty]
-        by_head = [tf.reshape(kept, [N, -1, H]) for kept in old]
+        by_head = [tf.reshape(part, [N, -1, H]) for part in old]
         more = slots - by_head[0].shape[1]
-        return [tf.reshape(tf.pad(kept, [[0, 0], [0, more], [0, 0]]), [-1, H]) for kept in by_head]
+        return [tf.reshape(tf.pad(part, [[0, 0], [0, more], [0, 0]]), [-1, H]) for part in by_head]
 
     def step(
         self,
@@ -72,38 +74,38 @@ class TensorFlowProgram(Program):
         visible: Bool[np.ndarray, "1 T K"],
         cache: Any,
     ) -> tuple[Any, Any]:
-        """Return the last hidden states [1, T, D], and keys and values [N * T, H]."""
+        """Return the last hidden states [1, T, D], and keys and values [N * T, H] per block."""
         inputs = [tf.constant(array) for array in (tokens, positions, visible)]
         shape = visible.shape[1:] if self.xla else trace_name(tokens.shape[1])
         with self.compilations.timed(("step", shape)):
             return self._network(*inputs, cache)
 
     def write(self, cache: Any, new: Any, nodes: Int32[np.ndarray, " n"]) -> Any:
-        """Return the cache with the first n keys and values in these slots, written in place.
+        """Write the first n new keys and values to these slots, in place; return the cache.
 
-        In place means in the tensor's own memory: the time does not depend on the cache's size,
-        as it would with variables, which TensorFlow copies at every read after a scattered write.
+        The tensors' own memory is updated, so the time does not depend on the cache's size. It
+        would with variables: TensorFlow copies one at the next read after a scattered write.
         """
         N = self.model.config.n_head
         slots, T = len(cache[0]) // N, len(new[0]) // N
         heads = np.arange(N, dtype=np.int32)[:, None]
         places = tf.constant((heads * slots + nodes).ravel())
         if len(nodes) < T:  # padded
-            kept = tf.constant((heads * T + np.arange(len(nodes), dtype=np.int32)).ravel())
-            new = [tf.gather(rows, kept) for rows in new]
+            real = tf.constant((heads * T + np.arange(len(nodes), dtype=np.int32)).ravel())
+            new = [tf.gather(rows, real) for rows in new]
         for old, rows in zip(cache, new, strict=True):
             tf.raw_ops.InplaceUpdate(x=old, i=places, v=rows)
         return cache
 
     def logits(self, hidden: Any, at: Int32[np.ndarray, " R"]) -> Float32[np.ndarray, "R V"]:
-        """Return the next-token scores of these rows."""
+        """Return the logits of these rows."""
         if not len(at):
             return np.zeros((0, self.model.config.vocab_size), np.float32)
         rows = np.pad(at, (0, bucket(len(at)) - len(at))) if self.xla else at
         shape = (hidden.shape[1], len(rows)) if self.xla else trace_name(len(rows))
         with self.compilations.timed(("logits", shape)):
-            scores = self._product(tf.constant(rows), hidden).numpy()
-        return scores[: len(at)]
+            logits = self._output(tf.constant(rows), hidden).numpy()
+        return logits[: len(at)]
 
     def _by_rows(self, function: Any, signature: list[Any]) -> Any:
         """Return the function, traced once for one row (first argument) and once for more."""
@@ -115,29 +117,29 @@ class TensorFlowProgram(Program):
 
     def _signature(self) -> list[Any]:
         ids = tf.TensorSpec([1, None], tf.int32)
-        kept = tf.TensorSpec([None, self.model.config.head_size], self.dtype)
+        part = tf.TensorSpec([None, self.model.config.head_size], self.dtype)
         visible = tf.TensorSpec([1, None, None], tf.bool)
-        return [ids, ids, visible, [kept] * (2 * self.model.config.n_layer)]
+        return [ids, ids, visible, [part] * (2 * self.model.config.n_layer)]
 
     def _step(
         self, tokens: Any, positions: Any, visible: Any, cache: Any, *, one: bool = False
     ) -> tuple[Any, Any]:
         self.compilations.traces += 1
         N, H = self.model.config.n_head, self.model.config.head_size
-        flat = [tf.reshape(kept, [1, N, -1, H]) for kept in cache]
-        past = list(zip(flat[::2], flat[1::2], strict=True))
+        by_head = [tf.reshape(part, [1, N, -1, H]) for part in cache]
+        past = list(zip(by_head[::2], by_head[1::2], strict=True))
         product = flat_product if self.xla else partial(self.matrices.product, one=one)
         states, new = self.model.forward(tokens, positions, visible, past, product=product)
         return states[-1], [tf.reshape(part, [-1, H]) for pair in new for part in pair]
 
-    def _scores(self, rows: Any, hidden: Any, *, one: bool = False) -> Any:
+    def _output_layer(self, rows: Any, hidden: Any, *, one: bool = False) -> Any:
         self.compilations.traces += 1
-        wanted = tf.gather(hidden[0], rows)
+        chosen = tf.gather(hidden[0], rows)
         if self.xla:
-            return tf.cast(tf.matmul(wanted, self.output), tf.float32)
-        return tf.cast(multiply(self.output, wanted, one=one), tf.float32)
+            return tf.cast(tf.matmul(chosen, self.output), tf.float32)
+        return tf.cast(multiply(self.output, chosen, one=one), tf.float32)
 
 
 def trace_name(rows: int) -> str:
-    """Return the name of what is traced for so many rows where nothing is padded."""
+    """Return the name of the trace for this number of rows, without XLA."""
     return "one" if rows == 1 else "many"

@@ -1,6 +1,6 @@
-"""What a framework must offer to run the Keras model: one step, a cache, logits.
+"""The interface of a framework that runs the Keras model: one step, a KV cache, logits.
 
-Knows arrays; `on_jax` and `on_tensorflow` know the frameworks.
+Knows arrays; does not know the frameworks, which `on_jax` and `on_tensorflow` do.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ __all__ = ["Compilations", "Program"]
 
 
 class Compilations:
-    """How often a framework compiled, and how long the calls that did so took.
+    """How often a framework traced the model, and the time of each shape's first call.
 
     Attributes:
-        traces: how many times the framework asked for the network; it does so once a shape.
-        seconds: by shape, the duration of its first call, compilation and computation together.
+        traces: how many times a framework traced one of the functions, once per shape.
+        seconds: by shape, the duration of its first call, compilation included.
     """
 
     def __init__(self) -> None:
@@ -31,25 +31,25 @@ class Compilations:
 
     @contextmanager
     def timed(self, shape: Hashable) -> Iterator[None]:
-        """Note the duration if this is the shape's first call."""
+        """Record the duration if this is the shape's first call."""
         start = time.perf_counter()
         yield
         self.seconds.setdefault(shape, time.perf_counter() - start)
 
 
 class Program(abc.ABC):
-    """The model in one framework. Arrays named Any are the framework's own."""
+    """The model in one framework. Arrays of type Any are the framework's own."""
 
     def __init__(self) -> None:
         self.compilations = Compilations()
 
     @abc.abstractmethod
     def rows(self, count: int) -> int:
-        """Return how many rows a call of `count` tokens is padded to."""
+        """Return the number of rows to which a call of `count` tokens is padded."""
 
     @abc.abstractmethod
     def cache(self, slots: int, old: Any = None) -> Any:
-        """Return a cache with this many slots; the first ones are those of a smaller one."""
+        """Return a cache with this many slots that begins with the slots of `old`."""
 
     @abc.abstractmethod
     def step(
@@ -59,12 +59,12 @@ class Program(abc.ABC):
         visible: Bool[np.ndarray, "1 T K"],
         cache: Any,
     ) -> tuple[Any, Any]:
-        """Return the last hidden states [1, T, D], and keys and values; the cache is only read."""
+        """Return the last hidden states [1, T, D], and keys and values; only reads the cache."""
 
     @abc.abstractmethod
     def write(self, cache: Any, new: Any, nodes: Int32[np.ndarray, " n"]) -> Any:
-        """Return the cache with the first n keys and values in these slots, written in place."""
+        """Write the first n new keys and values to these slots, in place; return the cache."""
 
     @abc.abstractmethod
     def logits(self, hidden: Any, at: Int32[np.ndarray, " R"]) -> Float32[np.ndarray, "R V"]:
-        """Return the next-token scores of these rows."""
+        """Return the logits of these rows."""

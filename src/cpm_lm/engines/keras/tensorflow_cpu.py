@@ -1,6 +1,6 @@
-"""A Keras model's matrices as TensorFlow multiplies by them fastest on a CPU.
+"""The matrices of a Keras model, transposed as TensorFlow multiplies fastest on a CPU.
 
-Knows layers with a kernel and a bias; does not know blocks, caches or steps.
+Knows the layers of a block; does not know caches or steps.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ __all__ = ["TransposedMatrices"]
 
 
 class TransposedMatrices:
-    """The matrices of all blocks, [outputs, inputs], taken from the model one at a time.
+    """The matrices of all blocks, [outputs, inputs], moved out of the model one at a time.
 
-    oneDNN multiplies such a matrix by 32 columns in half the time that 32 rows take times a matrix
+    oneDNN multiplies such a matrix by 32 columns in half the time of 32 rows times a matrix
     [inputs, outputs].
 
     Args:
@@ -26,23 +26,24 @@ class TransposedMatrices:
 
     def __init__(self, model: Any) -> None:
         self.dtype = tf.as_dtype(model.compute_dtype)
-        self.kept = {layer: _taken(layer) for block in model.blocks for layer in _layers(block)}
+        layers = [layer for block in model.blocks for layer in _layers(block)]
+        self.matrices = {layer: _move_transposed(layer) for layer in layers}
 
     def product(
         self, layer: Any, x: Float[Any, "1 T I"], *, one: bool = False
     ) -> Float[Any, "1 T O"]:
         """Return x times the layer's matrix plus its bias: a `layers.Product`; see `multiply`."""
         bias = tf.reshape(tf.cast(layer.bias.value, self.dtype), [-1])
-        return (multiply(tf.cast(self.kept[layer], self.dtype), x[0], one=one) + bias)[None]
+        return (multiply(tf.cast(self.matrices[layer], self.dtype), x[0], one=one) + bias)[None]
 
 
 def multiply(
     matrix: Float[Any, "O I"], rows: Float[Any, "T I"], *, one: bool = False
 ) -> Float[Any, "T O"]:
-    """Return rows times the matrix transposed; the matrix comes first in the product.
+    """Return rows times the matrix transposed; the matrix is the left operand.
 
-    As a batch of one product, if it is not for one row: oneDNN's code for batches takes 0.6 times
-    the time at 32 rows, and 1.3 times at one.
+    Several rows are multiplied as a batch of one product: oneDNN's batched code takes 0.6 times as
+    long at 32 rows, and 1.3 times as long at one.
     """
     if one:
         return tf.transpose(tf.matmul(matrix, rows, transpose_b=True))
@@ -54,11 +55,10 @@ def _layers(block: Any) -> tuple[Any, ...]:
     return attention.qkv, attention.out, network.widen, network.narrow
 
 
-def _taken(layer: Any) -> Any:
-    """Return a layer's matrix [outputs, inputs], and leave its variable without memory."""
+def _move_transposed(layer: Any) -> Any:
+    """Return a layer's matrix [outputs, inputs], and free the memory of its variable."""
     variable = layer.kernel.value
-    flat = tf.reshape(variable, [-1, math.prod(layer.bias.shape)])
-    taken = tf.transpose(flat)
-    # Past the variable's own `assign`, which insists on the shape: two copies would stay in memory.
+    matrix = tf.transpose(tf.reshape(variable, [-1, math.prod(layer.bias.shape)]))
+    # The raw operation, because `assign` refuses another shape, and a second copy would remain.
     tf.raw_ops.AssignVariableOp(resource=variable.handle, value=tf.zeros([0], variable.dtype))
-    return taken
+    return matrix

@@ -1,1 +1,1 @@
-"""The engine for CPUs, over the kernels compiled from `native/`."""
+"""The engine for CPUs, on the C++ kernels in `native/`."""

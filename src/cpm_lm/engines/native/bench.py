@@ -1,7 +1,7 @@
-"""What this machine's memory and arithmetic give, and what the native engine makes of them.
+"""Measure a machine's bandwidth and peak, and the shares that the native engine reaches.
 
-Knows kernels and engines; does not know text, files or printing. Nothing here is a benchmark of
-one program against another: those lie in `benchmarks/`.
+Knows kernels and engines; does not know text, files or printing. Comparisons with other programs
+are in `benchmarks/`.
 """
 
 from __future__ import annotations
@@ -24,63 +24,67 @@ from cpm_lm.engines.native.engine import NativeEngine
 __all__ = ["Measured", "Step", "measure"]
 
 PREFIX = 64
-"""Tokens before the rows of a decoding step."""
+"""Tokens in the KV cache before the rows of a decode step."""
 PREFILL = 128
+"""Tokens of the prefill step."""
 ROWS = (1, 32)
+"""Rows of the decode steps."""
 PROBE_BYTES = 1 << 29
-"""Read to find the bandwidth: more than most processors' caches hold."""
+"""Bytes read to measure the bandwidth: more than the caches of most processors."""
 PROBES = 3
-"""Tries a round to find the bandwidth and the peak; the best of all rounds counts."""
+"""Repetitions of each probe in a round; the best of all rounds counts."""
 MIN_ROUNDS = 3
 TURNS = 40
-"""Into so many parts the time is divided, if a step takes less than one."""
+"""The time is divided into this many turns; a step that is shorter is repeated for one turn."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One kind of step on this model."""
+    """The timing of one kind of step of this model."""
 
     name: str
-    """decode-1 and decode-32: one more token for so many texts; prefill-128: a prompt."""
+    """decode-1 and decode-32: one more token for 1 or 32 texts; prefill-128: a prompt."""
     rows: int
     """Tokens in a step."""
     seconds: float
-    """Of a step, the median."""
+    """The median duration of a step."""
     tokens_per_second: float
     rounds: int
-    """How many steps were timed."""
+    """The number of steps timed."""
     of_bandwidth: float
-    """The bytes of weights that a step needs, over what the memory could give in that time."""
+    """The share of the memory bandwidth: the bytes of weights that a step reads, per second, over
+    the bandwidth measured."""
     of_peak: float
-    """The products' operations in a step, over what the processor could do in that time."""
+    """The share of the peak: the operations of a step's matrix products, per second, over the peak
+    measured."""
     of_python: float
-    """The share of the time that passes outside the kernels: a step of a model as deep, but with
-    next to no numbers, over a step of this one."""
+    """The share of the time outside the kernels: the time of a step of a model of equal depth with
+    matrices of one number, over the time of this step."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What was measured in one run."""
+    """The results of one run."""
 
     read_bytes_per_second: float
-    """The best reading of memory by all threads; the processor's caches do not hold it."""
+    """The memory bandwidth: all threads read more than the caches hold; the best probe."""
     float32_operations_per_second: float
-    """The best of multiplying and adding in registers."""
+    """The float32 peak: fused multiply-adds on registers by all threads; the best probe."""
     weight_bytes: int
-    """What a decoding step reads: all matrices, as the store keeps them."""
+    """The bytes that a decode step reads: all matrices, in the store's number format."""
     steps: tuple[Step, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON's types."""
+        """Return the results as JSON types."""
         return asdict(self)
 
 
 def measure(engine: NativeEngine, seconds: float) -> Measured:
-    """Time the machine and the engine, in turns, for about so many seconds.
+    """Measure the machine and the engine in turn.
 
     Args:
         engine: the model.
-        seconds: how long; at least three rounds are timed whatever they take.
+        seconds: the approximate duration; at least MIN_ROUNDS rounds are timed.
     """
     config, kinds = engine.config, step_kinds(engine.config)
     engines = (engine, minimal_engine(config, engine.threads))
@@ -92,7 +96,7 @@ def measure(engine: NativeEngine, seconds: float) -> Measured:
         bandwidth = max(bandwidth, kernels.read_bandwidth(engine.pool, probe_bytes(), PROBES))
         peak = max(peak, kernels.fma_peak(engine.pool, PROBES))
         for step, found in zip(steps, times, strict=True):
-            step()  # what the others left in the caches is not this one's
+            step()  # a warm-up, because the step before has filled the caches with its own data
             until = time.perf_counter() + turn
             found.append(step())
             while time.perf_counter() < until:
@@ -108,14 +112,14 @@ def measure(engine: NativeEngine, seconds: float) -> Measured:
             Step(
                 name=name,
                 rows=rows,
-                seconds=took,
-                tokens_per_second=rows / took,
+                seconds=median,
+                tokens_per_second=rows / median,
                 rounds=len(found),
-                of_bandwidth=read / took / bandwidth,
-                of_peak=2 * products * rows / took / peak,
-                of_python=min(1.0, outside / took),
+                of_bandwidth=read / median / bandwidth,
+                of_peak=2 * products * rows / median / peak,
+                of_python=min(1.0, minimal / median),
             )
-            for (name, (_, rows)), found, took, outside in zip(
+            for (name, (_, rows)), found, median, minimal in zip(
                 kinds.items(), times, medians, medians[len(kinds) :], strict=False
             )
         ),
@@ -123,7 +127,7 @@ def measure(engine: NativeEngine, seconds: float) -> Measured:
 
 
 def rounds(end: float) -> Iterator[None]:
-    """Yield until that time, and at least MIN_ROUNDS times."""
+    """Yield until the time `end`, and at least MIN_ROUNDS times."""
     done = 0
     while done < MIN_ROUNDS or time.perf_counter() < end:
         yield
@@ -131,13 +135,13 @@ def rounds(end: float) -> Iterator[None]:
 
 
 def probe_bytes() -> int:
-    """Return how much to read, on a small machine a part of what it has left."""
+    """Return how many bytes to read: PROBE_BYTES, or an eighth of the available memory if less."""
     free = available_memory()
     return PROBE_BYTES if free is None else max(1 << 20, min(PROBE_BYTES, free // 8))
 
 
 def step_kinds(config: GPTConfig) -> dict[str, tuple[int, int]]:
-    """Return the length of the prefix and the rows of each kind of step, by name."""
+    """Return (tokens of the prefix, rows) of each kind of step, by name."""
     prefix = min(PREFIX, config.n_positions - 1)
     kinds = {f"decode-{rows}": (prefix, rows) for rows in ROWS}
     length = min(PREFILL, config.n_positions)
@@ -145,28 +149,34 @@ def step_kinds(config: GPTConfig) -> dict[str, tuple[int, int]]:
 
 
 def prepare_step(engine: NativeEngine, prefix: int, rows: int) -> Callable[[], float]:
-    """Return what makes one step below a prefix, or a prompt where there is none, and times it."""
+    """Return a function that computes one step and returns its duration in seconds.
+
+    Args:
+        engine: the model.
+        prefix: the tokens before a decode step; 0 for a prefill step.
+        rows: the tokens of the step.
+    """
     rng = np.random.default_rng(0)
     tokens = rng.integers(0, engine.config.vocab_size, prefix + rows, np.int32)
     session = engine.session(prefix + rows)
-    parents, wanted = chain(rows), np.array([rows - 1], np.int32)
+    parents, logits_at = chain(rows), np.array([rows - 1], np.int32)
     if prefix:
         nodes, _ = session.extend(tokens[:prefix], chain(prefix))
-        parents, wanted = np.repeat(nodes[-1:], rows), np.arange(rows, dtype=np.int32)
+        parents, logits_at = np.repeat(nodes[-1:], rows), np.arange(rows, dtype=np.int32)
 
     def step() -> float:
         start = time.perf_counter()
-        nodes, _ = session.extend(tokens[prefix:], parents, wanted)
-        took = time.perf_counter() - start
+        nodes, _ = session.extend(tokens[prefix:], parents, logits_at)
+        seconds = time.perf_counter() - start
         session.release(nodes if prefix else nodes[:1])
-        return took
+        return seconds
 
-    step()  # memory is taken, threads are started
+    step()  # a warm-up: allocates memory and starts threads
     return step
 
 
 def minimal_engine(config: GPTConfig, threads: int) -> NativeEngine:
-    """Return an engine as deep as this model whose matrices are as small as can be."""
+    """Return an engine of this model's depth whose vocabulary and width are 1."""
     small = replace(config, vocab_size=1, n_embd=1, n_head=1)
     weights = {name: np.zeros(shape, np.float32) for name, shape in shapes(Dims.of(small)).items()}
     return NativeEngine(small, weights, "f32", threads=threads)

@@ -1,8 +1,7 @@
-"""The engine for CPUs: the network stated over kernels that are compiled from `native/`.
+"""The engine for CPUs: the network in terms of the C++ kernels in `native/`.
 
-Knows the formula, where weights lie and how much memory a session takes; does not know how a
-kernel computes. Weight matrices are used where the store has them, in its mapped file, in 32 to
-4 bits; only biases and norms are widened.
+Knows the order of the kernels and the memory of a session; does not know how a kernel computes,
+nor (see `weights`) how weights are stored. `engines/reference.py` is its readable counterpart.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ GELU: dict[str, Literal["tanh", "erf"]] = {"gelu_new": "tanh", "gelu": "erf"}
 
 
 def open_native(store: Store, options: EngineOptions) -> NativeEngine:
-    """Start on a store's mapped file at once; see `NativeEngine`."""
+    """Load a store, whose matrices are memory-mapped and not copied; see `NativeEngine`."""
     return NativeEngine(
         store.config,
         {name: store.packed(name) or store.tensor(name) for name in store.names},
@@ -56,28 +55,28 @@ def hidden_states(
     cache: kernels.KeyValueCache,
     workspace: Workspace,
 ) -> Iterator[Rows]:
-    """Yield the embedding sum, each block's output and the final norm's; fill the cache's slots.
+    """Yield the embedding sum, each block's output and the final norm's; write the KV cache.
 
-    What is yielded, [T, D], is overwritten by the next.
+    The next step of the iterator overwrites the array yielded, [T, D].
 
     Args:
         pool: the threads that compute.
         w: the weights.
         config: the model's shape.
         tokens: the new tokens.
-        positions: where they stand.
-        paths: which slots each of them attends to, its own last.
-        cache: keys and values by slot.
-        workspace: for as many rows as there are tokens.
+        positions: the position of each.
+        paths: the slots that each of them attends to, its own last.
+        cache: the KV cache, by slot.
+        workspace: for T rows.
     """
     layer_norm, linear, attention = kernels.layer_norm, kernels.linear, kernels.attention
     epsilon, kind = config.layer_norm_epsilon, GELU[config.activation_function]
     scale = 1 / math.sqrt(config.head_size)
-    x, normed, qkv, mixed, inner = (
+    x, normed, qkv, attn, inner = (
         workspace.x,
         workspace.normed,
         workspace.qkv,
-        workspace.mixed,
+        workspace.attn,
         workspace.inner,
     )
     kernels.embedding(pool, tokens, positions, w.wte, w.wpe, x)
@@ -85,8 +84,8 @@ def hidden_states(
     for layer, h in enumerate(w.blocks):
         layer_norm(pool, x, h.ln_1.weight, h.ln_1.bias, epsilon, normed)
         linear(pool, normed, h.c_attn, qkv)
-        attention(pool, qkv, cache, layer, paths, scale, mixed)
-        linear(pool, mixed, h.c_proj, x, True)  # x + ...
+        attention(pool, qkv, cache, layer, paths, scale, attn)
+        linear(pool, attn, h.c_proj, x, True)  # True: add to x, the residual stream
         layer_norm(pool, x, h.ln_2.weight, h.ln_2.bias, epsilon, normed)
         linear(pool, normed, h.mlp_c_fc, inner)
         kernels.gelu(pool, inner, kind)
@@ -97,27 +96,28 @@ def hidden_states(
 
 
 class NativeEngine(Engine):
-    """The kernels, on weights in 32 to 4 bits; float32 activations.
+    """The engine for CPUs, on weights in 32 to 4 bits; activations are float32.
 
     Before a product with weights in 8 or 4 bits, each row of activations is rounded to 16 bits.
 
-    A node's logits do not change by one bit with the other nodes of the call, its slicing or the
-    number of threads. Sessions of several threads take turns at the kernels.
+    Batch-invariant: the logits of a node are equal to the bit whatever the other nodes of the
+    call, its slices and the number of threads. Sessions may run in several threads; the kernels
+    serve one call at a time.
 
     Args:
         config: the model's shape.
         weights: tensors by Hugging Face's GPT-2 names without the `transformer.` prefix, usually
-            mapped; bf16 as its bits in uint16, matrices in 8 and 4 bits packed.
-        element: the type of all of them: f32, f16, bf16, or q8 or q4, where what is not packed is
-            float32.
-        threads: how many compute; None for the physical cores this process may use.
-        cache_dtype: how keys and values are kept, f32 or f16; f16 takes half the memory, and
-            moves logits by what rounding to 11 bits does.
-        cache_bytes: the most memory for keys and values of one session; None for what the
-            machine has left when it is needed.
+            memory-mapped; bf16 as its bits in uint16, 8-bit and 4-bit matrices packed.
+        element: the number format of all tensors: f32, f16 or bf16; or q8 or q4, where the
+            tensors that are not packed are float32.
+        threads: the number of threads; None for the physical cores this process may use.
+        cache_dtype: the dtype of the KV cache, f32 or f16; f16 takes half the memory and rounds
+            keys and values to 11 bits, which changes the logits.
+        cache_bytes: the maximum size of one session's KV cache; None for the memory available
+            when the cache grows.
 
     Raises:
-        CheckpointError: a tensor's place in its file is not a multiple of its numbers' size.
+        CheckpointError: a tensor is not aligned in its file.
         EngineError: an option is out of range.
     """
 
@@ -140,22 +140,22 @@ class NativeEngine(Engine):
         self.config = config
         self.element = element
         self.weights = Weights(config, weights, element if element in WEIGHTS else "f32")
-        self.pool = pool_of(threads or cores())
+        self.pool = shared_pool(threads or cores())
         self.cache_dtype: Any = cache_dtype
         self.cache_bytes = cache_bytes
 
     @property
     def threads(self) -> int:
-        """How many threads compute."""
+        """The number of threads that compute."""
         return self.pool.threads
 
     def session(self, capacity: int = 1024) -> NativeSession:
-        """Open an empty session; memory is taken as nodes need it, and never moved."""
+        """Open an empty session; its KV cache grows with the nodes, without a copy."""
         return NativeSession(self, capacity)
 
 
 class NativeSession(HostSession):
-    """A cache of keys and values that grows by chunks, up to a limit in bytes."""
+    """A session whose KV cache grows in chunks, up to a limit in bytes."""
 
     def __init__(self, engine: NativeEngine, capacity: int) -> None:
         super().__init__(engine.config, capacity)
@@ -166,18 +166,18 @@ class NativeSession(HostSession):
 
     @property
     def cache_bytes(self) -> int:
-        """The memory that keys and values take now."""
+        """The present size of the KV cache in bytes."""
         return self._cache.slots * self._cache.slot_bytes
 
-    def _sliced(
+    def _compute(
         self,
         tokens: Int32[np.ndarray, " T"],
         nodes: Int32[np.ndarray, " T"],
         wants: Sequence[Want],
     ) -> list[Answer]:
-        if self._cache.slots < self._forest.used:  # before anything is computed
+        if self._cache.slots < self._forest.used:  # first, so that a failure computes nothing
             self._reserve(int(nodes.max()) + 1)
-        return super()._sliced(tokens, nodes, wants)
+        return super()._compute(tokens, nodes, wants)
 
     def _forward(
         self, tokens: Int32[np.ndarray, " T"], nodes: Int32[np.ndarray, " T"]
@@ -199,7 +199,11 @@ class NativeSession(HostSession):
         return logits
 
     def _reserve(self, slots: int) -> None:
-        """Make room for so many slots, if that keeps within the limit."""
+        """Grow the cache to hold `slots`.
+
+        Raises:
+            CapacityError: the limit or the memory does not allow it.
+        """
         if slots <= self._cache.slots:
             return None
         cache, chunk = self._cache, self._cache.chunk_slots
@@ -221,12 +225,12 @@ class NativeSession(HostSession):
 
 
 _POOLS: dict[int, kernels.Pool] = {}
-_LOCK = threading.Lock()
+_POOLS_LOCK = threading.Lock()
 
 
-def pool_of(threads: int) -> kernels.Pool:
-    """Return this process's pool of so many threads; all engines share it."""
-    with _LOCK:
+def shared_pool(threads: int) -> kernels.Pool:
+    """Return this process's pool with this number of threads; all engines share it."""
+    with _POOLS_LOCK:
         if threads not in _POOLS:
             _POOLS[threads] = kernels.Pool(threads)
         return _POOLS[threads]

@@ -1,7 +1,7 @@
-"""A store's weights as the kernels take them, and the memory that a step works in.
+"""A store's weights in the form that the kernels take, and the workspace of a step.
 
-Knows where weights lie: matrices are used in the store's mapped file, in 32 to 4 bits; only biases
-and norms become float32 in memory. Does not know the network.
+Knows how weights are stored: matrices are memory-mapped and used in place, in 32 to 4 bits; biases
+and norms are converted to float32 in memory. Does not know the order of the network's operations.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["Block", "Norm", "Tensors", "Weights", "Workspace"]
 
 @dataclass(frozen=True)
 class Norm:
-    """Scale and shift of a layer norm, float32[D]."""
+    """The weight and the bias of a LayerNorm, float32[D]."""
 
     weight: Float32[np.ndarray, " D"]
     bias: Float32[np.ndarray, " D"]
@@ -46,12 +46,15 @@ Tensors = Mapping[str, Array | PackedMatrix]
 
 
 class Weights:
-    """All weights as the kernels take them.
+    """All weights in the form that the kernels take.
 
     Args:
         config: the model's shape.
         tensors: by Hugging Face's GPT-2 names without the `transformer.` prefix; bf16 as its bits.
-        element: the type of all that are not packed: f32, f16 or bf16.
+        element: the number format of all tensors that are not packed: f32, f16 or bf16.
+
+    Raises:
+        CheckpointError: a matrix is not aligned in its file.
     """
 
     def __init__(self, config: GPTConfig, tensors: Tensors, element: Any) -> None:
@@ -96,17 +99,18 @@ class Weights:
 
     @property
     def read_bytes(self) -> int:
-        """What a step reads of them: every matrix but the positions, of which it needs few rows."""
+        """The bytes that a step reads: all matrices but `wpe`, of which it reads a few rows."""
         blocks = ((h.c_attn, h.c_proj, h.mlp_c_fc, h.mlp_c_proj) for h in self.blocks)
         return self.wte.nbytes + sum(matrix.nbytes for block in blocks for matrix in block)
 
 
 class Workspace:
-    """Room for the activations of T rows; every layer uses it again."""
+    """The workspace: activations of T rows, reused by every layer."""
 
     def __init__(self, T: int, D: int) -> None:
         self.x = np.empty((T, D), np.float32)
         self.normed = np.empty((T, D), np.float32)
         self.qkv = np.empty((T, 3 * D), np.float32)
-        self.mixed = np.empty((T, D), np.float32)
+        self.attn = np.empty((T, D), np.float32)
+        """The output of attention, before its projection."""
         self.inner = np.empty((T, 4 * D), np.float32)

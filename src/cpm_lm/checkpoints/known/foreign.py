@@ -1,0 +1,134 @@
+"""Directories and files of models that are not read here: what marks them, and what to do.
+
+Knows names of files only; opens none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+__all__ = ["Foreign", "recognized"]
+
+DEPTH = 3
+"""How many directories deep marks lie: a run's, a training step's, a rank's."""
+MOST = 2000
+"""How many entries are looked at; the marks lie among the first in any real checkpoint."""
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """One kind of checkpoint that is not read."""
+
+    marks: str
+    """The names of its files, as a regular expression for the whole name."""
+    what: str
+    todo: str
+    replaces_shards: bool = False
+    """Whether Megatron's shards beside it are not the model."""
+
+
+TABLE = (
+    Foreign(
+        r"adapter_config\.json|adapter_model\.(safetensors|bin)",
+        "a LoRA or other adapter of PEFT, which changes a model and is none",
+        "merge it into its model (PEFT: merge_and_unload(), then save_pretrained()) and convert "
+        "the result",
+    ),
+    Foreign(
+        r"layer_\d+-model_\d+-model_states\.pt|mp_rank_\d+_\d+|pp_rank_.*",
+        "the stages of pipeline parallelism (pipeline_model_parallel), one file for each part of "
+        "the layers",
+        "merge them with the tools of the program that trained it, to one pipeline stage "
+        "(Megatron-LM: tools/checkpoint, --target-pipeline-parallel-size 1; DeepSpeed: "
+        "ds_to_universal or Megatron-DeepSpeed's converter to Hugging Face's form)",
+        replaces_shards=True,
+    ),
+    Foreign(
+        r"(bf16_|fp16_)?zero_pp_rank_.*\.pt",
+        "the partitions of DeepSpeed's ZeRO, in which each rank holds a slice of the numbers",
+        "join them with the zero_to_fp32.py that DeepSpeed puts beside them (python "
+        "zero_to_fp32.py . pytorch_model.bin) and convert the file it writes",
+    ),
+    Foreign(
+        r".*\.distcp|__\d+_\d+\.pt",
+        "a distributed checkpoint of PyTorch (torch.distributed.checkpoint, FSDP, Megatron-Core)",
+        "join it with python -m torch.distributed.checkpoint.format_utils dcp_to_torch DIRECTORY "
+        "FILE.pt, and convert that file",
+    ),
+    Foreign(
+        r".*\.msgpack(\.index\.json)?",
+        "weights of Flax (JAX)",
+        "load them with transformers 4 (from_pretrained(..., from_flax=True)), save_pretrained(), "
+        "and convert the result",
+    ),
+    Foreign(
+        r".*\.(pdparams|pdiparams|pdmodel|pdopt)",
+        "weights of Paddle",
+        "get the PyTorch or safetensors files of this model, or convert them with PaddleNLP's own "
+        "tools to PyTorch",
+    ),
+    Foreign(
+        r".*\.(gguf|ggml)|ggml-.*\.bin",
+        "weights of llama.cpp (GGUF)",
+        "get the PyTorch or safetensors files that it was made from",
+    ),
+    Foreign(
+        r".*\.onnx(_data)?|.*\.onnx\.data",
+        "a graph of ONNX",
+        "get the PyTorch or safetensors files that it was made from",
+    ),
+    Foreign(
+        r"cpm\d.*\.jsons|.*\.bminf",
+        "weights of BMInf, in 8 bits and of its own form",
+        "get CPM's own files (mp_rank_00_model_states.pt, mp_rank_01_model_states.pt), which "
+        "BMInf's were made from",
+    ),
+    Foreign(
+        r".*\.ckpt(-\d+)?\.(index|meta|data-\d+-of-\d+)",
+        "a checkpoint of TensorFlow 1",
+        "convert it with transformers 4 (convert_gpt2_original_tf_checkpoint_to_pytorch) first",
+    ),
+    Foreign(
+        r".*\.keras",
+        "a file of Keras",
+        "give the converted model that it was made of",
+    ),
+    Foreign(
+        r".*\.(tflite|mlmodel|mlpackage|ot|nemo|engine|plan|trt|mindir|om)|openvino_model\..*",
+        "a model for another program's run time",
+        "get the PyTorch or safetensors files that it was made from",
+    ),
+    Foreign(
+        r"optimizer(_\d+)?\.(pt|bin)|rng_state.*\.pth|scheduler\.pt|.*_optim_states\.pt",
+        "the state of an optimizer, without the weights",
+        "give the directory that has the weights as well",
+    ),
+)
+"""The first that fits is said."""
+
+
+def recognized(path: Path) -> tuple[Foreign, str] | None:
+    """Return the kind of a file or directory that is not read, and the name that shows it."""
+    names = list(islice(_names(path, DEPTH), MOST)) if path.is_dir() else [path.name]
+    for kind in TABLE:
+        marks = re.compile(kind.marks, re.IGNORECASE)
+        for name in names:
+            if marks.fullmatch(name.rsplit("/", 1)[-1]):
+                return kind, name
+    return None
+
+
+def _names(folder: Path, depth: int) -> Iterator[str]:
+    """Yield names below a directory, those nearest to it first."""
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError:
+        return
+    yield from (entry.name for entry in entries)
+    for entry in entries:
+        if depth > 1 and entry.is_dir() and not entry.is_symlink():
+            yield from (f"{entry.name}/{name}" for name in _names(entry, depth - 1))

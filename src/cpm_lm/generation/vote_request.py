@@ -1,0 +1,201 @@
+"""A request for a vote over the continuations of a prompt: draws or enumerates texts.
+
+Knows tokenizers, the algorithms and how answers are compared; does not know engines or sessions,
+nor how the result is built: `vote` does.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Hashable, Sequence
+
+from cpm_lm.config import GPTConfig
+from cpm_lm.decoding.adaptive import sample_until
+from cpm_lm.decoding.best_first import NO_ANSWER, Found, best_first, row_bytes
+from cpm_lm.decoding.protocol import Algorithm
+from cpm_lm.decoding.rng import Independent, Stratified
+from cpm_lm.decoding.sampling import Sampled, sample
+from cpm_lm.generation.answers import Answers, normalized
+from cpm_lm.generation.numbers import commas_separate
+from cpm_lm.generation.options import VotingOptions
+from cpm_lm.generation.plan import SamplingPlan
+from cpm_lm.generation.request import GenerationRequest
+from cpm_lm.generation.stopping import StoppedText
+from cpm_lm.generation.vote import (
+    CUT_OFF,
+    Vote,
+    VoteProgress,
+    bounds,
+    drawn_vote,
+    exact_vote,
+    leads,
+    tally_decisions,
+)
+from cpm_lm.tokenizer import Tokenizer
+
+__all__ = ["VoteRequest"]
+
+LINE_END = "\n"
+"""A stop string of every vote: an answer ends at the end of its line."""
+
+
+class VoteRequest(GenerationRequest[VoteProgress, Vote]):
+    """A vote over the continuations of a prompt.
+
+    Raises:
+        RequestError: an option or the prompt is wrong.
+        CapacityError: the memory allowed does not hold one text.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        config: GPTConfig,
+        prompt: str | Sequence[int],
+        options: VotingOptions,
+    ) -> None:
+        self._started = time.perf_counter()
+        aliases = {normalized(form): name for form, name in options.aliases.items()}
+        self._options = options
+        self._plan = plan = SamplingPlan(
+            tokenizer,
+            config,
+            prompt,
+            options,
+            stops=(LINE_END,),
+            row_bytes=row_bytes(config.vocab_size) if options.method == "exact" else 0,
+        )
+        text = prompt if isinstance(prompt, str) else tokenizer.decode(plan.ids)
+        self._answers = Answers(
+            pattern=options.answer,
+            aliases=aliases,
+            match=options.match,
+            commas_separate=commas_separate(text),
+        )
+        if options.method == "exact":
+            most_nodes = max(self._row_budget(), plan.most_rows)
+        else:
+            most_nodes = len(plan.ids) + options.n * (plan.most_rows - len(plan.ids))
+        self.node_budget = plan.node_budget(most_nodes)
+        self._outcome: Sampled | Found | None = None
+        self._reported = -1.0
+        """The share decided at the last progress that `poll` returned."""
+        self._reset()
+
+    def algorithm(self) -> Algorithm[None]:
+        """Return a new generator that draws or enumerates the texts; see `GenerationRequest`."""
+        self._reset()
+        self._outcome = yield from self._decoding()
+
+    def poll(self) -> list[VoteProgress]:
+        """Return the tally, if more is decided than at the last call."""
+        if self._found:
+            decided = 1 - self._found.unexplored
+        else:
+            decided = len(self._known_decisions()) / self._options.n
+        if decided <= self._reported:
+            return []
+        self._reported = decided
+        rows = bounds(self._found) if self._found else tally_decisions(self._known_decisions())
+        return [VoteProgress(tally=rows, decided=decided)]
+
+    def result(self) -> Vote:
+        """Return the vote."""
+        assert self._outcome is not None, "the algorithm has not ended"
+        plan, options = self._plan, self._options
+        if isinstance(self._outcome, Found):
+            return exact_vote(self._outcome, plan, options, started=self._started)
+        return drawn_vote(
+            self._known_decisions(), self._outcome, plan, options, started=self._started
+        )
+
+    def _decoding(self) -> Algorithm[Sampled | Found]:
+        """Return the decoding algorithm of the method."""
+        options, plan = self._options, self._plan
+        limits = plan.within(self.node_budget)
+        if options.method == "exact":
+            return best_first(
+                plan.ids,
+                rules=options,
+                limits=limits,
+                answer_of=self._answer_of,
+                rows=self._row_budget(),
+                on_found=self._on_found,
+            )
+        if options.confidence is not None:
+            return sample_until(
+                plan.ids,
+                options.n,
+                rules=options,
+                seed=plan.seed,
+                limits=limits,
+                enough=self._enough,
+                on_token=self._on_token,
+                on_end=self._on_end,
+            )
+        stratified = options.method == "stratified"
+        return sample(
+            plan.ids,
+            options.n,
+            rules=options,
+            source=Stratified(plan.seed, options.n) if stratified else Independent(plan.seed),
+            limits=limits,
+            on_token=self._on_token,
+            on_end=self._on_end,
+        )
+
+    def _reset(self) -> None:
+        n = self._options.n
+        self._texts = [self._plan.new_text() for _ in range(n)]
+        self._token_counts = [0] * n
+        self._decisions: list[object | None] = [None] * n
+        self._found: Found | None = None
+        self._outcome = None
+
+    def _row_budget(self) -> int:
+        """Return the maximum number of rows of an exact vote; by default, what n texts need."""
+        options = self._options
+        if options.budget is not None:
+            return options.budget
+        return len(self._plan.ids) + options.n * options.max_tokens
+
+    def _decision(self, text: StoppedText, ended: bool) -> Hashable | None:
+        """Return a text's answer, or NO_ANSWER, or None while it may still change."""
+        finished = ended or text.stopped
+        decided, answer = self._answers.decide(text.text, finished=finished)
+        return NO_ANSWER if decided and answer is None else answer
+
+    def _answer_of(self, ids: tuple[int, ...], ended: bool) -> Hashable | None:
+        text = self._plan.new_text()
+        for token in ids:
+            text.feed(token)
+        if ended:
+            text.finish()
+        return self._decision(text, ended)
+
+    def _on_token(self, i: int, token: int) -> bool:
+        """Append a token to a sample; return whether the sample's answer is decided."""
+        self._token_counts[i] += 1
+        self._texts[i].feed(token)
+        self._decisions[i] = self._decision(self._texts[i], ended=False)
+        return self._decisions[i] is not None
+
+    def _on_end(self, i: int) -> None:
+        """Decide a sample after its last token."""
+        self._texts[i].finish()
+        if self._decisions[i] is None:
+            # End tokens are not counted, so a sample with the maximum count drew none.
+            cut_off = self._token_counts[i] == self._plan.longest
+            self._decisions[i] = CUT_OFF if cut_off else self._decision(self._texts[i], ended=True)
+
+    def _on_found(self, found: Found) -> None:
+        self._found = found
+
+    def _known_decisions(self) -> list[object]:
+        """Return the decisions so far, in the order of the samples."""
+        return [decision for decision in self._decisions if decision is not None]
+
+    def _enough(self) -> bool:
+        """Return whether the leader leads with the probability asked for."""
+        confidence = self._options.confidence
+        return confidence is not None and leads(self._known_decisions(), confidence)

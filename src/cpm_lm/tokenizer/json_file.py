@@ -1,0 +1,32 @@
+"""Read the JSON files of a tokenizer.
+
+Knows JSON objects; does not know their keys.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from cpm_lm.errors import TokenizerError
+from cpm_lm.messages import what_is_there
+
+__all__ = ["read_json"]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a file.
+
+    Raises:
+        TokenizerError: the file cannot be read, or holds something else.
+    """
+    if known := what_is_there(path):
+        raise TokenizerError(f"{path} is {known}")
+    try:
+        values = json.loads(path.read_text("utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise TokenizerError(f"cannot read {path}: {error}") from None
+    if not isinstance(values, dict):
+        raise TokenizerError(f"{path} holds {type(values).__name__}, expected a JSON object")
+    return values

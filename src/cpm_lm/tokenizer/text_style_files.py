@@ -1,0 +1,166 @@
+"""The text style of a model, as its files tell it, and the file of a store that records it.
+
+Knows names of files and keys; does not know what a style means (`text_style`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cpm_lm.tokenizer.added_tokens import AddedToken, named
+from cpm_lm.tokenizer.json_file import read_json
+from cpm_lm.tokenizer.text_style import DEFAULT_STYLE, STYLES, style_named
+
+__all__ = [
+    "KEY",
+    "RECORD",
+    "StyleFound",
+    "find_style",
+    "ids_in_config",
+    "recorded_names",
+    "rows_in_config",
+    "write_style",
+]
+
+RECORD = "text_style.json"
+"""A file of the store that other tools ignore."""
+KEY = "text_style"
+STORE = "manifest.json"
+"""Every store has it; a store without RECORD was written before the style was recorded."""
+CONFIG = "config.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StyleFound:
+    """The text style of a model, and how it is known."""
+
+    name: str
+    """One of STYLES."""
+    evidence: str
+    """How it is known, in words; empty if it is assumed."""
+
+
+def find_style(
+    directory: Path,
+    settings: Mapping[str, Any],
+    serialized: Mapping[str, Any],
+    pieces: Collection[str],
+    wanted: str | None,
+) -> StyleFound:
+    """Return the text style of the model in a directory.
+
+    Args:
+        directory: the directory of the tokenizer's files.
+        settings: the tokenizer's settings.
+        serialized: the content of tokenizer.json, empty if there is none.
+        pieces: all pieces that have an id.
+        wanted: the style that the caller chose, or None.
+
+    Raises:
+        TokenizerError: `wanted` or the recorded style is unknown.
+    """
+    if wanted is not None:
+        style_named(wanted, "the text style")
+        return StyleFound(name=wanted, evidence="given by the caller")
+    if (directory / RECORD).is_file():
+        name = read_json(directory / RECORD).get(KEY)
+        style_named(name, f"{KEY} in {directory / RECORD}")
+        return StyleFound(name=str(name), evidence=f"recorded in {RECORD}")
+    if (directory / STORE).is_file():
+        return StyleFound(name=DEFAULT_STYLE, evidence="")
+    return _inferred(directory, settings, serialized, pieces)
+
+
+def _inferred(
+    directory: Path,
+    settings: Mapping[str, Any],
+    serialized: Mapping[str, Any],
+    pieces: Collection[str],
+) -> StyleFound:
+    """Return the text style that the files of a published model tell.
+
+    Its own eos_token has priority over the class: BertTokenizer adds [CLS] and [SEP] to every text,
+    whatever the model was trained on.
+    """
+    names = {role: content for role, content in named(settings).items() if content in pieces}
+    cls, sep = (names.get(role, f"[{role.upper()}]") for role in ("cls", "sep"))
+    end, begin = names.get("eos", sep), names.get("bos", cls)
+    if (begin, end) != (cls, sep) and "eos" in names:
+        begins = "bos" in names and settings.get("add_bos_token") is not False
+        name = "bos-eos" if begins else "eos"
+        return StyleFound(name=name, evidence=f"eos_token is {end!a:.60}")
+    config = _config(directory)
+    for file, values in (("the tokenizer's settings", settings), (CONFIG, config)):
+        kind = values.get("tokenizer_class")
+        if isinstance(kind, str) and kind.startswith("BertTokenizer"):
+            return StyleFound(name="uer", evidence=f"tokenizer_class in {file} is {kind!a:.60}")
+    if "eos" in names:
+        return StyleFound(name="uer", evidence=f"eos_token is {end!a:.60}")
+    if _template(serialized) == (cls, sep):
+        return StyleFound(name="uer", evidence="tokenizer.json adds [CLS] and [SEP] to a text")
+    return StyleFound(name=DEFAULT_STYLE, evidence="")
+
+
+def recorded_names(directory: Path) -> dict[str, str]:
+    """Return the special pieces that a store records, in the form of settings."""
+    record = read_json(directory / RECORD) if (directory / RECORD).is_file() else {}
+    return {
+        key: value
+        for key, value in record.items()
+        if key.endswith("_token") and isinstance(value, str)
+    }
+
+
+def ids_in_config(
+    directory: Path, settings: Mapping[str, Any], listed: Mapping[str, AddedToken]
+) -> dict[str, str]:
+    """Return the bos_token and eos_token that config.json gives as ids, in the form of settings.
+
+    Only if the tokenizer's own files have no eos_token, and only added tokens: for other pieces,
+    configurations often have wrong ids (those of the English GPT-2, or zeros).
+    """
+    if "eos" in named(settings) or (directory / STORE).is_file():
+        return {}
+    contents = {token.id: token.content for token in listed.values()}
+    bert = {f"[{role.upper()}]" for role in ("unk", "cls", "sep", "pad", "mask")}
+    found = {}
+    for role in ("bos", "eos"):
+        index = _config(directory).get(f"{role}_token_id")
+        content = contents.get(index) if type(index) is int else None
+        if content is not None and content not in {*bert, *named(settings).values()}:
+            found[f"{role}_token"] = content
+    return found if "eos_token" in found else {}
+
+
+def rows_in_config(directory: Path) -> int | None:
+    """Return the vocabulary size in the model's configuration, or None if there is none."""
+    rows = _config(directory).get("vocab_size")
+    return rows if type(rows) is int else None
+
+
+def _config(directory: Path) -> dict[str, Any]:
+    return read_json(directory / CONFIG) if (directory / CONFIG).is_file() else {}
+
+
+def _template(serialized: Mapping[str, Any]) -> tuple[object, object] | None:
+    """Return the pieces that tokenizer.json adds before and after a text."""
+    after = serialized.get("post_processor")
+    if not isinstance(after, dict):
+        return None
+    try:
+        if after.get("type") == "BertProcessing":
+            return after["cls"][0], after["sep"][0]
+        first, _, last = (part.get("SpecialToken") for part in after["single"])
+        return first["id"], last["id"]
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        return None
+
+
+def write_style(directory: Path, record: Mapping[str, str]) -> None:
+    """Write a text style and its special pieces into a directory."""
+    assert record[KEY] in STYLES
+    (directory / RECORD).write_text(json.dumps(record, indent=2) + "\n", "utf-8")

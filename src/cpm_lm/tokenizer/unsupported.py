@@ -1,0 +1,46 @@
+"""Vocabularies of families that are not supported: what their files are.
+
+Knows names of files, and of a tokenizer.json its type; does not read a vocabulary.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+__all__ = ["unsupported"]
+
+GPT2 = "GPT-2's byte-level BPE"
+TYPES = {
+    "BPE": GPT2 + " or another BPE",
+    "Unigram": "a SentencePiece vocabulary as tokenizer.json alone",
+    "WordLevel": "a vocabulary of whole words",
+}
+"""What a tokenizer.json says its model is."""
+FILES = {
+    "merges.txt": GPT2,
+    "encoder.json": GPT2,
+    "vocab.bpe": GPT2,
+    "tokenizer.model": "a SentencePiece vocabulary of another kind",
+    "sentencepiece.bpe.model": "a SentencePiece vocabulary of another kind",
+    "cpm_ant.txt": "that of CPM-Ant",
+    "ice_text.model": "that of GLM",
+}
+
+
+def unsupported(directory: Path) -> str | None:
+    """Say what vocabulary the files in a directory are of, with the file's name; None: of none."""
+    for name, what in FILES.items():
+        if (directory / name).is_file():
+            return f"{what} ({name}), which is not supported"
+    path = directory / "tokenizer.json"
+    try:
+        model = json.loads(path.read_text("utf-8")).get("model", {})
+        kind = model.get("type", "BPE" if "merges" in model else None)
+    except (OSError, ValueError, AttributeError, RecursionError, TypeError):
+        return None
+    return (
+        f"{TYPES[kind]} ({path.name}), which is not supported"
+        if isinstance(kind, str) and kind in TYPES
+        else None
+    )
