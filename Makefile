@@ -1,4 +1,4 @@
-# One file of verbs, the same here and in CI. `make test` and `make demo` start from nothing.
+# All commands, the same here and in CI. `make test` and `make demo` need no preparation.
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -12,20 +12,20 @@ SOURCES := $(shell find src -type d -not -name __pycache__)
 
 help:
 	@echo "make install  装入 .venv / install into .venv"
-	@echo "make demo     安装并试用自带的小模型 / install, and try the model in the package"
+	@echo "make demo     安装并试用自带的小模型 / install and try the packaged model"
 	@echo "make quick    半分钟内的测试 / the tests that take under half a minute"
-	@echo "make check    格式、类型、导入方向 / format, types, direction of imports"
-	@echo "make format   按约定的格式改写源文件 / rewrite the sources in the agreed format"
+	@echo "make check    格式、类型、导入方向 / format, types, import rules"
+	@echo "make format   格式化源文件 / format the sources"
 	@echo "make test     全部测试 / all tests, on TensorFlow and on JAX"
-	@echo "make docs     文档中的图和例子 / pictures and examples of the documentation"
-	@echo "make sanitize 内核在各种检查器下的测试 / the kernels' tests under sanitizers"
-	@echo "make fuzz     不断读损坏的文件，默认十分钟 / read damaged files, for SECONDS=600"
+	@echo "make docs     生成文档中的图 / figures of the documentation"
+	@echo "make sanitize 用 sanitizer 测试内核 / test the kernels under sanitizers"
+	@echo "make fuzz     模糊测试：读取损坏的文件，默认十分钟 / fuzzing: read damaged files, for SECONDS=600"
 	@echo "make slow     CI 不跑的测试 / what CI leaves out"
 	@echo "make test-TIER  $(TIERS)：需要另外环境的测试 / tests that need an environment of their own"
-	@echo "make bench    与其他实现比速度 / speed beside other implementations"
-	@echo "make bench-decode  原生引擎与同类库比速度 / the native engine beside its peers"
-	@echo "make bench-vote  三百个样本与同类库比速度 / three hundred samples beside other libraries"
-	@echo "make bench-formats 26 亿参数走一遍各格式 / 2.6 billion parameters through the formats"
+	@echo "make bench    与其他实现比速度 / compare speed with other implementations"
+	@echo "make bench-decode  原生引擎与同类库比速度 / compare the native engine with its peers"
+	@echo "make bench-vote  300 条续写，与同类库比速度 / compare 300 samples with other libraries"
+	@echo "make bench-formats 26 亿参数模型的转换与导出 / convert and export 2.6 billion parameters"
 
 install: .venv/base
 
@@ -59,7 +59,7 @@ QUICK := tests/test_imports.py tests/test_public.py tests/test_doctests.py tests
 quick: .venv/test
 	$(BIN)/python -m pytest -q -m "not keras and not long" $(QUICK)
 
-# Keras has one backend per process: the suite of the Keras engines runs once in each.
+# Keras has one backend per process, so the tests of the Keras engines run once for each.
 test: .venv/test
 	CPM_TEST_ENGINE=tensorflow $(BIN)/python -m pytest
 	CPM_TEST_ENGINE=jax $(BIN)/python -m pytest -m "keras and not slow"
@@ -77,9 +77,9 @@ $(TIERS:%=test-%): test-%: .venv/test-%
 .venv/test-%: .venv/test
 	touch $@
 
-# Python itself is not instrumented, so the sanitizers' libraries are loaded before it, and its own
-# leaks are none of our business. A report ends the process, so it must not be captured.
-# ThreadSanitizer wants fixed addresses (setarch -R), and to be told that a child may have threads.
+# Python itself is not instrumented, so the libraries of the sanitizers are preloaded, and leaks are
+# ignored because they are Python's. A report ends the process, so it must not be captured.
+# ThreadSanitizer needs fixed addresses (setarch -R); die_after_fork=0 lets a child have threads.
 UNDER_ASAN = ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)"
 UNDER_TSAN = TSAN_OPTIONS=halt_on_error=1:die_after_fork=0 setarch -R env \
@@ -126,7 +126,7 @@ docs: .venv/test
 bench: .venv/bench
 	$(BIN)/python -m benchmarks.keras_decode $(ARGS)
 
-# 5.2 GB of random weights through the formats; 21 GB of disk and 14 GB of memory, or ARGS="--layers 4".
+# 5.2 GB of random weights; needs 21 GB of disk and 14 GB of memory. Smaller: ARGS="--layers 4".
 bench-formats: .venv/test
 	$(BIN)/python benchmarks/formats.py $(ARGS)
 
@@ -134,10 +134,10 @@ bench-formats: .venv/test
 	$(PIP) install --group bench
 	touch $@
 
-# Peers live in an environment of their own. llama.cpp comes from the source package of its Python
-# binding, built for this processor, with its tile instructions (AMX) if it has them. GCC 12.2 takes
-# the stores of most of the tiles' configuration for dead, and the first tile of many rows then
-# faults; so the one file that uses tiles is compiled without that pass. Without tiles:
+# The other libraries have their own environment. llama.cpp comes from the source package of its
+# Python binding and is built for this processor, with AMX if it has it. GCC 12.2 removes most stores
+# of the AMX tile configuration as dead, and the first tile instruction then faults; so the file that
+# uses AMX is compiled without dead store elimination. Without AMX:
 # make bench-decode LLAMA_FLAGS="-mno-amx-tile -mno-amx-int8 -mno-amx-bf16"
 LLAMA := 0.3.36
 LLAMA_FLAGS :=
@@ -159,7 +159,7 @@ bench-vote: .venv-bench/package
 	$(PEERS_PIP) install --group bench-peers
 	touch $@
 
-# The package as users get it, with its kernels.
+# Not editable: the package as users install it, with its kernels.
 .venv-bench/package: .venv-bench/peers $(shell find src native CMakeLists.txt -type f -not -name '*.pyc')
 	$(PEERS_PIP) install ".[plot]"
 	touch $@

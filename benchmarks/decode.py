@@ -1,15 +1,16 @@
-"""Decoding, prefill and batches: our engine beside other libraries, on one random model.
+"""Compare our engine with other libraries on one random model: decode, prefill, batches.
 
     make bench-decode                               # CPM's width, 8 layers, 709 M parameters
     python -m benchmarks.decode --layers 32         # all 2.6 B, as far as memory allows
-    python -m benchmarks.decode --quick             # 2 layers of 256: are all outputs the same?
+    python -m benchmarks.decode --quick             # 2 layers of 256: compare the outputs
 
-Every contender is a process of its own with the same weights and the same number of threads. Those
-of the same bits take turns; between its turns a process is stopped. In every round the bandwidth of
-reading memory and the float32 peak are measured as well, and everything is a share of them. Before
-any clock runs, each contender's logits after a fixed prompt must be the reference engine's, within
-the tolerance of its number format; otherwise it gets no figures. `--write` puts the table into
-docs/performance.md and its English twin, which say what each column means.
+Every implementation runs in its own process, with the same weights and the same number of
+threads. Implementations of the same bits run in turn; the others are suspended. Every round also
+measures the read bandwidth of memory and the float32 peak; the results are shares of them. Before
+anything is timed, each implementation's logits after a fixed prompt must equal those of the
+reference engine, within the tolerance of its number format; one that fails this gets no figures.
+`--write` puts the table into docs/performance.md and its English twin, which say what each column
+means.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ import numpy as np
 from benchmarks.machine import Probe, available_memory, describe
 from benchmarks.measuring import (
     About,
-    Turn,
+    Measurement,
     difference,
     shares,
     table,
@@ -40,14 +41,14 @@ from benchmarks.measuring import (
 from benchmarks.pages import translated, write_pages
 from benchmarks.peers.files import Files
 from benchmarks.peers.interface import SHORT, prompt
-from benchmarks.peers.process import ContenderError, Process
+from benchmarks.peers.process import ImplementationError, Process
 from cpm_lm.config import GPTConfig
 from cpm_lm.engines.forest import chain
 from cpm_lm.engines.select import open_engine
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "performance.md"
-CONTENDERS = {
+IMPLEMENTATIONS = {
     32: "ours:f32 llama.cpp:F32 llama-bench:F32 ctranslate2:float32 huggingface:f32 first-port:f32",
     16: "ours:f16 ours:bf16 llama.cpp:F16 llama-bench:F16 huggingface:bf16 first-port:f16",
     8: "ours:q8 llama.cpp:Q8_0 llama-bench:Q8_0 ctranslate2:int8 torch-int8:int8pack onnxruntime:8 "
@@ -58,7 +59,7 @@ CONTENDERS = {
 ROWS = ("rows 32", "rows 64")
 OPERATIONS = ("decode", "prefill", *ROWS)
 MEMORY = 1.3
-"""What a contender needs, in sizes of its weights: they are copied, or repacked, or mapped."""
+"""Memory of an implementation, as a multiple of its weights, which it copies, repacks or maps."""
 PHRASES = {
     r"^(\d+) x (\d+), (\d+) M parameters, (\d+) threads, (\d+) rounds\. ": (
         r"\1 层 × \2，\3 M 参数，\4 个线程，\5 轮。"
@@ -69,7 +70,7 @@ PHRASES = {
     r"the model in the package: (\d+) us a token, (\d+) threads, of which Python at most (\d+%)": (
         r"自带的模型：每个词元 \1 us，\2 个线程，其中 Python 至多占 \3"
     ),
-    r"^\| contender \| bits \|": "| 程序 | 位数 |",
+    r"^\| implementation \| bits \|": "| 程序 | 位数 |",
     r"\| decode tok/s \(quartiles\) \|": "| 解码，词元/秒（四分位数） |",
     r"\| of bandwidth \|": "| 占带宽 |",
     r"\| x (\w+) (?=\|)": r"| 与 \1 之比 ",
@@ -103,20 +104,20 @@ PHRASES = {
 
 @dataclass
 class Run:
-    """What has been found so far."""
+    """The results so far."""
 
     about: dict[str, About] = field(default_factory=dict)
-    turns: list[Turn] = field(default_factory=list)
+    measurements: list[Measurement] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     partial: dict[str, list[str]] = field(default_factory=dict)
-    """Operations that a contender does not offer, or that take too long here."""
+    """Operations that an implementation does not have, or that take too long here."""
     agreement: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
-class Seat:
-    """A contender's place in a group: its process while there is one."""
+class Runner:
+    """An implementation, and its process while it runs."""
 
     name: str
     files: Files
@@ -125,78 +126,81 @@ class Seat:
     process: Process | None = None
     able: list[str] = field(default_factory=list)
 
-    def sit(self) -> Process:
-        """Return the process, started and warmed up if it was not."""
+    def start(self) -> Process:
+        """Return the process; start it and warm it up first if necessary."""
         if self.process is None:
             self.process = Process(self.name, self.files.directory, self.threads)
             wanted = OPERATIONS if self.timed else ()
-            self.able = [op for op in wanted if self.process.ask("feasible", operation=op)]
+            self.able = [op for op in wanted if self.process.call("feasible", operation=op)]
         return self.process
 
-    def turn(self, steps: int) -> dict[str, float]:
+    def measure(self, steps: int) -> dict[str, float]:
         """Return the seconds of each operation."""
-        process = self.sit()
-        return {op: process.ask("measure", operation=op, steps=steps) for op in self.able}
+        process = self.start()
+        return {op: process.call("measure", operation=op, steps=steps) for op in self.able}
 
-    def leave(self) -> None:
+    def stop(self) -> None:
         if self.process is not None:
             self.process.close()
             self.process = None
 
 
 def reference(files: Files) -> np.ndarray:
-    """Return the logits that all must have, by the engine that is plain numpy."""
+    """Return the reference engine's logits, which all must equal."""
     ids = prompt(SHORT + 1, files.config.vocab_size)
     session = open_engine(files.store("f32"), engine="reference").session(len(ids))
     return session.extend(ids, chain(len(ids)))[1][0]
 
 
-def admit(seat: Seat, expected: np.ndarray, run: Run) -> bool:
-    """Start a contender and compare its outputs; say what came of it."""
+def check_outputs(runner: Runner, expected: np.ndarray, run: Run) -> bool:
+    """Start an implementation, compare its outputs, print the result."""
     try:
-        process = seat.sit()
-        found = process.ask("check")
-    except ContenderError as error:
-        run.left_out[seat.name] = str(error)
-        print(f"{seat.name}: left out: {error}", flush=True)
+        process = runner.start()
+        found = process.call("check")
+    except ImplementationError as error:
+        run.left_out[runner.name] = str(error)
+        print(f"{runner.name}: left out: {error}", flush=True)
         return False
-    about = run.about[seat.name] = process.about
-    print(f"{seat.name}: {about.version}; {about.build}", flush=True)
-    if seat.timed and (slow := [op for op in OPERATIONS if op not in seat.able]):
-        print(f"  left out, not offered or too slow: {', '.join(slow)}", flush=True)
-        run.partial[seat.name] = slow
+    about = run.about[runner.name] = process.about
+    print(f"{runner.name}: {about.version}; {about.build}", flush=True)
+    if runner.timed and (slow := [op for op in OPERATIONS if op not in runner.able]):
+        print(f"  left out, not available or too slow: {', '.join(slow)}", flush=True)
+        run.partial[runner.name] = slow
     limit = about.limit
     with np.load(found) as ways:
         errors = {way: difference(ways[way], expected) for way in ways}
     if not errors:
         return True
-    worst = run.agreement[seat.name] = max(errors.values())
-    print(f"  logits differ by {errors}, of at most {limit}", flush=True)
+    worst = run.agreement[runner.name] = max(errors.values())
+    print(f"  logits differ by {errors}; limit {limit}", flush=True)
     if not worst <= limit:
-        run.failed[seat.name] = f"logits differ by {worst:.3g} deviations, {limit} allowed"
+        run.failed[runner.name] = f"logits differ by {worst:.3g} deviations, {limit} allowed"
     return worst <= limit
 
 
-def compete(
-    seats: list[Seat], together: bool, probe: Probe, run: Run, args: argparse.Namespace
+def measure_rounds(
+    runners: list[Runner], together: bool, probe: Probe, run: Run, args: argparse.Namespace
 ) -> None:
-    """Let the contenders of a group take turns, each first as often as the others."""
+    """Measure the implementations of a group in turn; each is first equally often."""
     for number in range(args.rounds):
         bandwidth, peak = probe.bandwidth(), probe.peak()
-        first = number % len(seats)
-        for seat in seats[first:] + seats[:first]:
-            if seat.name in run.left_out:
+        first = number % len(runners)
+        for runner in runners[first:] + runners[:first]:
+            if runner.name in run.left_out:
                 continue
             try:
-                seconds = seat.turn(args.steps)
-            except ContenderError as error:
-                run.left_out[seat.name] = f"round {number + 1}: {error}"
-                run.turns = [turn for turn in run.turns if turn.contender != seat.name]
+                seconds = runner.measure(args.steps)
+            except ImplementationError as error:
+                run.left_out[runner.name] = f"round {number + 1}: {error}"
+                run.measurements = [m for m in run.measurements if m.implementation != runner.name]
                 continue
-            turn = Turn(contender=seat.name, seconds=seconds, bandwidth=bandwidth, peak=peak)
-            run.turns.append(turn)
+            run.measurements.append(
+                Measurement(
+                    implementation=runner.name, seconds=seconds, bandwidth=bandwidth, peak=peak
+                )
+            )
             if not together:
-                seat.leave()
+                runner.stop()
         print(
             f"  round {number + 1}: {bandwidth / 1e9:.1f} GB/s, {peak / 1e9:.0f} GFLOP/s",
             flush=True,
@@ -206,7 +210,7 @@ def compete(
 def group(
     names: list[str], bits: int, files: Files, probe: Probe, run: Run, args: argparse.Namespace
 ) -> None:
-    """Run all contenders of the same bits."""
+    """Run all implementations of the same bits."""
     need = MEMORY * weights_read(files.config) * bits / 8
     free = available_memory() or 0
     if need > free:
@@ -214,23 +218,23 @@ def group(
             run.left_out[name] = f"needs about {need / 1e9:.0f} GB, {free / 1e9:.0f} are free"
         return
     together = need * len(names) < free
-    seats = [Seat(name, files, args.threads, timed=args.rounds > 0) for name in names]
-    expected, admitted = reference(files), []
+    runners = [Runner(name, files, args.threads, timed=args.rounds > 0) for name in names]
+    expected, checked = reference(files), []
     try:
-        for seat in seats:
-            if admit(seat, expected, run):
-                admitted.append(seat)
-            if not together or seat not in admitted:
-                seat.leave()
-        if admitted:
-            compete(admitted, together, probe, run, args)
+        for runner in runners:
+            if check_outputs(runner, expected, run):
+                checked.append(runner)
+            if not together or runner not in checked:
+                runner.stop()
+        if checked:
+            measure_rounds(checked, together, probe, run, args)
     finally:
-        for seat in seats:
-            seat.leave()
+        for runner in runners:
+            runner.stop()
 
 
 def python_share(threads: int) -> str:
-    """Return what `python_share.py` prints, in a process without anything else."""
+    """Return what `python_share.py` prints; it runs in its own process."""
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.python_share", "--threads", str(threads)],
         capture_output=True,
@@ -241,23 +245,22 @@ def python_share(threads: int) -> str:
 
 
 def report(run: Run, files: Files, args: argparse.Namespace, machine: str, share: str) -> str:
-    """Return the page's text: the frame, the table, what is void or left out, who took part."""
+    """Return the page's text: conditions, table, what is void or left out, versions."""
     config = files.config
     lines = [
         f"{config.n_layer} x {config.n_embd}, {config.parameter_count / 1e6:.0f} M parameters, "
         f"{args.threads} threads, {args.rounds} rounds. {machine}.",
         "",
     ]
-    for name, values in (("bandwidth", 1e9), ("peak", 1e9)):
-        measured = [getattr(turn, name) / values for turn in run.turns]
-        unit = {"bandwidth": "GB/s read", "peak": "GFLOP/s float32"}[name]
+    for name, words in (("bandwidth", "GB/s read"), ("peak", "GFLOP/s float32")):
+        measured = [getattr(each, name) / 1e9 for each in run.measurements]
         if measured:
             lines += [
-                f"- {np.median(measured):.1f} ({min(measured):.1f}–{max(measured):.1f}) {unit}"
+                f"- {np.median(measured):.1f} ({min(measured):.1f}–{max(measured):.1f}) {words}"
             ]
     lines += [f"- {share}", ""]
-    lines += table(run.turns, run.about, config, "llama", ROWS, run.failed)
-    lines += ["", *filter(None, voids(shares(run.turns, run.about, config), run.about))]
+    lines += table(run.measurements, run.about, config, "llama", ROWS, run.failed)
+    lines += ["", *filter(None, voids(shares(run.measurements, run.about, config), run.about))]
     lines += [f"- {name} left out: {why}" for name, why in run.left_out.items()]
     for name, about in run.about.items():
         agreement = f"; logits within {run.agreement[name]:.1e}" if name in run.agreement else ""
@@ -284,7 +287,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="2 layers of 256, 2 rounds")
     parser.add_argument("--check", action="store_true", help="compare outputs, time nothing")
     parser.add_argument("--write", action="store_true", help="put the table into the pages")
-    parser.add_argument("--json", type=Path, help="write every turn to a file")
+    parser.add_argument("--json", type=Path, help="write every measurement to a file")
     args = parser.parse_args(words)
     if args.quick:
         args.layers, args.width, args.heads, args.rounds = 2, 256, 4, 2
@@ -311,7 +314,7 @@ def main() -> None:
     try:
         files, probe = Files(directory, config), Probe(args.threads)
         for bits in map(int, args.bits.split(",")):
-            names = CONTENDERS[bits].split()
+            names = IMPLEMENTATIONS[bits].split()
             wanted = [n for n in names if not libraries or n.split(":")[0] in libraries]
             if wanted:
                 group(wanted, bits, files, probe, run, args)
@@ -320,14 +323,14 @@ def main() -> None:
         if not args.keep:
             shutil.rmtree(directory, ignore_errors=True)
     print(text)
-    print(f"{time.monotonic() - started:.0f} s in all")
+    print(f"{time.monotonic() - started:.0f} s in total")
     if args.json:
-        args.json.write_text(json.dumps([vars(turn) for turn in run.turns], indent=1))
+        args.json.write_text(json.dumps([vars(each) for each in run.measurements], indent=1))
     if args.write:
         mark = f"python -m benchmarks.decode --layers {config.n_layer}"
         write_pages(PAGE, mark, chinese=translated(text, PHRASES), english=text)
     if run.failed:
-        raise SystemExit(f"other outputs than the model's: {', '.join(run.failed)}")
+        raise SystemExit(f"the outputs of {', '.join(run.failed)} are not the model's")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""One decoding step: our Keras engines beside the first port's program and KerasHub.
+"""Compare one decode step: our Keras engines, the first port's program and KerasHub.
 
     python -m benchmarks.keras_decode [--quick] [--layers 8] [--rounds 9] [--only tensorflow,port]
 
-Random weights of CPM's width, float32, the same for all; a prompt of 64 tokens; then one step of
-1 row and of 32 rows, the logits included; then 32 texts from that prompt, from nothing to their
-16th token, as a whole: here the shared prompt counts. Every contender is a process of its own
-with its weights loaded; they take turns, and in every turn the bandwidth of reading memory is
-measured as well. Their logits must agree. Needs 3.2 GB for each contender at 8 layers.
+All have the same random float32 weights of CPM's width and a prompt of 64 tokens. Measured are one
+decode step of 1 row and of 32 rows, logits included; then 32 texts of 16 tokens with their prefill,
+which our engine shares. Every implementation has a process with its weights loaded; they run in
+turn, and every round also measures the read bandwidth of memory. Their logits must agree. Needs
+3.2 GB for each implementation at 8 layers.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ import numpy as np
 
 from benchmarks.machine import Probe, describe
 
-CONTENDERS = ("tensorflow", "jax", "port", "kerashub")
+IMPLEMENTATIONS = ("tensorflow", "jax", "port", "kerashub")
 ROWS = (1, 32)
 CAPACITIES = (1024, 4096, 16384)
 
 
 class Worker:
-    """A contender in its own process: a line of JSON asks, a line of JSON answers."""
+    """An implementation in its own process: one line of JSON is a call, one its result."""
 
     def __init__(self, name: str, layers: int) -> None:
-        here = Path(__file__).parent / "keras_contenders.py"
+        here = Path(__file__).parent / "keras_implementations.py"
         self.name = name
         self.log = tempfile.NamedTemporaryFile(suffix=f"_{name}.log", delete=False)  # noqa: SIM115
         self.process = subprocess.Popen(
@@ -44,14 +44,14 @@ class Worker:
             stderr=self.log,
             text=True,
         )
-        self.about = self.answer()
+        self.about = self.result()
 
-    def ask(self, **question: Any) -> Any:
+    def call(self, **options: Any) -> Any:
         assert self.process.stdin
-        print(json.dumps(question), file=self.process.stdin, flush=True)
-        return self.answer()
+        print(json.dumps(options), file=self.process.stdin, flush=True)
+        return self.result()
 
-    def answer(self) -> Any:
+    def result(self) -> Any:
         assert self.process.stdout
         line = self.process.stdout.readline()
         if not line:
@@ -77,13 +77,13 @@ def start(names: list[str], layers: int) -> list[Worker]:
 
 
 def agree(workers: list[Worker]) -> None:
-    """All contenders' logits after the prompt must be the same."""
-    scores = {worker.name: np.array(worker.ask(do="logits")) for worker in workers}
-    first = next(iter(scores.values()))
-    for name, values in scores.items():
+    """Check that all logits after the prompt agree."""
+    logits = {worker.name: np.array(worker.call(do="logits")) for worker in workers}
+    first = next(iter(logits.values()))
+    for name, values in logits.items():
         if (error := np.abs(values - first).max()) > 1e-3:
-            raise SystemExit(f"{name} computes something else: logits differ by {error}")
-    print(f"logits agree within {max(np.abs(v - first).max() for v in scores.values()):.1e}")
+            raise SystemExit(f"{name}: logits differ by {error}")
+    print(f"logits agree within {max(np.abs(v - first).max() for v in logits.values()):.1e}")
 
 
 def measure(workers: list[Worker], rounds: int, steps: int) -> tuple[list[float], dict[Any, Any]]:
@@ -94,7 +94,7 @@ def measure(workers: list[Worker], rounds: int, steps: int) -> tuple[list[float]
         bandwidth.append(probe.bandwidth() / 1e9)
         for worker in workers:
             for rows in ROWS:
-                taken = worker.ask(do="step", rows=rows, steps=steps, capacity=1024)
+                taken = worker.call(do="step", rows=rows, steps=steps, capacity=1024)
                 times.setdefault((worker.name, rows), []).append(taken)
     return bandwidth, times
 
@@ -103,16 +103,16 @@ def by_capacity(worker: Worker, rounds: int, steps: int) -> dict[int, float]:
     times: dict[int, list[float]] = {capacity: [] for capacity in CAPACITIES}
     for _ in range(rounds):
         for capacity in CAPACITIES:
-            times[capacity].append(worker.ask(do="step", rows=1, steps=steps, capacity=capacity))
+            times[capacity].append(worker.call(do="step", rows=1, steps=steps, capacity=capacity))
     return {capacity: statistics.median(taken) for capacity, taken in times.items()}
 
 
-def draw(workers: list[Worker], texts: int, tokens: int, rounds: int) -> None:
-    """Print how long the prompt and the first tokens of many texts take, in turns."""
+def measure_samples(workers: list[Worker], texts: int, tokens: int, rounds: int) -> None:
+    """Print how long prefill and the first tokens of many texts take, one after the other."""
     taken: dict[str, list[float]] = {worker.name: [] for worker in workers}
     for _ in range(rounds):
         for worker in workers:
-            taken[worker.name].append(worker.ask(do="draw", texts=texts, tokens=tokens))
+            taken[worker.name].append(worker.call(do="sample", texts=texts, tokens=tokens))
     seconds = {name: statistics.median(values) for name, values in taken.items()}
     for name, value in seconds.items():
         ratio = f", {seconds['port'] / value:.1f} x first port" if "port" in seconds else ""
@@ -131,7 +131,7 @@ def report(gigabytes: float, bandwidth: list[float], times: dict[Any, list[float
         rows: statistics.median(times["port", rows]) for rows in ROWS if ("port", rows) in times
     }
     print(
-        "| contender | rows | ms a step (quartiles) | rows/s | share of bandwidth | x first port |"
+        "| implementation | rows | ms a step (quartiles) | rows/s | of bandwidth | x first port |"
     )
     print("|---|---|---|---|---|---|")
     for (name, rows), taken in times.items():
@@ -143,7 +143,7 @@ def report(gigabytes: float, bandwidth: list[float], times: dict[Any, list[float
             f"| {rows / middle:.1f} | {statistics.median(share):.0%} | {ratio} |"
         )
         if rows == 1 and statistics.median(share) > 1:
-            print("VOID: more than all of the bandwidth, so its probe was too slow")
+            print("VOID: a share of the bandwidth is above 1: its probe was too slow")
 
 
 def main() -> None:
@@ -151,8 +151,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="2 layers, 3 rounds")
     parser.add_argument("--layers", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--steps", type=int, default=3, help="steps in a turn; their median counts")
-    parser.add_argument("--only", default=",".join(CONTENDERS))
+    parser.add_argument("--steps", type=int, default=3, help="steps in a round; the median counts")
+    parser.add_argument("--only", default=",".join(IMPLEMENTATIONS))
     args = parser.parse_args()
     if args.quick:
         args.layers, args.rounds = 2, 3
@@ -161,7 +161,7 @@ def main() -> None:
     agree(workers)
     bandwidth, times = measure(workers, args.rounds, args.steps)
     report(workers[0].about["gigabytes"], bandwidth, times)
-    draw(workers, max(ROWS), 16, max(1, args.rounds // 3))
+    measure_samples(workers, max(ROWS), 16, max(1, args.rounds // 3))
     for worker in workers:
         if worker.name in ("tensorflow", "jax"):
             found = by_capacity(worker, args.rounds, args.steps)
@@ -169,7 +169,7 @@ def main() -> None:
                 f"{worker.name}, ms a step by capacity:",
                 {k: round(1e3 * v) for k, v in found.items()},
             )
-            print(f"{worker.name}, compiled shapes and seconds:", worker.ask(do="compiled"))
+            print(f"{worker.name}, compiled shapes and seconds:", worker.call(do="compiled"))
         worker.close()
 
 

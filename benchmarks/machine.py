@@ -1,6 +1,6 @@
-"""The machine under the benchmark: what it is, and what its memory and arithmetic give now.
+"""The machine of a benchmark: its processor, and its memory bandwidth and float32 peak now.
 
-Knows the processor; does not know models or contenders.
+Knows the processor; does not know models or implementations.
 """
 
 from __future__ import annotations
@@ -21,18 +21,19 @@ from cpm_lm.engines.machine import available_memory
 __all__ = ["Probe", "available_memory", "describe"]
 
 READ = 2 * 10**9
-"""Bytes that the probe reads: more than any cache holds."""
+"""Bytes that the probe reads, larger than any cache."""
 SIDE = 2048
-"""Rows of the square matrices that the peak is measured with."""
+"""Rows and columns of the matrices that measure the peak."""
 
 
 class Probe:
-    """Reads memory and multiplies with all threads.
+    """Measures read bandwidth and float32 peak with all threads.
 
-    Two ways each, ours and numpy's; the better counts, so that a slow probe flatters nobody.
+    Each is measured with our kernels and with numpy; the faster counts, because a slow probe would
+    make all shares too large.
 
     Args:
-        threads: as many as the contenders get.
+        threads: the same number as the implementations use.
     """
 
     def __init__(self, threads: int) -> None:
@@ -47,14 +48,14 @@ class Probe:
             self.native, self.pool = _native, _native.Pool(threads)
 
     def bandwidth(self) -> float:
-        """Return bytes per second read from memory: the best of three readings."""
+        """Return bytes per second read from memory: the fastest of three reads."""
         with ThreadPoolExecutor(self.threads) as pool:
             seconds = best_of(lambda: list(pool.map(np.sum, self.parts)))
         summed = sum(part.nbytes for part in self.parts) / seconds
         return max(summed, self.native.read_bandwidth(self.pool, READ, 3) if self.native else 0)
 
     def peak(self) -> float:
-        """Return float32 operations per second: the best of three tries."""
+        """Return float32 operations per second: the fastest of three products."""
         with threadpool_limits(self.threads, "blas"):
             seconds = best_of(lambda: self.square @ self.square)
         multiplied = 2 * SIDE**3 / seconds

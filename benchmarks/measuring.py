@@ -1,6 +1,6 @@
-"""The arithmetic of the benchmark: what a token costs, shares, ratios, tables, verdicts.
+"""The arithmetic of the benchmarks: operations and bytes of a token, shares, ratios, tables.
 
-Knows numbers of seconds and bytes; does not know contenders, clocks or processes.
+Knows numbers of seconds and bytes; does not know implementations, clocks or processes.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from cpm_lm.config import GPTConfig
 __all__ = [
     "LIMITS",
     "About",
-    "Turn",
+    "Measurement",
     "difference",
     "flops",
-    "middle",
+    "median_and_quartiles",
     "shares",
     "table",
     "voids",
@@ -36,15 +36,15 @@ outputs. What was measured, and what a wrong model differs by: docs/performance.
 
 @dataclass(frozen=True, kw_only=True)
 class About:
-    """What a contender says of itself."""
+    """What an implementation reports of itself."""
 
     version: str
     build: str
-    """Instruction sets, libraries, threads: whatever decides its speed."""
+    """What decides its speed: instruction sets, libraries, threads."""
     bytes_per_token: int
     """Weights that one token reads, in bytes as stored."""
     bits: int
-    """Of most weights: 32, 16, 8 or 4; contenders of the same bits are compared."""
+    """Of most weights: 32, 16, 8 or 4; implementations of the same bits are compared."""
     tolerance: float | None = None
     """The largest `difference` allowed where a library is less exact than its weights."""
 
@@ -55,10 +55,10 @@ class About:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Turn:
-    """One turn of one contender."""
+class Measurement:
+    """The times of one implementation in one round."""
 
-    contender: str
+    implementation: str
     seconds: Mapping[str, float]
     """Seconds of one call by operation: `decode`, `prefill`, `rows 32`."""
     bandwidth: float
@@ -89,22 +89,24 @@ def difference(found: np.ndarray, expected: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(found - expected))) / np.std(expected))
 
 
-def middle(turns: Iterable[Turn], contender: str, operation: str) -> tuple[float, float, float]:
-    """Return the median seconds and both quartiles; all equal where there is one turn."""
-    taken = [t.seconds[operation] for t in turns if t.contender == contender]
+def median_and_quartiles(
+    measurements: Iterable[Measurement], implementation: str, operation: str
+) -> tuple[float, float, float]:
+    """Return the median seconds and both quartiles; all equal if there is one measurement."""
+    taken = [m.seconds[operation] for m in measurements if m.implementation == implementation]
     quartiles = statistics.quantiles(taken, n=4, method="inclusive") if taken[1:] else taken * 3
     low, _, high = quartiles
     return statistics.median(taken), low, high
 
 
 def shares(
-    turns: Sequence[Turn], about: Mapping[str, About], config: GPTConfig
+    measurements: Sequence[Measurement], about: Mapping[str, About], config: GPTConfig
 ) -> dict[str, tuple[float, float | None]]:
-    """Return by contender its median shares of read bandwidth (decode) and peak (prefill)."""
+    """Return by implementation its median shares of read bandwidth (decode) and peak (prefill)."""
     work = flops(config, PREFILL, 1)
     found: dict[str, tuple[float, float | None]] = {}
-    for name in dict.fromkeys(turn.contender for turn in turns):
-        own = [turn for turn in turns if turn.contender == name]
+    for name in dict.fromkeys(m.implementation for m in measurements):
+        own = [m for m in measurements if m.implementation == name]
         size = about[name].bytes_per_token
         read = statistics.median(size / t.seconds[DECODE] / t.bandwidth for t in own)
         prefills = [work / t.seconds["prefill"] / t.peak for t in own if "prefill" in t.seconds]
@@ -115,12 +117,11 @@ def shares(
 def voids(
     found: Mapping[str, tuple[float, float | None]], about: Mapping[str, About]
 ) -> tuple[str, str]:
-    """Return why shares of bandwidth, and of the peak, mean nothing; empty where they do.
+    """Return why the shares of bandwidth and those of the peak are invalid, or empty strings.
 
-    They mean nothing where someone has more than all there is.
-
-    A product of narrower numbers may pass the float32 peak by instructions of its own (dot
-    products of bytes, tiles), so there only float32 contenders are witnesses against the probe.
+    They are invalid if any share is above 1: then the probe measured too little. For the peak only
+    float32 implementations count, because products in fewer bits have faster instructions (dot
+    products of bytes, tiles).
     """
     over = [name for name, (read, _) in found.items() if read > 1]
     fast = [
@@ -128,14 +129,14 @@ def voids(
     ]
     reading = (
         f"VOID: shares of read bandwidth, because {', '.join(over)} read more than all of it: "
-        "the probe was slow, or the weights lay in a cache"
+        "the probe was slow, or the weights were in a cache"
     )
     computing = f"VOID: shares of the peak, because {', '.join(fast)} reached more than all of it"
     return reading if over else "", computing if fast else ""
 
 
 def table(
-    turns: Sequence[Turn],
+    measurements: Sequence[Measurement],
     about: Mapping[str, About],
     config: GPTConfig,
     base: str,
@@ -145,53 +146,55 @@ def table(
     """Return the lines of a Markdown table.
 
     Args:
-        turns: all turns.
-        about: what each contender is.
+        measurements: all measurements.
+        about: what each implementation is.
         config: the model's shape.
-        base: how the peer's names begin that others of the same bits are compared with; of
-            several such names the faster counts.
+        base: the prefix of the names that others of the same bits are compared with; of several
+            such names the fastest counts.
         operations: `rows N` columns after decoding and prefill.
-        failed: contenders whose outputs are not the model's, with the reason; no figures.
+        failed: implementations whose outputs are not the model's, with the reason; no figures.
     """
-    head = ["contender", "bits", "decode tok/s (quartiles)", "of bandwidth", f"x {base}"]
+    head = ["implementation", "bits", "decode tok/s (quartiles)", "of bandwidth", f"x {base}"]
     head += [f"prefill {PREFILL} tok/s", "of float32 peak", f"x {base}"]
     head += [f"{operation}, rows/s" for operation in operations]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
-    found = shares(turns, about, config)
-    measured = {turn.contender for turn in turns}
+    found = shares(measurements, about, config)
+    measured = {m.implementation for m in measurements}
     no_read, no_peak = voids(found, about)
     for name in sorted(measured, key=lambda n: (-about[n].bits, list(about).index(n))):
         same = [n for n in measured if n.startswith(base) and about[n].bits == about[name].bits]
-        seconds, low, high = middle(turns, name, DECODE)
+        seconds, low, high = median_and_quartiles(measurements, name, DECODE)
         read, peak = found[name]
         cells = [name, str(about[name].bits)]
         cells += [f"{1 / seconds:.1f} ({1 / high:.1f}–{1 / low:.1f})"]
         cells += ["void" if no_read else f"{read:.0%}"]
-        cells += [ratio(turns, name, same, DECODE)]
-        cells += [rate(turns, name, "prefill", PREFILL)]
+        cells += [ratio(measurements, name, same, DECODE)]
+        cells += [rate(measurements, name, "prefill", PREFILL)]
         cells += ["" if peak is None else "void" if no_peak else f"{peak:.0%}"]
-        cells += [ratio(turns, name, same, "prefill")]
-        cells += [rate(turns, name, op, int(op.split()[1])) for op in operations]
+        cells += [ratio(measurements, name, same, "prefill")]
+        cells += [rate(measurements, name, op, int(op.split()[1])) for op in operations]
         lines.append("| " + " | ".join(cells) + " |")
     lines += [f"| {name} | FAILED: {why} |" for name, why in failed.items()]
     return lines
 
 
-def rate(turns: Sequence[Turn], name: str, operation: str, count: int) -> str:
-    """Return tokens or rows per second as text; nothing where it was not measured."""
-    if not _has(turns, name, operation):
+def rate(measurements: Sequence[Measurement], name: str, operation: str, count: int) -> str:
+    """Return tokens or rows per second as text; empty if it was not measured."""
+    if not _has(measurements, name, operation):
         return ""
-    return f"{count / middle(turns, name, operation)[0]:.0f}"
+    return f"{count / median_and_quartiles(measurements, name, operation)[0]:.0f}"
 
 
-def ratio(turns: Sequence[Turn], name: str, same: Sequence[str], operation: str) -> str:
-    """Return how many times as fast as the fastest of `same` a contender is, as text."""
-    rivals = [n for n in same if _has(turns, n, operation)]
-    if name in same or not rivals or not _has(turns, name, operation):
+def ratio(
+    measurements: Sequence[Measurement], name: str, same: Sequence[str], operation: str
+) -> str:
+    """Return how many times as fast as the fastest of `same` an implementation is, as text."""
+    peers = [n for n in same if _has(measurements, n, operation)]
+    if name in same or not peers or not _has(measurements, name, operation):
         return ""
-    best = min(middle(turns, n, operation)[0] for n in rivals)
-    return f"{best / middle(turns, name, operation)[0]:.2f}"
+    best = min(median_and_quartiles(measurements, n, operation)[0] for n in peers)
+    return f"{best / median_and_quartiles(measurements, name, operation)[0]:.2f}"
 
 
-def _has(turns: Sequence[Turn], name: str, operation: str) -> bool:
-    return any(t.contender == name and operation in t.seconds for t in turns)
+def _has(measurements: Sequence[Measurement], name: str, operation: str) -> bool:
+    return any(t.implementation == name and operation in t.seconds for t in measurements)

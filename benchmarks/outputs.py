@@ -1,13 +1,13 @@
-"""Record what the program prints and computes, and compare two such records.
+"""Record what the program prints and computes, and compare two records.
 
-For changes of structure, which must change nothing else:
+A change of structure must change no output:
 
     python -m benchmarks.outputs record before.json
     python -m benchmarks.outputs compare before.json after.json
 
-`record` runs a few dozen commands and calls on every engine that is installed, and keeps their
-texts, JSON and files' digests; logits lie beside it in an .npz file. `compare` demands equal texts
-and files, logits that are equal to the bit for `native` and `reference`, and to 1e-6 elsewhere.
+`record` runs a few dozen commands and calls on every installed engine. It records their texts, JSON
+and the files' digests; the logits go to an .npz file beside it. `compare` requires equal texts and
+files, bit-identical logits for `native` and `reference`, and logits within 1e-6 for other engines.
 """
 
 from __future__ import annotations
@@ -37,8 +37,7 @@ TOLERANCE = 1e-6
 SUMS = "12+5=17,30+41=71,25+16=41,18+33=51,46+27="
 ANSWER = ("--answer", "number", "--seed", "1", "--json")
 
-# What differs from one run or version to the next: durations, the version, chosen seeds, and what
-# TensorFlow logs.
+# These differ between runs or versions: durations, the version, random seeds, TensorFlow's log.
 VOLATILE = (
     (re.compile(r'"seconds": [0-9.e-]+'), '"seconds": 0'),
     (re.compile(r"[0-9.]+ s, "), "0 s, "),
@@ -47,23 +46,23 @@ VOLATILE = (
     (re.compile(r"^[EIW]0000 .*\n", re.MULTILINE), ""),
 )
 FRACTION = re.compile(r"-?\d+\.\d{6,}(e-\d+)?")
-"""Printed with all its digits; what Keras computes is compared to five of them."""
+"""A number with all its digits; those of Keras are compared to four significant digits."""
 
 Recorded = dict[str, str]
 
 
 def commands(work: Path) -> Iterator[tuple[str | Path, ...]]:
-    """The command lines, in an order in which later ones find what earlier ones made."""
-    shards, wide = DATA / "tiny-mp2", DATA / "tiny-mp2-fp16"
+    """The command lines; later ones use the files of earlier ones."""
+    shards, halves = DATA / "tiny-mp2", DATA / "tiny-mp2-fp16"
     text = work / "text.txt"
     text.write_text("床前明月光，疑是地上霜。举头望明月，低头思故乡。今天的天空很蓝。" * 3, "utf-8")
     for weights in ("f32", "f16", "bf16", "q8", "q4"):
         yield "convert", shards, work / weights, "--heads", "4", "--weights", weights, "--json"
-    yield "convert", wide, work / "wide", "--heads", "4"
+    yield "convert", halves, work / "from-fp16", "--heads", "4"
     yield "convert", work / "f32", work / "ranks", "--to", "megatron", "--ranks", "2", "--json"
     yield "convert", work / "q8", work / "again", "--weights", "f16"
     yield "convert", DEMO, work / "demo-q4", "--weights", "q4", "--json"
-    for path in (shards, wide, work / "q4", work / "ranks", DEMO, work / "demo-q4"):
+    for path in (shards, halves, work / "q4", work / "ranks", DEMO, work / "demo-q4"):
         yield "inspect", path
         yield "inspect", path, "--json", "--no-digests"
     for path in (DEMO, work / "demo-q4", work / "q8"):
@@ -93,28 +92,28 @@ def commands(work: Path) -> Iterator[tuple[str | Path, ...]]:
 
 
 def engines() -> list[str]:
-    """The engines that are installed here."""
+    """The installed engines."""
     return [*EXACT, *(name for name in ("tensorflow", "jax") if find_spec(name))]
 
 
 def run(words: tuple[str | Path, ...], work: Path) -> str:
-    """Return exit code and output of one command."""
+    """Return the exit code and the output of a command."""
     done = subprocess.run(
         [sys.executable, "-m", "cpm_lm", *map(str, words)], capture_output=True, check=False
     )
     out, err = (stream.decode("utf-8") for stream in (done.stdout, done.stderr))
-    return plain(f"{done.returncode}\n{out}\n{err}", work)
+    return without_paths(f"{done.returncode}\n{out}\n{err}", work)
 
 
-def plain(text: str, work: Path) -> str:
-    """Return a text without the places of files."""
-    for place, name in ((work, "WORK"), (DEMO, "DEMO"), (DATA, "DATA")):
-        text = text.replace(str(place), name)
+def without_paths(text: str, work: Path) -> str:
+    """Return a text without the paths of this machine."""
+    for path, name in ((work, "WORK"), (DEMO, "DEMO"), (DATA, "DATA")):
+        text = text.replace(str(path), name)
     return text
 
 
-def stable(name: str, text: str | None) -> str | None:
-    """Return a record without what differs from run to run."""
+def normalized(name: str, text: str | None) -> str | None:
+    """Return a record without what differs between runs."""
     if text is None:
         return None
     for pattern, instead in VOLATILE:
@@ -125,7 +124,7 @@ def stable(name: str, text: str | None) -> str | None:
 
 
 def logits(work: Path, engine: str) -> dict[str, Any]:
-    """Return an engine's logits for each model, as a chain and as a tree that is pruned."""
+    """Return an engine's logits of each model for a chain, a tree, and reused slots."""
     found = {}
     models = {"demo": DEMO, "demo-q4": work / "demo-q4"}
     models |= {weights: work / weights for weights in ("f32", "f16", "bf16", "q8", "q4")}
@@ -149,13 +148,13 @@ def logits(work: Path, engine: str) -> dict[str, Any]:
 
 
 def record(target: Path) -> None:
-    """Run everything and write what came of it."""
+    """Run everything and write the record."""
     found: Recorded = {}
     arrays: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as directory:
         work = Path(directory).resolve()
         for words in commands(work):
-            name = plain(" ".join(map(str, words)), work)
+            name = without_paths(" ".join(map(str, words)), work)
             found[name] = run(words, work)
             print(f"{hashlib.sha256(found[name].encode()).hexdigest()[:12]}  {name}", flush=True)
         for file in sorted(work.rglob("*")):
@@ -172,10 +171,10 @@ def record(target: Path) -> None:
 
 
 def differences(before: Path, after: Path) -> Iterator[str]:
-    """Yield a line for everything that is not as it was."""
+    """Yield a line for every difference."""
     old, new = (json.loads(path.read_text("utf-8")) for path in (before, after))
     for name in old | new:
-        was, now = (stable(name, records.get(name)) for records in (old, new))
+        was, now = (normalized(name, records.get(name)) for records in (old, new))
         if was != now:
             yield f"{name}\n--- before\n{was}\n--- after\n{now}"
     a, b = (np.load(path.with_suffix(".npz")) for path in (before, after))
@@ -184,9 +183,9 @@ def differences(before: Path, after: Path) -> Iterator[str]:
             yield f"{name} is in one record only"
         elif name.startswith(EXACT):
             if a[name].tobytes() != b[name].tobytes():
-                yield f"{name}: other bits"
+                yield f"{name}: the bits differ"
         elif (apart := float(np.abs(a[name] - b[name]).max())) > TOLERANCE:
-            yield f"{name}: logits {apart:.2g} apart"
+            yield f"{name}: logits differ by {apart:.2g}"
 
 
 def main() -> None:
@@ -207,7 +206,7 @@ def main() -> None:
         np.savez(given.target, **logits(given.work, given.engine))
     else:
         found = list(differences(given.before, given.after))
-        print("\n\n".join(found) or "everything is the same")
+        print("\n\n".join(found) or "no differences")
         sys.exit(bool(found))
 
 

@@ -1,10 +1,9 @@
-"""How much of a token's time our engine spends outside its kernels, on the model in the package.
+"""Measure the share of a decode step outside the kernels, on the model in the package.
 
     python -m benchmarks.python_share
 
-A clock runs around each kernel; what the kernels do not take of a step is Python, with the small
-numpy calls between them and the clocks themselves, so the share is at most what is printed. Beside
-it, the time of a step without clocks.
+Every kernel call is timed. The rest of a step is Python, small numpy calls and the timing itself,
+so the true share is at most the printed one. The time of a step is measured without the timing.
 """
 
 from __future__ import annotations
@@ -25,11 +24,11 @@ CONTEXT = 32
 
 
 @contextmanager
-def clocked(module: Any) -> Iterator[list[float]]:
-    """Yield a list of the seconds that each call of a kernel takes."""
+def timed_kernels(module: Any) -> Iterator[list[float]]:
+    """Time the kernels of a module; yield the list of seconds, one entry a call."""
     taken: list[float] = []
 
-    def around(kernel: Callable[..., Any]) -> Callable[..., Any]:
+    def timed(kernel: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **options: Any) -> Any:
             start = time.perf_counter()
             result = kernel(*args, **options)
@@ -40,7 +39,7 @@ def clocked(module: Any) -> Iterator[list[float]]:
 
     kernels = {name: getattr(module, name) for name in KERNELS}
     for name, kernel in kernels.items():
-        setattr(module, name, around(kernel))
+        setattr(module, name, timed(kernel))
     try:
         yield taken
     finally:
@@ -49,7 +48,7 @@ def clocked(module: Any) -> Iterator[list[float]]:
 
 
 def steps(session: Any, count: int, taken: list[float]) -> tuple[list[float], list[float]]:
-    """Return of each step of one text its seconds, and those that kernels added to `taken`."""
+    """Return the seconds of each step of one text, and those that kernels added to `taken`."""
     nodes, _ = session.extend([1] * CONTEXT, chain(CONTEXT))
     root, whole, inside = nodes[:1], [], []
     for token in range(count):
@@ -72,12 +71,12 @@ def main() -> None:
 
     engine = open_engine(DEMO, engine="native", threads=args.threads)
     session = engine.session(1024)
-    steps(session, args.steps, [])  # cold
+    steps(session, args.steps, [])  # warm-up
     tokens: list[float] = []
     shares: list[float] = []
     for _ in range(args.rounds):
         tokens += steps(session, args.steps, [])[0]
-        with clocked(_native) as taken:
+        with timed_kernels(_native) as taken:
             whole, inside = steps(session, args.steps, taken)
         shares += [1 - kernels / step for step, kernels in zip(whole, inside, strict=True)]
     print(

@@ -1,12 +1,12 @@
-"""What 16, 8 and 4 bits cost: predictions beside float32's, on the model in the package.
+"""The error of 16, 8 and 4 bits: predictions against those of float32, on the packaged model.
 
     python -m benchmarks.quality                 # print the table
     python -m benchmarks.quality --write         # put it into docs/performance.md and its twin
-    python -m benchmarks.quality --tried         # other ways of rounding as well
+    python -m benchmarks.quality --tried         # other rounding methods too
 
-The texts are prose written for this project, poems, and what the model itself writes from fixed
-seeds; then random ids. The rows of the formats are stores that `convert` made; those of the ways
-that were tried are float32 stores with rounded numbers. Nothing here is timed.
+The texts are prose written for this project, poems, and samples of the model with fixed seeds; then
+random ids. The formats are stores that `convert` wrote; the rounding methods that are not in the
+package are float32 stores of rounded weights. Nothing is timed.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ POEMS = (
     "春晓\n孟浩然\n春眠不觉晓，处处闻啼鸟。夜来风雨声，花落知多少。\n"
     "登鹳雀楼\n王之涣\n白日依山尽，黄河入海流。欲穷千里目，更上一层楼。\n"
 )
-BEGINNINGS = (
+PROMPTS = (
     "今天的天气很好，",
     "静夜思\n李白\n",
     "从前，",
@@ -72,20 +72,20 @@ BEGINNINGS = (
 )
 FORMATS = ("f16", "bf16", "q8", "q4")
 TARGETS = {"q8": 1e-3, "q4": 3e-2}
-"""The mean KL to stay under, on each kind of text."""
+"""The upper limit of the mean KL, for each kind of text."""
 SAME = 0.995
-"""How often q8's first choice must be float32's, where that leads by more than 0.1."""
+"""How often q8 and float32 must have the same first choice, where it leads by more than 0.1."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """One way of storing the weights."""
+    """The error of one format or rounding method."""
 
     name: str
     bits: float
-    """Bits a weight, scales and all."""
+    """Bits a weight, scales included."""
     error: float
-    """Median over the blocks' matrices of the difference's norm over the matrix's."""
+    """Relative error in the norm: the median of the blocks' matrices."""
     text: Divergence
     random: Divergence
 
@@ -94,10 +94,10 @@ def texts(count: int) -> list[list[int]]:
     """Return the ids of all texts, each within the context."""
     model, tokenizer = load(engine="auto"), Tokenizer.load(DEMO)
     written = [
-        beginning + sample.text
-        for at, beginning in enumerate(BEGINNINGS)
+        prompt + sample.text
+        for at, prompt in enumerate(PROMPTS)
         for sample in model.sample(
-            beginning, n=count, max_tokens=200, temperature=1.0, top_p=1.0, seed=at
+            prompt, n=count, max_tokens=200, temperature=1.0, top_p=1.0, seed=at
         )
     ]
     length = Store.open(DEMO).config.n_positions
@@ -110,8 +110,8 @@ def random_ids() -> list[list[int]]:
     return [draw.integers(0, config.vocab_size, config.n_positions).tolist() for _ in range(2)]
 
 
-def rounded(base: Store, name: str, directory: Path) -> Path:
-    """Write a float32 store with the numbers that one of TRIED gives."""
+def write_rounded(base: Store, name: str, directory: Path) -> Path:
+    """Write a float32 store with weights rounded by a method of TRIED."""
     _, embedding, method = TRIED[name]
     tensors = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -122,8 +122,7 @@ def rounded(base: Store, name: str, directory: Path) -> Path:
         if tensor == "wte.weight" and not embedding:
             array = eight
         elif format_of("q4", tensor) is not None:
-            turn = is_transposed(tensor)
-            array = method(array.T).T if turn else method(array)
+            array = method(array.T).T if is_transposed(tensor) else method(array)
         tensors[tensor] = ShardedTensor((Tensor(np.ascontiguousarray(array, np.float32), "F32"),))
     directory.mkdir()
     write_model(directory, base.config, tensors, "f32")
@@ -136,14 +135,14 @@ def error(base: Store, other: Store) -> float:
     return float(np.median([np.linalg.norm(b - a) / np.linalg.norm(a) for a, b in pairs]))
 
 
-def measured(args: argparse.Namespace, scratch: Path) -> Iterator[Line]:
-    """Yield a line for each format, and for each way that was tried."""
+def measure(args: argparse.Namespace, scratch: Path) -> Iterator[Line]:
+    """Yield a line for each format and each rounding method."""
     convert(DEMO, scratch / "f32", weights="f32")
     base, first = Store.open(scratch / "f32"), engine(scratch / "f32", args)
     words, ids = texts(args.samples), random_ids()
     for name in (*FORMATS, *(TRIED if args.tried else ())):
         if name in TRIED:
-            rounded(base, name, scratch / name)
+            write_rounded(base, name, scratch / name)
             bits = TRIED[name][0]
         else:
             convert(scratch / "f32", scratch / name, weights=name)
@@ -194,8 +193,8 @@ def report(lines: list[Line], args: argparse.Namespace) -> str:
     )
 
 
-def missed(lines: list[Line]) -> list[str]:
-    """Return what is worse than it should be."""
+def missed_targets(lines: list[Line]) -> list[str]:
+    """Return what misses the targets."""
     worse = []
     for line in lines:
         for kind, found in (("text", line.text), ("random ids", line.random)):
@@ -210,18 +209,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--engine", default="reference", help="what computes")
-    parser.add_argument("--samples", type=int, default=4, help="texts for each beginning")
-    parser.add_argument("--tried", action="store_true", help="other ways of rounding as well")
+    parser.add_argument("--engine", default="reference", help="compute engine")
+    parser.add_argument("--samples", type=int, default=4, help="samples for each prompt")
+    parser.add_argument("--tried", action="store_true", help="other rounding methods too")
     parser.add_argument("--write", action="store_true", help="put the table into the pages")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        lines = list(measured(args, Path(folder)))
+        lines = list(measure(args, Path(folder)))
     text = report(lines, args)
     print(text)
     if args.write:
         write_pages(PAGE, MARK, chinese=translated(text, PHRASES), english=text)
-    if worse := missed(lines):
+    if worse := missed_targets(lines):
         raise SystemExit(f"worse than the targets: {'; '.join(worse)}")
 
 

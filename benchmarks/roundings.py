@@ -1,6 +1,6 @@
-"""Ways to round a matrix that were tried beside the one in the package.
+"""Rounding methods that were compared with the one in the package.
 
-Each takes float32[out, in] and gives it back rounded. Knows arrays only.
+Each maps float32[out, in] to rounded float32[out, in]. Knows arrays only.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ import numpy as np
 __all__ = ["TRIED"]
 
 Matrix = np.ndarray
-SHARES = np.linspace(0.7, 1.15, 16)
-"""By what the scale of a group is multiplied in a search."""
+FACTORS = np.linspace(0.7, 1.15, 16)
+"""Factors of a group's scale to search."""
 FINE = np.linspace(0.95, 1.05, 12)
 CUTS = np.linspace(0, 0.15, 6)
-"""What share of a group's range a search cuts off at each end."""
+"""Shares of a group's range to clip at each end, to search."""
 
 
 def by_groups(size: int, rounded: Callable[[Matrix], Matrix]) -> Callable[[Matrix], Matrix]:
-    """Return what rounds a matrix by groups along `in`."""
+    """Return a function that rounds a matrix by groups along `in`."""
 
     def whole(matrix: Matrix) -> Matrix:
         out, width = matrix.shape
@@ -31,12 +31,12 @@ def by_groups(size: int, rounded: Callable[[Matrix], Matrix]) -> Callable[[Matri
 
 
 def half(numbers: Matrix) -> Matrix:
-    """Round to float16, as scales are stored."""
+    """Round to float16, the format of scales."""
     return numbers.astype(np.float16).astype(np.float32)
 
 
 def over(numbers: Matrix, scale: Matrix) -> Matrix:
-    """Divide; zero where the scale is."""
+    """Divide; zero where the scale is zero."""
     return np.divide(numbers, scale, out=np.zeros_like(numbers), where=scale != 0)
 
 
@@ -53,7 +53,7 @@ def symmetric(numbers: Matrix, bits: int, share: float = 1.0) -> Matrix:
 
 
 def signed(numbers: Matrix, share: float = 1.0) -> Matrix:
-    """The largest number gets -8, whatever its sign: all sixteen codes are used."""
+    """Give the number of largest magnitude the code -8, so that all sixteen codes are used."""
     at = np.abs(numbers).argmax(-1)[..., None]
     scale = half(np.take_along_axis(numbers, at, -1) / -8 * share)
     return np.clip(np.rint(over(numbers, scale)), -8, 7) * scale
@@ -67,7 +67,7 @@ def with_minimum(numbers: Matrix, low: float = 0.0, high: float = 0.0) -> Matrix
 
 
 def half_quadratic(numbers: Matrix, p: float = 0.7, beta: float = 10.0) -> Matrix:
-    """HQQ (Badri and Shaji, 2023): the zero point that minimises a norm that spares outliers."""
+    """HQQ (Badri and Shaji, 2023): the zero point of least error in a robust norm."""
     least, most = numbers.min(-1, keepdims=True), numbers.max(-1, keepdims=True)
     scale = half((most - least) / 15)
     zero = over(-least, scale)
@@ -87,13 +87,13 @@ TRIED: dict[str, tuple[float, bool, Callable[[Matrix], Matrix]]] = {
     "8 bits, scales searched": (
         8.25, True, by_groups(64, lambda x: best(x, [symmetric(x, 8, s) for s in FINE]))
     ),
-    "4 bits, nothing cut off": (4.5, False, by_groups(32, lambda x: symmetric(x, 4))),
+    "4 bits, no clipping": (4.5, False, by_groups(32, lambda x: symmetric(x, 4))),
     "4 bits, scales searched": (
-        4.5, False, by_groups(32, lambda x: best(x, [symmetric(x, 4, s) for s in (1, *SHARES)]))
+        4.5, False, by_groups(32, lambda x: best(x, [symmetric(x, 4, s) for s in (1, *FACTORS)]))
     ),
     "4 bits, signed scales": (4.5, False, by_groups(32, signed)),
     "4 bits, signed scales searched": (
-        4.5, False, by_groups(32, lambda x: best(x, [signed(x, s) for s in (*SHARES, *-SHARES)]))
+        4.5, False, by_groups(32, lambda x: best(x, [signed(x, s) for s in (*FACTORS, *-FACTORS)]))
     ),
     "4 bits, minimum, groups of 64": (4.5, False, by_groups(64, with_minimum)),
     "4 bits, minimum searched, groups of 64": (
@@ -103,5 +103,5 @@ TRIED: dict[str, tuple[float, bool, Callable[[Matrix], Matrix]]] = {
     ),
     "4 bits, HQQ, groups of 64": (4.5, False, by_groups(64, half_quadratic)),
 }  # fmt: skip
-"""By name: bits a weight of the blocks, whether the word embedding is rounded so, too (else as in
-q8), and what rounds."""
+"""By name: bits a weight of the blocks; whether the word embedding is rounded in the same way (else
+as in q8); the rounding function."""

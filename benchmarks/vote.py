@@ -1,19 +1,20 @@
-"""Three hundred short texts of one prompt: merged, unmerged, and by other libraries.
+"""Compare 300 short samples of one prompt: merged, unmerged, and by other libraries.
 
     make bench-vote                            # the model in the package, on the native engine
     make bench-vote ARGS="--quick"             # one round
-    make bench-vote ARGS="--threads 1 --write --plot docs/figures/vote.png"     # the page's
+    make bench-vote ARGS="--threads 1 --write --plot docs/figures/vote.png"     # as in the page
 
-(a) `Model.vote`, whose texts share whatever they have in common;
-(b) the same texts on the same engine, each an algorithm of its own that the scheduler batches with
-    the others, but nothing merged;
+(a) `Model.vote`, whose samples share their common prefixes;
+(b) the same samples on the same engine, each a separate algorithm; the scheduler batches them, but
+    merges nothing;
 (c) Hugging Face's `generate(num_return_sequences=n)` and CTranslate2's
-    `generate_batch(num_hypotheses=n)`, with the same distribution and the same ends.
-Each prompt is drawn from twice: from the store's floats, beside both libraries in float32, and from
-the same weights in q8, beside CTranslate2's int8; each rounds the same numbers in its own way.
-Turns are interleaved; medians are compared. The texts of (a) and (b) must be the same, but for
-one in a hundred: products of other shapes round otherwise, and a random number may lie just there.
-The texts of (a) and (c) must be of one distribution (a chi-square test of two samples).
+    `generate_batch(num_hypotheses=n)`, with the same distribution and the same end tokens.
+Each prompt is sampled twice: with the store's float weights, compared with both libraries in
+float32, and with the same weights in q8, compared with CTranslate2's int8. Each library quantizes
+the same weights in its own way. (a), (b) and (c) run in turn; medians are compared. At most one
+sample in a hundred may differ between (a) and (b): products of other shapes are rounded
+differently, and a random number may be at the border. The samples of (a) and (c) must have one
+distribution (a chi-square test of two samples).
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ import numpy as np
 import cpm_lm
 from benchmarks.machine import describe
 from benchmarks.pages import write_pages
-from benchmarks.peers.drawing import CTranslate2, Drawer, Drawn, HuggingFace
 from benchmarks.peers.files import convert
+from benchmarks.peers.sampling import CTranslate2, HuggingFace, Sampler, Samples
 from cpm_lm.checkpoints.dtypes import WEIGHTS
 from cpm_lm.checkpoints.layouts.store import Store
 from cpm_lm.decoding.rng import Independent
@@ -55,9 +56,9 @@ PROMPTS = {
 }
 OPEN = Rules(temperature=1.0, top_p=1.0)
 CAPACITIES = (256, 1024)
-"""Nodes of the unmerged run's session; the quicker one is measured."""
+"""Capacities of the unmerged run's session; the faster one is measured."""
 PAUSE = 0.3
-"""Seconds before a turn: threads of the one before wait in a loop for a while (OpenMP: 0.2 s)."""
+"""Seconds before a run: threads of the previous one spin for a while (OpenMP: 0.2 s)."""
 PAGE = Path(__file__).parent.parent / "docs" / "voting.md"
 PEERS = ("Hugging Face", "CTranslate2")
 HEADS = {
@@ -72,14 +73,14 @@ SAVED = {"chinese": "省时/省词元", "english": "time saved / tokens saved"}
 
 
 class Unmerged:
-    """As many algorithms as texts, over one session that is kept from turn to turn."""
+    """One algorithm for each sample, over one session that all runs use."""
 
     def __init__(self, model: Model, tokens: int, capacity: int) -> None:
         self.model, self.tokens = model, tokens
         self.session = model.engine.session(capacity)
         self.ends = ends(model)
 
-    def __call__(self, prompt: list[int], n: int, seed: int) -> tuple[Drawn, int]:
+    def __call__(self, prompt: list[int], n: int, seed: int) -> tuple[Samples, int]:
         limits = Limits(
             max_tokens=self.tokens,
             n_positions=self.model.engine.config.n_positions,
@@ -101,7 +102,7 @@ class Unmerged:
 
 
 def ends(model: Model) -> frozenset[int]:
-    """The pieces that end a text: the end token, and whatever ends a line."""
+    """The tokens that end a sample: end tokens and those with a line end."""
     tokenizer = model.tokenizer
     return tokenizer.end_ids | {
         i for i in range(tokenizer.vocab_size) if "\n" in tokenizer.decode([i])
@@ -116,14 +117,14 @@ def timed(call: Callable[..., Any], *args: Any, **options: Any) -> tuple[float, 
     return time.perf_counter() - start, result
 
 
-def answers(model: Model, drawn: Drawn) -> Counter[str]:
-    return Counter(model.tokenizer.decode(tokens) for tokens in drawn)
+def tally(model: Model, samples: Samples) -> Counter[str]:
+    return Counter(model.tokenizer.decode(tokens) for tokens in samples)
 
 
 def two_samples(a: Counter[str], b: Counter[str]) -> float:
-    """The p-value of a chi-square test that two tallies are of one distribution.
+    """The p-value of the chi-square test that two tallies have one distribution.
 
-    Texts too rare for the test are counted together.
+    Texts with fewer than 10 counts are counted together.
     """
     common = [name for name in a | b if a[name] + b[name] >= 10]
     table = [[side[name] for name in common] for side in (a, b)]
@@ -141,12 +142,12 @@ def two_samples(a: Counter[str], b: Counter[str]) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """One number format: our model, and the libraries that draw from the same weights."""
+    """One number format: our model, and the libraries with the same weights."""
 
     weights: str
-    """Ours, such as "f16"."""
+    """Our format, such as "f16"."""
     model: Model
-    peers: Mapping[str, Drawer]
+    peers: Mapping[str, Sampler]
 
     @property
     def about(self) -> str:
@@ -154,30 +155,30 @@ class Group:
         return f"{self.weights}: {'; '.join(peer.about for peer in self.peers.values())}"
 
 
-def groups(args: argparse.Namespace, scratch: Path) -> list[Group]:
-    """Open everything: floats where the store has them, and 8 bits.
+def open_groups(args: argparse.Namespace, scratch: Path) -> list[Group]:
+    """Open all models: the float weights if the store has them, and 8 bits.
 
     Raises:
-        SystemExit: no library here has the store's number format.
+        SystemExit: no library has the store's number format.
     """
     stored, found = Store.open(args.model).weights, []
     if stored not in (*WEIGHTS, "q8"):
-        raise SystemExit(f"{args.model} is in {stored}; give a store of floats, or of q8")
+        raise SystemExit(f"{args.model} is in {stored}; give a store in f32, f16, bf16 or q8")
     if stored in WEIGHTS and "float" in args.weights.split(","):
-        found.append(group(args, args.model, stored, scratch))
+        found.append(open_group(args, args.model, stored, scratch))
     if "q8" in args.weights.split(","):
         packed = args.model if stored == "q8" else scratch / "store-q8"
         if packed != args.model:
             convert(args.model, packed, "q8")
-        found.append(group(args, packed, "q8", scratch))
+        found.append(open_group(args, packed, "q8", scratch))
     return found
 
 
-def group(args: argparse.Namespace, directory: Path, weights: str, scratch: Path) -> Group:
+def open_group(args: argparse.Namespace, directory: Path, weights: str, scratch: Path) -> Group:
     model = cpm_lm.load(directory, engine=args.engine, threads=args.threads)
     options = (args.model, ends(model), args.tokens, args.threads)
     form = "int8" if weights == "q8" else "float32"
-    peers: dict[str, Drawer] = {}
+    peers: dict[str, Sampler] = {}
     if form == "float32":
         peers["Hugging Face"] = HuggingFace(*options)
     peers["CTranslate2"] = CTranslate2(*options, path=scratch / form, form=form)
@@ -188,7 +189,7 @@ def measure(args: argparse.Namespace, group: Group, name: str) -> dict[str, Any]
     model, peers = group.model, group.peers
     prompt = model.prompt_ids(PROMPTS[name])
     runs = [Unmerged(model, args.tokens, capacity) for capacity in CAPACITIES]
-    # The first turn is not counted: everything is cold.
+    # Warm-up; the first run is not counted.
     vote = model.vote(prompt, n=args.n, max_tokens=args.tokens)
     unmerged = min(runs, key=lambda run: timed(run, prompt, args.n, 0)[0])
     for peer in peers.values():
@@ -202,23 +203,23 @@ def measure(args: argparse.Namespace, group: Group, name: str) -> dict[str, Any]
         taken["ours"].append(a)
         taken["unmerged"].append(b)
         for who, peer in peers.items():
-            c, drawn = timed(peer, prompt, args.n, seed)
+            c, samples = timed(peer, prompt, args.n, seed)
             taken[who].append(c)
-            tallies[who] += answers(model, drawn)
+            tallies[who] += tally(model, samples)
         merged = model.sample(prompt, stop="\n", temperature=1.0, top_p=1.0, **options)
         pairs = zip(merged, texts, strict=True)
         other = sum(s.text != model.tokenizer.decode(tokens) for s, tokens in pairs)
         if other > args.n // 100:
-            raise SystemExit(f"{name}: {other} texts of the merged and the unmerged run differ")
+            raise SystemExit(f"{name}: {other} samples of the merged and unmerged run differ")
         tallies["ours"] += Counter(s.text for s in merged)
-    middle = {who: statistics.median(values) for who, values in taken.items()}
-    saved_rows, saved = 1 - vote.rows / rows, 1 - middle["ours"] / middle["unmerged"]
+    median = {who: statistics.median(values) for who, values in taken.items()}
+    saved_rows, saved = 1 - vote.rows / rows, 1 - median["ours"] / median["unmerged"]
     return {
         "prompt": name,
         "weights": group.weights,
         "tokens": len(prompt),
         "rows": (vote.rows, rows),
-        "seconds": middle,
+        "seconds": median,
         "spread": {who: spread(values) for who, values in taken.items()},
         "shows": saved / saved_rows,
         "top": {who: tally.most_common(1)[0] for who, tally in tallies.items()},
@@ -231,7 +232,7 @@ def spread(values: list[float]) -> str:
 
 
 def table(found: list[dict[str, Any]], language: str) -> list[str]:
-    """Return the lines of a Markdown table; a library's cells are empty where it was not run."""
+    """Return the lines of a Markdown table; the cells of a library that was not run are empty."""
     seconds_of, times_of, p_of = BY_OTHER[language]
     names = (UNMERGED[language], *PEERS)
     head = [*HEADS[language], *map(seconds_of.format, names), *map(times_of.format, names)]
@@ -281,8 +282,8 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", type=Path, default=DEMO, help="a store of floats, or of q8")
-    parser.add_argument("--weights", default="float,q8", help="what to draw from")
+    parser.add_argument("--model", type=Path, default=DEMO, help="a store in f32, f16, bf16 or q8")
+    parser.add_argument("--weights", default="float,q8", help="weights to sample with: float, q8")
     parser.add_argument("--engine", default="native")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("-n", type=int, default=300)
@@ -312,7 +313,7 @@ def main() -> None:
     machine = f"{describe()}."
     print(titles(args)["english"], machine, flush=True)
     with tempfile.TemporaryDirectory() as scratch:
-        opened = groups(args, Path(scratch))
+        opened = open_groups(args, Path(scratch))
         about = [f"Python {sys.version.split()[0]}, numpy {np.__version__}."]
         about += [f"{group.about}." for group in opened]
         found = [measure(args, each, name) for name in args.prompts.split(",") for each in opened]
@@ -322,7 +323,7 @@ def main() -> None:
     }
     print(written["english"].partition("\n")[2])
     for row in found:
-        print(f"{row['prompt']}, {row['weights']}: commonest text over all rounds: {row['top']}")
+        print(f"{row['prompt']}, {row['weights']}: most frequent text: {row['top']}")
     if args.write:
         write_pages(PAGE, "make bench-vote", **written)
     if args.plot:

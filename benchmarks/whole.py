@@ -1,14 +1,13 @@
-"""CPM-LM's whole size in 8 and 4 bits: convert, open, first token, decoding, 300 samples.
+"""CPM-LM's full size in 8 and 4 bits: convert, open, first token, decode, 300 samples.
 
     python -m benchmarks.whole [--layers 32] [--directory DIR] [--write]
 
-Two float16 ranks of random numbers (5.2 GB at 32 layers) are converted to q8 and to q4. Each store
-is opened with its files in the page cache and asked for a first token, for tokens one by one, and
-for samples of one prompt; `torch.load` of both ranks stands beside that where torch is installed.
-Every step is a process of its own, watched as in `formats.py`. The stores have no tokenizer, so
-all is token ids. `--write` puts the table into docs/performance.md and its twin. When it is
-stopped early, the table has what was done. Everything else is deleted. Linux only; about 11 GB of
-disk.
+Two float16 ranks of random weights (5.2 GB at 32 layers) are converted to q8 and to q4. Each store
+is opened with its files in the page cache; it generates a first token, tokens one by one, and
+samples of one prompt. `torch.load` of both ranks is measured for comparison if torch is installed.
+Every step is a process, measured as in `formats.py`. The stores have no tokenizer, so prompts are
+token ids. `--write` puts the table into docs/performance.md and its twin. If the run is stopped,
+the table has the finished steps. All files are deleted at the end. Linux only; about 11 GB of disk.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from benchmarks.formats import VERB, Step, random_tensors, run, shape, size_of
+from benchmarks.formats import COMMAND, Step, config_of, random_tensors, run, size_of
 from benchmarks.machine import available_memory, describe
 from benchmarks.pages import translated, write_pages
 from cpm_lm.checkpoints.layouts.megatron_writer import write_megatron
@@ -62,32 +61,32 @@ PHRASES = {
 """The report's words in Chinese; see `pages.translated`."""
 FORMATS = ("q8", "q4")
 MOST_MEMORY = 1e9
-"""Bytes of its own that a conversion should stay under."""
+"""Target: anonymous memory of a conversion, in bytes."""
 MOST_SECONDS = 3.0
-"""In which q8 should be open and have its first token, Python's start included."""
+"""Target: time to the first token of q8, including the start of Python."""
 MOST_SHARE = 0.15
-"""Of the store's size: the memory of its own that a process with a first token should take."""
+"""Target: anonymous memory at the first token, as a share of the store's size."""
 
 OPEN = """
 import json, sys, time
 start = time.perf_counter()
 from cpm_lm.engines.forest import chain
 from cpm_lm.engines.select import open_engine
-counted, told, directory = sys.argv[1:4]
+counts, report, directory = sys.argv[1:4]
 engine = open_engine(directory, engine="native")
 opened = time.perf_counter() - start
 def prompt(count):
     return [7919 * i % engine.config.vocab_size for i in range(1, count + 1)]
-def tell(**values):
-    json.dump(values | {"threads": engine.threads}, open(told, "w"))
-    open(counted, "w").write(open("/proc/self/io").read())
+def write_report(**values):
+    json.dump(values | {"threads": engine.threads}, open(report, "w"))
+    open(counts, "w").write(open("/proc/self/io").read())
 """
 FIRST = (
     OPEN
     + """
 nodes, logits = engine.session().extend(prompt(8), chain(8))
 token = int(logits[0].argmax())
-tell(opened=opened, first=time.perf_counter() - start - opened)
+write_report(opened=opened, first=time.perf_counter() - start - opened)
 """
 )
 DECODE = (
@@ -101,10 +100,10 @@ for _ in range(int(sys.argv[4])):
     nodes, logits = session.extend([int(logits[0].argmax())], [int(nodes[-1])])
     seconds.append(time.perf_counter() - begin)
 timed = sorted(seconds[2:])
-tell(tokens=len(timed), median=timed[len(timed) // 2])
+write_report(tokens=len(timed), median=timed[len(timed) // 2])
 """
 )
-DRAW = (
+SAMPLE = (
     OPEN
     + """
 from cpm_lm.decoding.rng import Independent
@@ -117,10 +116,12 @@ limits = Limits(max_tokens=tokens, n_positions=engine.config.n_positions, end_id
                 capacity=capacity)
 session = engine.session(capacity)
 begin = time.perf_counter()
-drawn = run(session, sample(prompt(length), n, rules=Rules(), source=Independent(1), limits=limits))
+sampled = run(
+    session, sample(prompt(length), n, rules=Rules(), source=Independent(1), limits=limits)
+)
 seconds = time.perf_counter() - begin
-assert len(drawn.continuations) == n
-tell(rows=drawn.rows, unmerged=drawn.rows_unmerged, seconds=seconds)
+assert len(sampled.continuations) == n
+write_report(rows=sampled.rows, unmerged=sampled.rows_unmerged, seconds=seconds)
 """
 )
 TORCH = """
@@ -128,7 +129,7 @@ import json, sys, time
 start = time.perf_counter()
 import torch
 imported = time.perf_counter()
-halves = [torch.load(path, map_location="cpu", weights_only=True) for path in sys.argv[3:]]
+ranks = [torch.load(path, map_location="cpu", weights_only=True) for path in sys.argv[3:]]
 json.dump({"imported": imported - start, "loaded": time.perf_counter() - imported,
            "version": torch.__version__}, open(sys.argv[2], "w"))
 open(sys.argv[1], "w").write(open("/proc/self/io").read())
@@ -137,14 +138,14 @@ open(sys.argv[1], "w").write(open("/proc/self/io").read())
 
 @dataclass(frozen=True)
 class Row:
-    """A step, and what it found."""
+    """A step and its results."""
 
     step: Step
     words: str
-    """For the last column, with the targets met or missed."""
+    """The last column: results, and whether the targets are met."""
 
 
-def warm(path: Path) -> None:
+def read_into_page_cache(path: Path) -> None:
     """Read a folder's files, so that they are in the page cache."""
     room = bytearray(1 << 24)
     for file in path.rglob("*"):
@@ -154,19 +155,21 @@ def warm(path: Path) -> None:
                     pass
 
 
-def told(name: str, program: str, folder: Path, *words: str | Path) -> tuple[Step, dict[str, Any]]:
-    """Run a program on a folder in the page cache; return also the values it tells."""
-    warm(folder)
+def run_and_report(
+    name: str, program: str, folder: Path, *words: str | Path
+) -> tuple[Step, dict[str, Any]]:
+    """Run a program on a folder that is in the page cache; return also its report."""
+    read_into_page_cache(folder)
     with tempfile.NamedTemporaryFile("r") as file:
         step = run(name, program, file.name, *words, reads=None, makes=None)
         return step, json.load(file)
 
 
-def judged(value: str, met: bool) -> str:
+def with_target(value: str, met: bool) -> str:
     return f"{value} ({'target met' if met else 'target missed'})"
 
 
-def made(folder: Path, config: GPTConfig) -> Path:
+def make_shards(folder: Path, config: GPTConfig) -> Path:
     """Write the two ranks."""
     shards = folder / "shards"
     shards.mkdir()
@@ -176,59 +179,67 @@ def made(folder: Path, config: GPTConfig) -> Path:
     return shards
 
 
-def converted(shards: Path, store: Path, weights: str) -> Row:
+def convert(shards: Path, store: Path, weights: str) -> Row:
     words = ("convert", shards, store, "--weights", weights, "--heads", "32")
-    step = run(f"two shards to {weights}", VERB, *words, reads=shards, makes=store)
+    step = run(f"two shards to {weights}", COMMAND, *words, reads=shards, makes=store)
     megabytes = f"{step.anonymous / 1e6:.0f} MB"
-    return Row(step, judged(megabytes, step.anonymous < MOST_MEMORY))
+    return Row(step, with_target(megabytes, step.anonymous < MOST_MEMORY))
 
 
-def opened(store: Path) -> Row:
-    step, said = told(f"{store.name}: open, first token after 8", FIRST, store, store)
+def first_token(store: Path) -> Row:
+    step, report = run_and_report(f"{store.name}: open, first token after 8", FIRST, store, store)
     share = step.anonymous / size_of(store)
-    seconds = f"opened in {said['opened']:.2f} s, first token {said['first']:.2f} s later"
+    seconds = f"opened in {report['opened']:.2f} s, first token {report['first']:.2f} s later"
     if store.name == "q8":
-        seconds = judged(seconds, step.seconds < MOST_SECONDS)
-    return Row(step, f"{seconds}; memory {judged(f'{share:.1%} of the file', share < MOST_SHARE)}")
+        seconds = with_target(seconds, step.seconds < MOST_SECONDS)
+    return Row(
+        step, f"{seconds}; memory {with_target(f'{share:.1%} of the file', share < MOST_SHARE)}"
+    )
 
 
-def decoded(store: Path, tokens: int) -> Row:
-    step, said = told(f"{store.name}: token by token", DECODE, store, store, str(tokens + 2))
-    rate = f"{1 / said['median']:.2f} tokens/s, the median of {said['tokens']}"
-    return Row(step, f"{rate}, {said['threads']} threads")
+def decode(store: Path, tokens: int) -> Row:
+    step, report = run_and_report(
+        f"{store.name}: token by token", DECODE, store, store, str(tokens + 2)
+    )
+    rate = f"{1 / report['median']:.2f} tokens/s, the median of {report['tokens']}"
+    return Row(step, f"{rate}, {report['threads']} threads")
 
 
-def drawn(store: Path, n: int) -> Row:
-    step, said = told(f"{store.name}: {n} samples of 10 after 60", DRAW, store, store, str(n))
-    rows = f"{said['rows']:,} rows (unmerged: {said['unmerged']:,}) in {said['seconds']:.1f} s"
-    return Row(step, f"{rows}, {said['rows'] / said['seconds']:.1f} rows/s")
+def sample(store: Path, n: int) -> Row:
+    step, report = run_and_report(
+        f"{store.name}: {n} samples of 10 after 60", SAMPLE, store, store, str(n)
+    )
+    rows = (
+        f"{report['rows']:,} rows (unmerged: {report['unmerged']:,}) in {report['seconds']:.1f} s"
+    )
+    return Row(step, f"{rows}, {report['rows'] / report['seconds']:.1f} rows/s")
 
 
-def torch_loaded(shards: Path) -> Row:
-    halves = sorted(shards.rglob("*.pt"))
-    step, said = told("torch.load of both shards", TORCH, shards, *halves)
-    words = f"loaded in {said['loaded']:.1f} s, after {said['imported']:.1f} s of import"
-    return Row(step, f"{words}; torch {said['version']}")
+def load_with_torch(shards: Path) -> Row:
+    ranks = sorted(shards.rglob("*.pt"))
+    step, report = run_and_report("torch.load of both shards", TORCH, shards, *ranks)
+    words = f"loaded in {report['loaded']:.1f} s, after {report['imported']:.1f} s of import"
+    return Row(step, f"{words}; torch {report['version']}")
 
 
-def measured(folder: Path, config: GPTConfig, args: argparse.Namespace) -> Iterator[Row]:
-    """Yield each step as it ends; those that take longest come last."""
-    shards = made(folder, config)
+def measure(folder: Path, config: GPTConfig, args: argparse.Namespace) -> Iterator[Row]:
+    """Yield each step when it ends; the longest steps come last."""
+    shards = make_shards(folder, config)
     stores = [folder / weights for weights in FORMATS]
     for store in stores:
-        yield converted(shards, store, store.name)
-    yield from map(opened, stores)
+        yield convert(shards, store, store.name)
+    yield from map(first_token, stores)
     if not find_spec("torch"):
         print("torch is not installed: left out", flush=True)
     elif (available_memory() or 0) < 1.2 * size_of(shards):
         print("torch.load needs more memory than is free: left out", flush=True)
     else:
-        yield torch_loaded(shards)
+        yield load_with_torch(shards)
     shutil.rmtree(shards)
     for store in stores:
-        yield decoded(store, args.tokens)
+        yield decode(store, args.tokens)
     for store in stores:
-        yield drawn(store, args.samples)
+        yield sample(store, args.samples)
 
 
 def table(rows: list[Row]) -> list[str]:
@@ -236,7 +247,7 @@ def table(rows: list[Row]) -> list[str]:
     lines += ["|---|---|---|---|---|---|---|"]
     for row in rows:
         step = row.step
-        sizes = (step.anonymous, step.read, step.written, step.left)
+        sizes = (step.anonymous, step.read, step.written, step.made)
         numbers = " | ".join(f"{size / 1e6:.0f}" for size in sizes)
         lines.append(f"| {step.name} | {step.seconds:.1f} | {numbers} | {row.words} |")
     return lines
@@ -248,8 +259,8 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--layers", type=int, default=32)
     parser.add_argument("--samples", type=int, default=300)
-    parser.add_argument("--tokens", type=int, default=16, help="timed one-row steps")
-    parser.add_argument("--directory", type=Path, help="where the files are made for a while")
+    parser.add_argument("--tokens", type=int, default=16, help="timed decode steps")
+    parser.add_argument("--directory", type=Path, help="directory for temporary files")
     parser.add_argument("--write", action="store_true", help="put the table into the pages")
     args = parser.parse_args()
     if args.write and args.layers != 32:
@@ -260,7 +271,7 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     args = arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that the files are deleted
-    config, machine = shape(args.layers), describe()
+    config, machine = config_of(args.layers), describe()
     head = f"{args.layers} layers, {config.parameter_count:,} parameters. {machine} at the start."
     print(head, flush=True)
     rows: list[Row] = []
@@ -269,7 +280,7 @@ def main() -> None:
         if (free := shutil.disk_usage(name).free) < (need := 4 * config.parameter_count):
             raise SystemExit(f"disk: {free / 1e9:.1f} GB free, about {need / 1e9:.1f} GB needed")
         try:
-            for row in measured(Path(name), config, args):
+            for row in measure(Path(name), config, args):
                 rows.append(row)
                 print(f"{row.step.name}: {row.step.seconds:.1f} s; {row.words}", flush=True)
         except (SystemExit, KeyboardInterrupt) as stop:

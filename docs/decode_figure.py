@@ -1,9 +1,9 @@
-"""Draws docs/figures/decode.svg from the table of eight layers in docs/performance.en.md.
+"""Draw docs/figures/decode.svg from the table of eight layers in docs/performance.en.md.
 
-    python docs/decode_figure.py        # draws nothing where the page has no figures
+    python docs/decode_figure.py        # without results in the page, nothing is drawn
 
-Knows how `benchmarks/decode.py` writes its block; measures nothing. Both axes are logarithms, so
-that what memory allows, bandwidth / (weights x bytes of a weight), is a straight line.
+Knows how `benchmarks/decode.py` writes its block; measures nothing. Both axes are
+logarithmic, so that the limit of memory, bandwidth / (weights x bytes of a weight), is a line.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ SHAPE = re.compile(r"^\d+ x (\d+), (\d+) M parameters", re.MULTILINE)
 BANDWIDTH = re.compile(r"^- ([\d.]+) \(([\d.]+)–([\d.]+)\) GB/s read$", re.MULTILINE)
 ROW = re.compile(r"^\| (\S+) \| (32|16|8|4) \| ([\d.]+) \(", re.MULTILINE)
 POSITIONS = 1024
-"""Rows of the table of positions, of which a token reads one: no part of the line."""
+"""Rows of the position embeddings; a token reads one, so they do not count."""
 
 OURS, PEER, LINE = "#d9480f", "#3f6d9b", "#555"
 WIDTH, HEIGHT, TOP, BOTTOM = 930, 600, 40, 540
 COLUMN = {32: 90, 16: 300, 8: 510, 4: 720}
-"""Where weights of so many bits stand: an octave is as wide everywhere."""
+"""x by bits of a weight: half the bits are always the same distance to the right."""
 GAP = 16
-"""Height of a line of letters."""
+"""Height of a line of text."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What one run found."""
+    """The results of one run."""
 
     weights: float
-    """That one token reads."""
+    """The number that one token reads."""
     bandwidth: tuple[float, float, float]
     """Median, smallest and largest, in bytes per second."""
     points: list[tuple[str, int, float]]
-    """Contender, bits of a weight, tokens per second."""
+    """Implementation, bits of a weight, tokens per second."""
     void: bool
-    """Someone read more than all of the bandwidth."""
+    """A share of the bandwidth is above 1."""
 
 
 def measured(page: str) -> Measured | None:
-    """Return what the page's table says; None where there are no figures."""
+    """Return the results in the page's table, or None if it has none."""
     block = page.partition(f"<!-- begin: {MARK}")[2].partition(f"<!-- end: {MARK}")[0]
     shape, read, rows = SHAPE.search(block), BANDWIDTH.search(block), ROW.findall(block)
     if not (shape and read and rows):
@@ -60,18 +60,18 @@ def measured(page: str) -> Measured | None:
     )
 
 
-def text(x, y, words, colour="#222", anchor="start", extra=""):
-    """Return words with a white rim, which keeps them readable on lines."""
+def text(x, y, words, color="#222", anchor="start", extra=""):
+    """Return text with a white outline, so that it is readable on lines."""
     return (
-        f"<text x='{x:.1f}' y='{y:.1f}' text-anchor='{anchor}' fill='{colour}' stroke='#fff' "
+        f"<text x='{x:.1f}' y='{y:.1f}' text-anchor='{anchor}' fill='{color}' stroke='#fff' "
         f"stroke-width='3' paint-order='stroke' {FONT} {extra}>{words}</text>"
     )
 
 
-def line(x, y, to_x, to_y, colour=LINE, extra=""):
+def line(x, y, to_x, to_y, color=LINE, extra=""):
     """Return a straight line."""
     return (
-        f"<line x1='{x:.1f}' y1='{y:.1f}' x2='{to_x:.1f}' y2='{to_y:.1f}' stroke='{colour}' "
+        f"<line x1='{x:.1f}' y1='{y:.1f}' x2='{to_x:.1f}' y2='{to_y:.1f}' stroke='{color}' "
         f"{extra}/>"
     )
 
@@ -91,7 +91,7 @@ def limit(run, bandwidth, bits):
 
 
 def axes(height, low, high):
-    """Return the frame, the ticks and what they mean."""
+    """Return the axes, their ticks and labels."""
     right = WIDTH - 20
     parts = [line(50, BOTTOM, right, BOTTOM), line(50, TOP, 50, BOTTOM)]
     for speed in (digit * 10**power for power in range(-2, 4) for digit in (1, 2, 5)):
@@ -107,7 +107,7 @@ def axes(height, low, high):
 
 
 def memory(run, height):
-    """Return the line that no program can pass, and the band in which it was measured."""
+    """Return the limit of memory bandwidth as a line, and its measured range as a band."""
     left, right = COLUMN[32], COLUMN[4]
     middle, low, high = (
         [(x, height(limit(run, b, bits))) for bits, x in ((32, left), (4, right))]
@@ -124,7 +124,7 @@ def memory(run, height):
 
 
 def labels(heights):
-    """Return the heights of labels, from the highest down, none nearer to another than GAP."""
+    """Return the heights of labels, from the highest down, at least GAP apart."""
     placed: list[float] = []
     room: float = BOTTOM - 6
     for y in heights:
@@ -136,27 +136,27 @@ def labels(heights):
 
 
 def column(run, bits, height):
-    """Return the points of one width and their names; ours lie on top."""
+    """Return the points of one number of bits and their names; ours are drawn last."""
     x, own = COLUMN[bits], sorted((p for p in run.points if p[1] == bits), key=lambda p: -p[2])
     if not own:
         return []
     names, dots = [], []
     for (name, _, speed), at in zip(own, labels([height(s) for _, _, s in own]), strict=True):
         ours, y = name.startswith("ours:"), height(speed)
-        colour, weight = (OURS, "font-weight='bold'") if ours else (PEER, "")
-        names += [line(x, y, x + 18, at, colour, "stroke-opacity='0.5'")]
-        names += [text(x + 21, at + 4, f"{name} {speed:.1f}", colour, extra=weight)]
+        color, weight = (OURS, "font-weight='bold'") if ours else (PEER, "")
+        names += [line(x, y, x + 18, at, color, "stroke-opacity='0.5'")]
+        names += [text(x + 21, at + 4, f"{name} {speed:.1f}", color, extra=weight)]
         size = 5 if ours else 4
-        dot = f"<circle cx='{x}' cy='{y:.1f}' r='{size}' fill='{colour}' stroke='#fff'/>"
+        dot = f"<circle cx='{x}' cy='{y:.1f}' r='{size}' fill='{color}' stroke='#fff'/>"
         dots.append((ours, dot))
     return names + [dot for _, dot in sorted(dots)]
 
 
 def main():
-    """Draw the picture if there is anything to draw."""
+    """Draw the figure if the page has results."""
     run = measured(PAGE.read_text("utf-8"))
     if run is None:
-        print(f"{PAGE.name} has no figures of eight layers: no picture of them")
+        print(f"{PAGE.name} has no results of eight layers; nothing is drawn")
         return
     height, low, high = scale(run)
     points = [part for bits in COLUMN for part in column(run, bits, height)]

@@ -1,20 +1,20 @@
-"""Draws the pictures of docs/conversion.md: how tensors are cut over ranks and joined.
+"""Draw the figures of docs/conversion.md: how tensors are sharded over ranks and joined.
 
     python docs/figures.py        # rewrites docs/figures/*.svg
 
-Plain SVG, drawn to scale for two ranks; the same bytes come out every time.
+Plain SVG, to scale for two ranks; the bytes are the same every time.
 """
 
 from pathlib import Path
 
-COLOURS = {"0": "#9ecae9", "1": "#ffbf79"}
+COLORS = {"0": "#9ecae9", "1": "#ffbf79"}
 FONT = "font-family='sans-serif' font-size='13'"
 
 
-def block(x, y, width, height, label, colour, shade=1.0):
-    """Return one labelled rectangle; `shade` tells q, k and v of one rank apart."""
+def block(x, y, width, height, label, color, shade=1.0):
+    """Return a labeled rectangle; `shade` distinguishes q, k and v of one rank."""
     return (
-        f"<rect x='{x}' y='{y}' width='{width}' height='{height}' fill='{colour}' "
+        f"<rect x='{x}' y='{y}' width='{width}' height='{height}' fill='{color}' "
         f"fill-opacity='{shade}' stroke='#333'/>"
         f"<text x='{x + width / 2}' y='{y + height / 2 + 5}' text-anchor='middle' {FONT}>"
         f"{label}</text>"
@@ -22,7 +22,7 @@ def block(x, y, width, height, label, colour, shade=1.0):
 
 
 def caption(x, y, words):
-    """Return a line of words, centred at x."""
+    """Return a line of text, centered at x."""
     return f"<text x='{x}' y='{y}' text-anchor='middle' {FONT}>{words}</text>"
 
 
@@ -32,7 +32,7 @@ def arrow(x, y):
 
 
 def figure(name, width, height, *parts):
-    """Write one picture."""
+    """Write one figure."""
     body = "".join(parts)
     Path(__file__).with_name("figures").mkdir(exist_ok=True)
     path = Path(__file__).with_name("figures") / f"{name}.svg"
@@ -44,9 +44,9 @@ def figure(name, width, height, *parts):
     )
 
 
-def rows():
-    """Draw the tensors cut along axis 0."""
-    blue, orange = COLOURS["0"], COLOURS["1"]
+def axis_0():
+    """Draw the tensors sharded along axis 0."""
+    blue, orange = COLORS["0"], COLORS["1"]
     figure(
         "axis0",
         560,
@@ -61,9 +61,9 @@ def rows():
     )
 
 
-def columns():
-    """Draw the tensors cut along axis 1."""
-    blue, orange = COLOURS["0"], COLOURS["1"]
+def axis_1():
+    """Draw the tensors sharded along axis 1."""
+    blue, orange = COLORS["0"], COLORS["1"]
     figure(
         "axis1",
         600,
@@ -82,16 +82,16 @@ def columns():
     )
 
 
-def fused():
-    """Draw the fused queries, keys and values, which must be taken apart before joining."""
+def fused_qkv():
+    """Draw the fused queries, keys and values, which must be split before they are joined."""
     shades = {"q": 1.0, "k": 0.65, "v": 0.35}
     ranks = [
-        block(20 + 160 * r, 60 + 40 * i, 130, 40, f"{part} · rank {r}", COLOURS[str(r)], shade)
+        block(20 + 160 * r, 60 + 40 * i, 130, 40, f"{part} · rank {r}", COLORS[str(r)], shade)
         for r in (0, 1)
         for i, (part, shade) in enumerate(shades.items())
     ]
     whole = [
-        block(385, 20 + 40 * (2 * i + r), 130, 40, f"{part} · rank {r}", COLOURS[str(r)], shade)
+        block(385, 20 + 40 * (2 * i + r), 130, 40, f"{part} · rank {r}", COLORS[str(r)], shade)
         for i, (part, shade) in enumerate(shades.items())
         for r in (0, 1)
     ]
@@ -108,6 +108,6 @@ def fused():
 
 
 if __name__ == "__main__":
-    rows()
-    columns()
-    fused()
+    axis_0()
+    axis_1()
+    fused_qkv()

@@ -1,8 +1,8 @@
 """The first TensorFlow port's two functions, on this package's TensorFlow model.
 
-Its notebook drew with `sample(tokenizer, gpt, '…', 3, 10)` and asked with `ask_gpt(question)`;
-here the same calls need at most ten lines each. `Model.sample` does the same faster: it keeps the
-keys and values of what has been read, where this reads the whole text again for every token.
+Its notebook sampled with `sample(tokenizer, gpt, '…', 3, 10)` and answered questions with
+`ask_gpt(question)`; here each function has at most ten lines. `Model.sample` does the same faster:
+it has a KV cache, while this computes the whole text again for every token.
 
     python examples/first_port.py [MODEL]
 """
@@ -25,7 +25,7 @@ def sample(tokenizer, gpt, text, number=1, length=20, top_p=0.9, temperature=0.9
     for _ in range(length):
         p = np.exp(np.asarray(gpt(ids)[:, -1], np.float64) / temperature)
         ranked = np.sort(p / p.sum(-1, keepdims=True))[:, ::-1]
-        crossing = (ranked[:, :-1].cumsum(-1) < top_p).sum(-1)[:, None]  # of the nucleus's last
+        crossing = (ranked[:, :-1].cumsum(-1) < top_p).sum(-1)[:, None]  # the nucleus's last token
         p[p / p.sum(-1, keepdims=True) < np.take_along_axis(ranked, crossing, -1)] = 0
         ids = np.column_stack([ids, [rng.choice(len(row), p=row / row.sum()) for row in p]])
     before_end = functools.partial(itertools.takewhile, lambda t: t not in tokenizer.end_ids)

@@ -1,1 +1,1 @@
-"""The exact runs that made what this package carries."""
+"""The exact runs that made the model and the figures in this package."""

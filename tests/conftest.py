@@ -1,4 +1,4 @@
-"""Where the test data lies, and what is left out, loudly, when part of it is missing."""
+"""The test data, and a report of the tests that are skipped without it."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from jaxtyping import install_import_hook
 
 from tests.support.examples import examples
 
-# Shapes in signatures are checked at run time, but only here: users pay nothing for them.
+# Shapes in signatures are checked at run time, but only in the tests.
 install_import_hook("cpm_lm", "beartype.beartype")
 
-# A busy machine is slow now and then; that is no failure.
+# A slow example on a busy machine is not a failure.
 hypothesis.settings.register_profile("patient", deadline=None, max_examples=examples())
 hypothesis.settings.load_profile("patient")
 
-# Keras has one backend per process; it is named before any test imports Keras.
+# Keras has one backend per process; it is set before any test imports Keras.
 os.environ["KERAS_BACKEND"] = os.environ.get("CPM_TEST_ENGINE", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-# A run in the background of a shell ignores Ctrl-C, and its children would inherit that: the tests
-# that interrupt a program would wait for ever.
+# A shell makes background processes ignore SIGINT, and their children inherit that: the tests that
+# interrupt a program would wait forever.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parent.parent
 SHARED = Path(os.environ.get("CPM_TEST_DATA", ROOT / "../shared/data"))
-LEFT_OUT: list[str] = []
+DESELECTED: list[str] = []
 
 
 @pytest.hookimpl(tryfirst=True)  # before markers are selected by
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what cannot run here; in CI nothing is left out, so that it fails instead."""
+    """Deselect the tests that cannot run here; in CI none is deselected, so that they fail."""
     for item in items:
         if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
             item.add_marker("law")
@@ -45,7 +45,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         lacking = "data" if item.get_closest_marker("data") and not SHARED.is_dir() else None
         if lacking:
-            LEFT_OUT.append(lacking)
+            DESELECTED.append(lacking)
         else:
             keep.append(item)
     config.hook.pytest_deselected(items=[item for item in items if item not in keep])
@@ -53,11 +53,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how many tests were left out, and how to run them."""
-    if LEFT_OUT:
-        terminalreporter.write_sep("=", "left out", yellow=True)
+    """Print how many tests were deselected, and how to run them."""
+    if DESELECTED:
+        terminalreporter.write_sep("=", "deselected", yellow=True)
         terminalreporter.write_line(
-            f"{len(LEFT_OUT)} tests were left out: the test data is not at {SHARED}; "
+            f"{len(DESELECTED)} tests were deselected: the test data is not at {SHARED}; "
             "set CPM_TEST_DATA to its directory to run them"
         )
 
@@ -72,5 +72,5 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def checkpoints() -> Path:
-    """The reference checkpoints, made by the original code, that are committed here."""
+    """The committed reference checkpoints, which the original code wrote."""
     return ROOT / "tests" / "data" / "checkpoints"

@@ -1,4 +1,4 @@
-"""Defaults and words of options stand once, in the options' classes, and every verb has them."""
+"""Functions and commands take the defaults and help of options from the option classes."""
 
 from __future__ import annotations
 
@@ -29,11 +29,14 @@ CALLS: list[tuple[Callable[..., Any], type, set[str]]] = [
     (cpm_lm.pull, EngineOptions, {"cache_dtype", "cache_bytes"}),
     (compare, EngineOptions, {"cache_dtype", "cache_bytes"}),
 ]
-VERBS = [
+COMMANDS = [
     ("sample", SamplingOptions),
     ("vote", VotingOptions),
     ("convert", ConvertOptions),
-    *((verb, EngineOptions) for verb in ("sample", "vote", "next", "verify", "compare", "pull")),
+    *(
+        (command_name, EngineOptions)
+        for command_name in ("sample", "vote", "next", "verify", "compare", "pull")
+    ),
 ]
 
 
@@ -46,14 +49,16 @@ def test_a_function_has_the_options_and_their_defaults(
         if field.name in without:
             continue
         if field.default is dataclasses.MISSING:
-            assert parameters[field.name].default is None  # an empty mapping, made for each call
+            assert parameters[field.name].default is None  # a new empty mapping at each call
         else:
             assert parameters[field.name].default == field.default, field.name
 
 
-@pytest.mark.parametrize(("verb", "options"), VERBS)
-def test_a_verb_has_the_options_their_defaults_and_their_words(verb: str, options: type) -> None:
-    command = cpm.get_command(click.Context(cpm), verb)
+@pytest.mark.parametrize(("command_name", "options"), COMMANDS)
+def test_a_command_has_the_options_with_their_defaults_and_help(
+    command_name: str, options: type
+) -> None:
+    command = cpm.get_command(click.Context(cpm), command_name)
     assert command is not None
     given = {parameter.name: parameter for parameter in command.params}
     for field in dataclasses.fields(options):
@@ -67,7 +72,7 @@ def test_a_verb_has_the_options_their_defaults_and_their_words(verb: str, option
 
 
 @pytest.mark.parametrize("options", [SamplingOptions, VotingOptions])
-def test_the_old_name_of_the_filters_order_is_accepted(options: type) -> None:
+def test_the_old_name_of_filter_order_is_accepted(options: type) -> None:
     with pytest.warns(DeprecationWarning, match="filter_order"):
         old = options(order="cpm")
     assert old == options(filter_order="cpm")

@@ -1,4 +1,4 @@
-"""The model in the package: that it is whole, small, and does what README shows."""
+"""The model in the package: complete, small, and able to do what the README shows."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ def model(request):
     return cpm_lm.load(engine=request.param)
 
 
-def test_the_package_carries_less_than_its_limit():
+def test_the_model_is_smaller_than_its_limit():
     assert sum(file.stat().st_size for file in DEMO.rglob("*")) < LIMIT
 
 
@@ -34,7 +34,7 @@ def test_the_files_are_those_of_the_manifest():
         assert hashlib.sha256(data).hexdigest() == record["sha256"]
 
 
-def test_its_shape_exercises_an_engine(model):
+def test_its_shape_is_large_enough_to_test_an_engine(model):
     config = model.engine.config
     assert config.vocab_size == 8_000
     assert config.n_layer >= 4
@@ -47,14 +47,14 @@ def test_its_special_pieces_have_cpms_ids(model):
     assert model.tokenizer.end_ids == {7}
 
 
-def test_numbers_are_spelt_digit_by_digit(model):
+def test_numbers_are_encoded_digit_by_digit(model):
     pieces = [model.tokenizer.piece(i) for i in range(8, model.tokenizer.vocab_size)]
     assert not [piece for piece in pieces if re.search(r"\d.|.\d", piece)]
     ids = model.tokenizer.encode("12+137=149")
     assert [model.tokenizer.piece(i) for i in ids] == list("12+137=149")
 
 
-def test_a_poems_line_goes_on_in_three_ways(model):
+def test_a_line_of_a_poem_has_three_continuations(model):
     samples = model.sample("床前明月光，", n=3, max_tokens=24, seed=2)
     texts = {sample.text for sample in samples}
     assert len(texts) == 3
@@ -63,12 +63,12 @@ def test_a_poems_line_goes_on_in_three_ways(model):
         assert "⁇" not in text
 
 
-def test_a_sum_by_example(model):
+def test_a_sum_after_examples(model):
     (sample,) = model.sample("1+1=2,1+2=3,1+3=4,1+4=", max_tokens=1, temperature=0)
     assert sample.text == "5"
 
 
-def test_a_sum_that_was_never_trained_on(model):
+def test_held_out_sums(model):
     hidden = held_out_pairs(Settings().held_out_sums, Settings().seed)
     assert (27, 46) in hidden
     vote = model.vote("12+5=17,30+41=71,25+16=41,18+33=51,46+27=", answer="number", seed=1)

@@ -1,4 +1,4 @@
-"""The code in the documentation runs, and prints what the page says it prints.
+"""The code in the documentation runs and prints the output that the page shows.
 
 The Chinese pages are run; `test_pages` proves that the English ones have the same code.
 """

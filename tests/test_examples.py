@@ -1,4 +1,4 @@
-"""The first port's two functions, on our model, with the model in the package."""
+"""The first port's two functions, on the model in the package."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ pytestmark = [
 ]
 
 
-def test_samples_are_drawn_as_the_library_draws_them() -> None:
+def test_samples_equal_those_of_the_library() -> None:
     tokenizer, gpt = opened()
     prompt = "床前明月光，"
-    # A nucleus of one token leaves no choice, so both must take the likeliest.
+    # With a nucleus of one token both must take the most probable token.
     greedy = sample(tokenizer, gpt, prompt, 2, 12, top_p=1e-9, temperature=1.0)
     (expected,) = cpm_lm.load(engine="reference").sample(prompt, max_tokens=12, temperature=0)
     assert greedy == [expected.text] * 2
@@ -34,8 +34,8 @@ def test_samples_are_drawn_as_the_library_draws_them() -> None:
     assert drawn == sample(tokenizer, gpt, prompt, 3, 12, top_p=0.9, temperature=0.9, seed=1)
 
 
-def test_without_a_nucleus_every_token_may_be_drawn() -> None:
-    # Sums of float64 often stop short of 1; then no token crosses top_p, and there was no edge.
+def test_with_top_p_1_every_token_may_be_drawn() -> None:
+    # Float64 sums are often below 1: no token crosses top_p = 1. Once that was an index error.
     tokenizer = cpm_lm.Tokenizer.load(DEMO)
     for seed in range(10):
         logits = np.random.default_rng(seed).normal(size=tokenizer.vocab_size)
@@ -49,7 +49,7 @@ def test_answers_are_one_line() -> None:
     assert not any("\n" in answer for answer in answers)
 
 
-def test_each_is_ten_lines_at_most() -> None:
+def test_each_function_has_at_most_ten_lines() -> None:
     for function in (sample, ask_gpt):
         tree = ast.parse(inspect.getsource(function))
         first, last = tree.body[0].body[1], tree.body[0].body[-1]  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""No two files of the package import each other, by whatever way round."""
+"""The files of the package have no circular imports."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FILES = {module_of(path): path for path in ROOT.rglob("*.py")}
 
 
 def imported(path: Path) -> set[str]:
-    """The files that a file imports, at its top or in its functions; not for types only."""
+    """The files that a file imports, at its top or in functions, but not under TYPE_CHECKING."""
     tree = ast.parse(path.read_text("utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
@@ -34,10 +34,10 @@ def imported(path: Path) -> set[str]:
     return found & FILES.keys()
 
 
-def circles(arrows: dict[str, set[str]]) -> list[set[str]]:
-    """The sets of files that lead to each other."""
-    reached = {name: set(targets) for name, targets in arrows.items()}
-    for middle in arrows:
+def cycles(edges: dict[str, set[str]]) -> list[set[str]]:
+    """The sets of files that import each other."""
+    reached = {name: set(targets) for name, targets in edges.items()}
+    for middle in edges:
         for targets in reached.values():
             if middle in targets:
                 targets |= reached[middle]
@@ -48,12 +48,12 @@ def circles(arrows: dict[str, set[str]]) -> list[set[str]]:
     return found
 
 
-def test_no_circle_of_files() -> None:
-    arrows = {name: imported(path) for name, path in FILES.items()}
-    # A package's own file may list what its files hold; they do not look back at it.
-    assert arrows["cpm_lm.model"]
-    assert circles(arrows) == []
+def test_there_are_no_circular_imports() -> None:
+    edges = {name: imported(path) for name, path in FILES.items()}
+    # An __init__.py may import from its files; their imports of it do not count.
+    assert edges["cpm_lm.model"]
+    assert cycles(edges) == []
 
 
-def test_a_circle_would_be_found() -> None:
-    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == [{"b", "c"}, {"b", "c"}]
+def test_a_cycle_is_found() -> None:
+    assert cycles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == [{"b", "c"}, {"b", "c"}]

@@ -30,7 +30,7 @@ def texts(samples: Iterable[Sample]) -> list[tuple[int, ...]]:
     return [s.token_ids for s in samples]
 
 
-def test_samples_say_all_about_themselves(model: Model) -> None:
+def test_samples_have_all_fields(model: Model) -> None:
     samples = model.sample("abc", n=20, max_tokens=6, seed=5)
     assert [s.index for s in samples] == list(range(20))
     for s in samples:
@@ -43,7 +43,7 @@ def test_samples_say_all_about_themselves(model: Model) -> None:
     assert texts(samples[:3]) != texts(model.sample("abc", n=3, max_tokens=6, seed=6))
 
 
-def test_without_a_seed_one_is_chosen_and_repeats_the_texts(model: Model) -> None:
+def test_a_random_seed_is_reported_and_repeats_the_texts(model: Model) -> None:
     first, second = (model.sample("abc", n=3, max_tokens=8) for _ in range(2))
     assert first[0].seed != second[0].seed
     again = model.sample("abc", n=3, max_tokens=8, seed=first[0].seed)
@@ -59,20 +59,20 @@ def test_a_stream_joined_is_the_sample(model: Model, stop: Any, seed: int) -> No
     assert all(parts)
 
 
-def test_a_stop_string_is_cut_off_the_text_only() -> None:
+def test_a_stop_string_is_removed_from_the_text_but_not_from_the_ids() -> None:
     # a b c a b c ...
     engine = FakeEngine(lambda path: log(0, *np.eye(3)[path[-1] % 3]), 4)
     model = Model(engine, FakeTokenizer(" abc"))
     [s] = model.sample("c", stop="ca", max_tokens=9)
     assert (s.text, s.token_ids, s.finish_reason) == ("ab", (1, 2, 3, 1), "stop")
     assert list(model.stream("c", stop="ca", max_tokens=9)) == ["a", "b"]
-    # The last c might have become a stop string; at the limit it is text after all.
+    # The last c may be the beginning of a stop string; at the limit it becomes text.
     [s] = model.sample("c", stop="ca", max_tokens=3)
     assert (s.text, s.finish_reason) == ("abc", "length")
     assert list(model.stream("c", stop="ca", max_tokens=3)) == ["a", "b", "c"]
 
 
-def test_a_stream_comes_as_it_is_drawn_and_can_be_closed() -> None:
+def test_a_stream_is_lazy_and_can_be_closed() -> None:
     engine = FakeEngine(hashed(20), 20)
     model = Model(engine, FakeTokenizer(LETTERS[:20]))
     stream = model.stream("abc", max_tokens=50, seed=1)
@@ -105,7 +105,7 @@ def test_calls_may_overlap(model: Model) -> None:
     assert [texts(result) for result in results] == [texts(alone)] * 4
 
 
-def test_the_next_tokens_are_the_likeliest_with_their_exact_probabilities() -> None:
+def test_next_tokens_are_the_most_probable_with_exact_probabilities() -> None:
     model = same_distribution(0.1, 0.3, 0.1, 0.5)
     found = [(t.token_id, t.text) for t in model.next_tokens("a", 3)]
     assert found == [(3, "c"), (1, "a"), (0, " ")]
@@ -117,7 +117,7 @@ def test_the_next_tokens_are_the_likeliest_with_their_exact_probabilities() -> N
             model.next_tokens("a", k)
 
 
-def test_pieces_asked_for_are_listed_too() -> None:
+def test_requested_pieces_are_listed_too() -> None:
     model = same_distribution(0.1, 0.3, 0.1, 0.5)
     found = model.next_tokens("a", 1, also=["b", "c"])
     assert [(t.token_id, t.text) for t in found] == [(3, "c"), (2, "b")]
@@ -127,22 +127,22 @@ def test_pieces_asked_for_are_listed_too() -> None:
 
 
 @pytest.mark.parametrize("stop", [(), ["ab", "e"]])
-def test_texts_are_told_as_they_grow(model: Model, stop: Any) -> None:
-    told: list[tuple[int, str, bool]] = []
+def test_on_text_gets_the_parts_of_every_text(model: Model, stop: Any) -> None:
+    reported: list[tuple[int, str, bool]] = []
 
     def on_text(i: int, part: str, last: bool) -> None:
-        told.append((i, part, last))
+        reported.append((i, part, last))
 
     samples = model.sample("abc", n=9, max_tokens=7, stop=stop, seed=1, on_text=on_text)
     for s in samples:
-        parts = [(part, last) for i, part, last in told if i == s.index]
+        parts = [(part, last) for i, part, last in reported if i == s.index]
         assert "".join(part for part, _ in parts) == s.text
         assert [last for _, last in parts] == [False] * (len(parts) - 1) + [True]
         assert all(part for part, last in parts if not last)
-    assert len(told) > 18  # in parts, not all at the end
+    assert len(reported) > 18  # in parts, not only at the end
 
 
-def test_an_error_of_the_listener_is_raised_and_nothing_is_left() -> None:
+def test_an_error_in_on_text_is_raised_and_all_nodes_are_released() -> None:
     engine = FakeEngine(hashed(20), 20)
 
     def on_text(i: int, part: str, last: bool) -> None:
@@ -180,7 +180,7 @@ def test_a_prompt_that_may_split_a_word_is_noted(
         ("a" * 32, "has 32 tokens; the model's context of 32 leaves room for at most 31"),
     ],
 )
-def test_bad_prompts(model: Model, prompt: Any, message: str) -> None:
+def test_bad_prompts_are_refused(model: Model, prompt: Any, message: str) -> None:
     for call in (model.sample, model.stream, model.next_tokens):
         with pytest.raises(RequestError, match=message):
             call(prompt)
@@ -215,7 +215,7 @@ def test_bad_options_are_refused_before_anything_is_computed(options: dict[str, 
     assert not engine.sessions
 
 
-def test_infinity_is_not_told_to_be_too_small(model: Model) -> None:
+def test_an_infinite_temperature_is_called_not_finite(model: Model) -> None:
     with pytest.raises(RequestError, match="temperature is inf; expected a finite number"):
         model.sample("abc", temperature=float("inf"))
 
@@ -226,7 +226,7 @@ def test_a_stream_is_one_continuation(model: Model) -> None:
 
 
 def test_the_longest_prompt_leaves_room_for_two_tokens(model: Model) -> None:
-    # One after the prompt, and one after that, in the context's last place.
+    # One after the prompt, and one in the last position.
     model.tokenizer.end_ids = frozenset()
     [s] = model.sample("a" * 31, seed=1)
     assert (len(s.token_ids), s.finish_reason) == (2, "length")
@@ -235,7 +235,7 @@ def test_the_longest_prompt_leaves_room_for_two_tokens(model: Model) -> None:
 
 
 @pytest.mark.long
-def test_memory_bounds_what_grows_at_once_and_changes_no_text(model: Model) -> None:
+def test_a_memory_limit_changes_no_text(model: Model) -> None:
     node = model.engine.config.node_bytes
     options: dict[str, Any] = {"n": 30, "max_tokens": 8, "seed": 2}
     wide = model.sample("abc", **options)
@@ -246,12 +246,12 @@ def test_memory_bounds_what_grows_at_once_and_changes_no_text(model: Model) -> N
         model.sample("abc", memory=10 * node - 1, **options)
 
 
-def test_a_vocabulary_that_does_not_fit_is_refused() -> None:
+def test_a_vocabulary_of_the_wrong_size_is_refused() -> None:
     with pytest.raises(TokenizerError, match="39 pieces and the model's embedding 40 rows"):
         Model(random_engine(40), FakeTokenizer(LETTERS[:39]))
 
 
-def test_a_store_without_a_tokenizer_is_refused_with_what_to_do(
+def test_a_store_without_tokenizer_is_refused_with_advice(
     checkpoints: Path, tmp_path: Path
 ) -> None:
     convert(checkpoints / "tiny-mp1", tmp_path / "store", heads=4)
@@ -259,13 +259,15 @@ def test_a_store_without_a_tokenizer_is_refused_with_what_to_do(
         load(tmp_path / "store", engine="reference")
 
 
-def test_a_package_without_a_model_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_without_model_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("cpm_lm.model.DEMO", tmp_path / "demo")
     with pytest.raises(CheckpointError, match="carries no model of its own"):
         load()
 
 
-def test_nothing_is_left_after_an_interruption() -> None:
+def test_an_interrupt_releases_all_nodes() -> None:
     engine = FakeEngine(hashed(20), 20)
     model = Model(engine, FakeTokenizer(LETTERS[:20]))
 
@@ -274,7 +276,7 @@ def test_nothing_is_left_after_an_interruption() -> None:
             raise KeyboardInterrupt
         return hashed(20)(path)
 
-    engine.following = interrupted
+    engine.next_logits = interrupted
     with pytest.raises(KeyboardInterrupt):
         model.sample("abc", n=4)
     assert engine.sessions[0].live == 0

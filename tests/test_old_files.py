@@ -1,7 +1,7 @@
-"""Files that version 0.1.0 wrote are still opened, and give the logits they gave.
+"""Files of version 0.1.0 still open, with the same logits.
 
-`tests/data/written-by-0.1` holds one model of random numbers as stores in four formats and as two
-Keras files; `logits.npz` holds what the reference engine of that version computed.
+`tests/data/written-by-0.1` has a random model as stores in four formats and as two Keras files;
+`logits.npz` has the logits of that version's reference engine.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def test_a_store_still_opens(weights: str) -> None:
 
 
 @pytest.mark.parametrize("weights", FORMATS)
-def test_a_store_is_still_sound(weights: str) -> None:
+def test_a_store_still_passes_verify(weights: str) -> None:
     assert cpm_lm.verify(WRITTEN / weights).problems == []
 
 
@@ -40,7 +40,7 @@ def test_a_store_is_still_sound(weights: str) -> None:
 @pytest.mark.parametrize(("file", "weights"), [("gpt.keras", "f32"), ("gpt-f16.keras", "f16")])
 def test_a_keras_file_still_opens(file: str, weights: str) -> None:
     keras = pytest.importorskip("keras")
-    import cpm_lm.gpt.gpt  # registers the model's name  # noqa: F401
+    import cpm_lm.gpt.gpt  # registers the model class  # noqa: F401
 
     found = recorded()
     model = keras.saving.load_model(WRITTEN / file)

@@ -1,4 +1,4 @@
-"""A store is opened and validated once, whoever asks for it."""
+"""Every function opens and validates a store once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WRITTEN = Path(__file__).parent / "data" / "written-by-0.1" / "f32"
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The directories that were opened."""
+    """The list of opened directories."""
     found: list[str] = []
     original = Store.open.__func__  # type: ignore[attr-defined]
 
@@ -30,14 +30,14 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.parametrize("engine", ["native", "reference"])
-def test_by_load_and_by_open_engine(engine: str, opened: list[str]) -> None:
+def test_load_and_open_engine_open_a_store_once(engine: str, opened: list[str]) -> None:
     cpm_lm.load(DEMO, engine=engine)
     cpm_lm.open_engine(WRITTEN, engine=engine)
     assert opened == ["demo", "f32"]
 
 
 @pytest.mark.keras
-def test_by_a_keras_engine(opened: list[str]) -> None:
+def test_a_keras_engine_opens_a_store_once(opened: list[str]) -> None:
     import keras
 
     cpm_lm.open_engine(WRITTEN, engine=keras.config.backend())
@@ -45,7 +45,7 @@ def test_by_a_keras_engine(opened: list[str]) -> None:
     assert opened == ["f32", "f32"]
 
 
-def test_by_verify_and_compare(opened: list[str], tmp_path: Path) -> None:
+def test_verify_and_compare_open_a_store_once(opened: list[str], tmp_path: Path) -> None:
     assert not cpm_lm.verify(DEMO, against=DEMO, engine="reference").problems
     assert opened == ["demo", "demo"], "each of the two models once"
     opened.clear()
@@ -53,6 +53,6 @@ def test_by_verify_and_compare(opened: list[str], tmp_path: Path) -> None:
     assert opened == ["demo", "demo"]
 
 
-def test_by_convert(opened: list[str], tmp_path: Path) -> None:
+def test_convert_opens_a_store_once(opened: list[str], tmp_path: Path) -> None:
     cpm_lm.convert(WRITTEN, tmp_path / "again", weights="f16")
     assert opened == ["f32"]

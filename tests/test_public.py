@@ -1,4 +1,4 @@
-"""What the package promises: its names, and what importing it does not load."""
+"""The public names, and that importing the package loads no framework."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The README's commands and code run, and print what it says.
+"""The README's commands and code run and print its output.
 
 The Chinese page is run; `test_pages` proves that the English one has the same code.
 """
@@ -21,7 +21,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 
 
 def commands(page: str) -> list[tuple[str, str]]:
-    """Each command after a `$`, with the output below it."""
+    """Each command after `$`, and its output."""
     found = []
     for block in blocks(page, "console"):
         for part in block.split("$ ")[1:]:
@@ -32,12 +32,12 @@ def commands(page: str) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("engine", ["native", "reference"])
 @pytest.mark.parametrize(("command", "output"), commands(README))
-def test_commands_print_what_is_shown(command: str, output: str, engine: str) -> None:
+def test_commands_print_the_shown_output(command: str, output: str, engine: str) -> None:
     program, *words = shlex.split(command)
     assert program == "cpm"
     result = CliRunner().invoke(cpm, [*words, "--engine", engine])
     assert result.exit_code == 0, result.output
-    # What says how long it took differs from run to run.
+    # Durations differ between runs.
     assert result.stdout.rstrip("\n") == output
 
 

@@ -1,4 +1,4 @@
-"""From two files in the original's layout to the same Chinese text on two engines."""
+"""End to end: two shards in the original's layout give the same Chinese text on two engines."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PROMPT = "今天天气不错，"
 
 
 def cpm(*words: Any) -> Any:
-    """Run a command in a process of its own, as a user does, and return the JSON it prints."""
+    """Run a command in its own process and return the JSON that it prints."""
     command = [sys.executable, "-m", "cpm_lm", *map(str, words), "--json"]
     printed = subprocess.run(command, capture_output=True, check=True)
     assert b"Warning" not in printed.stderr
@@ -29,7 +29,7 @@ def cpm(*words: Any) -> Any:
 @pytest.mark.data
 @pytest.mark.keras
 def test_convert_inspect_sample(shared_data: Path, tmp_path: Path) -> None:
-    # CPM-distill's shape with the real vocabulary; random weights of some variety.
+    # CPM-distill's shape with the real vocabulary, and random weights.
     shape: dict[str, Any] = {
         "vocab": 30000,
         "positions": 1024,

@@ -1,1 +1,1 @@
-"""The contenders of `benchmarks/decode.py`: one file for each library, all with one interface."""
+"""The implementations of `benchmarks/decode.py`: one file a library, all with one interface."""

@@ -1,4 +1,4 @@
-"""CTranslate2: it generates texts, so a step's time is a difference of two lengths."""
+"""CTranslate2: it generates whole texts; a step's time is the difference of two lengths."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ctranslate2.specs.common_spec import Activation
 
 from benchmarks.measuring import PREFILL, About
 from benchmarks.peers.files import Files
-from benchmarks.peers.interface import SHORT, Contender, prompt
+from benchmarks.peers.interface import SHORT, Implementation, prompt
 from cpm_lm.checkpoints.layouts.store import Store
 
-__all__ = ["open_contender", "words", "write"]
+__all__ = ["open_implementation", "words", "write"]
 
 BITS = {"float32": 32, "int8": 8}
 
@@ -61,7 +61,7 @@ def write(path: Path, store: Store, form: str) -> None:
     spec.save(str(path))
 
 
-class CTranslate2(Contender):
+class CTranslate2(Implementation):
     def __init__(self, files: Files, form: str, threads: int) -> None:
         path = files.make(f"ct2-{form}", lambda path: write(path, files.f32, form))
         self.generator = ctranslate2.Generator(
@@ -81,11 +81,11 @@ class CTranslate2(Contender):
         logits = np.array(self.generator.forward_batch([words(ids)], return_log_probs=False))
         first = self.generate(ids, 1, 1)[0]
         if first != logits[0, -1].argmax():
-            raise RuntimeError("ctranslate2 generates another token than its own logits say")
+            raise RuntimeError("ctranslate2 generates another token than its logits' argmax")
         return {"forward": logits[0, -1]}
 
     def generate(self, ids: np.ndarray, rows: int, tokens: int) -> list[int]:
-        """Generate greedily; the first text's tokens."""
+        """Generate greedily and return the first text's tokens."""
         results = self.generator.generate_batch(
             [words(ids)] * rows,
             max_batch_size=rows,
@@ -116,13 +116,13 @@ class CTranslate2(Contender):
             short, long = self.seconds(ids, count, 1), self.seconds(ids, count, 1 + steps)
             if long > short:
                 return (long - short) / steps
-        raise RuntimeError(f"{steps} steps more take no more time: the machine is too busy")
+        raise RuntimeError(f"{steps} more steps take no more time: the machine is too busy")
 
 
 def words(ids: Iterable[int]) -> list[str]:
-    """Return the words of ids: its vocabulary is their numbers."""
+    """Return the words of ids: the vocabulary is the ids as decimal numbers."""
     return [str(i) for i in ids]
 
 
-def open_contender(files: Files, form: str, threads: int) -> CTranslate2:
+def open_implementation(files: Files, form: str, threads: int) -> CTranslate2:
     return CTranslate2(files, form, threads)

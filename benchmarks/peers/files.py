@@ -1,6 +1,6 @@
-"""One random model in the formats that the contenders read, each made when it is first wanted.
+"""One random model in the formats that the implementations read, each written on first use.
 
-Knows shapes and files; does not run anything.
+Knows shapes and files; runs no model.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ __all__ = ["Files", "Random", "convert"]
 
 
 class Random(Mapping[str, ShardedTensor]):
-    """Random weights by name, the same from every seed, made anew whenever asked for.
+    """Random weights by name, computed at each access; equal seeds give equal weights.
 
-    Scaled so that logits differ by about 1 and depend on every layer; biases and norms are not
-    trivial, so that one that is left out is seen.
+    They are scaled so that logits have a deviation of about 1 and depend on every layer. Biases and
+    norms are random too, so that omitting one changes the logits.
     """
 
     def __init__(self, config: GPTConfig, seed: int) -> None:
@@ -56,7 +56,7 @@ def convert(source: Path, target: Path, weights: str) -> None:
     """Write a store in another number format, as `cpm convert` does.
 
     Raises:
-        RuntimeError: this package cannot write it; says why.
+        RuntimeError: this package cannot write it.
     """
     done = subprocess.run(
         [sys.executable, "-m", "cpm_lm", "convert", source, target, "--weights", weights],
@@ -72,7 +72,7 @@ class Files:
     """A directory with one model in many formats.
 
     Args:
-        directory: where they lie; made if there is none.
+        directory: of the files; made if it does not exist.
         config: the model's shape, written on the first use and read later.
         seed: of the weights.
     """
@@ -93,7 +93,7 @@ class Files:
         return Store.open(self.store("f32"))
 
     def make(self, name: str, write: Callable[[Path], object]) -> Path:
-        """Return a file or directory, written first if it is not there; never half of it."""
+        """Return a file or directory; if it does not exist, write it, complete or not at all."""
         path = self.directory / name
         if not path.exists():
             unfinished = path.with_name(path.name + ".unfinished")
@@ -105,7 +105,7 @@ class Files:
         """Return a store of a number format.
 
         Raises:
-            RuntimeError: this package cannot write it; says why.
+            RuntimeError: this package cannot write it.
         """
 
         def write(path: Path) -> None:

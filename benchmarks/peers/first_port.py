@@ -1,4 +1,4 @@
-"""The first TensorFlow port's structure, which `keras_contenders.py` states, on the same store."""
+"""The first TensorFlow port's structure, from `keras_implementations.py`, on the same store."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 import tensorflow as tf
 
-from benchmarks.keras_contenders import Port
+from benchmarks.keras_implementations import Port
 from benchmarks.measuring import About, weights_read
 from benchmarks.peers.files import Files
 from benchmarks.peers.interface import Stepping
 
-__all__ = ["open_contender"]
+__all__ = ["open_implementation"]
 
 BITS = {"f32": 32, "f16": 16}
 
@@ -44,5 +44,5 @@ class FirstPort(Stepping):
         return logits.numpy()[:, 0].astype(np.float32)
 
 
-def open_contender(files: Files, form: str, threads: int) -> FirstPort:
+def open_implementation(files: Files, form: str, threads: int) -> FirstPort:
     return FirstPort(files, form, threads)

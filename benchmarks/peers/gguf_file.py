@@ -28,7 +28,7 @@ NAMES = {
 }
 
 
-def theirs(name: str) -> str:
+def gguf_name(name: str) -> str:
     """Return GGUF's name of one of our tensors."""
     stem, kind = name.rsplit(".", 1)
     if not stem.startswith("h."):
@@ -38,10 +38,10 @@ def theirs(name: str) -> str:
 
 
 def kind_of(name: str, shape: tuple[int, ...], form: str) -> gguf.GGMLQuantizationType:
-    """Return how a tensor is kept: positions and vectors always in float32.
+    """Return how a tensor is stored: positions and vectors always in float32.
 
-    Of four bits only the blocks' matrices are made, as in our own store: the output matrix,
-    which is the embedding, has eight.
+    Only the blocks' matrices have 4 bits, as in our own store: the output matrix, which is the
+    embedding, has 8.
     """
     if len(shape) == 1 or name == "wpe.weight":
         return gguf.GGMLQuantizationType.F32
@@ -64,12 +64,12 @@ def write_gguf(path: Path, files: Files, form: str) -> None:
     writer.add_tokenizer_model("none")
     shapes = {}
     for name, shape in files.weights.shapes.items():
-        turned = shape[::-1] if len(shape) == 2 and name.startswith("h.") else shape
+        out_in = shape[::-1] if len(shape) == 2 and name.startswith("h.") else shape
         kind = shapes[name] = kind_of(name, shape, form)
         block, size = gguf.GGML_QUANT_SIZES[kind]
         count = math.prod(shape) // block * size
         writer.add_tensor_info(
-            theirs(name), stored_shape(turned, kind), stored_dtype(kind), count, raw_dtype=kind
+            gguf_name(name), stored_shape(out_in, kind), stored_dtype(kind), count, raw_dtype=kind
         )
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -83,7 +83,7 @@ def write_gguf(path: Path, files: Files, form: str) -> None:
 
 
 def stored_shape(shape: tuple[int, ...], kind: gguf.GGMLQuantizationType) -> tuple[int, ...]:
-    """Return the shape of the array in the file: bytes for what numpy has no numbers for."""
+    """Return the shape of the array in the file: bytes if numpy has no such numbers."""
     if stored_dtype(kind) != np.uint8:
         return shape
     return gguf.quant_shape_to_byte_shape(shape, kind)
@@ -95,6 +95,6 @@ def stored_dtype(kind: gguf.GGMLQuantizationType) -> type:
 
 
 def read_per_token(path: Path) -> int:
-    """Return the bytes of weights that a token reads: all but the positions' table."""
+    """Return the bytes of weights that a token reads: all but the position embeddings."""
     tensors = gguf.GGUFReader(path).tensors
     return sum(int(t.n_bytes) for t in tensors if not t.name.startswith("position_embd"))

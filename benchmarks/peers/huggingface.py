@@ -1,4 +1,4 @@
-"""Hugging Face's GPT-2 in PyTorch, on the same store; its cache grows as it does there."""
+"""Hugging Face's GPT-2 in PyTorch, on the same store, with its own growing KV cache."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.measuring import About, weights_read
 from benchmarks.peers.files import Files
 from benchmarks.peers.interface import Stepping
 
-__all__ = ["HuggingFace", "open_contender"]
+__all__ = ["HuggingFace", "open_implementation"]
 
 BITS = {"f32": 32, "f16": 16, "bf16": 16}
 DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
@@ -48,5 +48,5 @@ class HuggingFace(Stepping):
         return self.forward(torch.from_numpy(tokens.astype(np.int64))[:, None]).numpy()
 
 
-def open_contender(files: Files, form: str, threads: int) -> HuggingFace:
+def open_implementation(files: Files, form: str, threads: int) -> HuggingFace:
     return HuggingFace(files, form, threads)

@@ -1,4 +1,4 @@
-"""What every contender does: the same few operations, timed in one place.
+"""The interface of all implementations: a few operations, timed in one place.
 
 Knows ids, logits and the clock; does not know any library.
 """
@@ -13,12 +13,12 @@ import numpy as np
 
 from benchmarks.measuring import PREFILL, About
 
-__all__ = ["SHORT", "Contender", "Stepping", "prompt"]
+__all__ = ["SHORT", "Implementation", "Stepping", "prompt"]
 
 SHORT = 8
 """Tokens of context before a step is timed."""
 PATIENCE = 2.0
-"""Seconds after which a turn takes no more steps, if it has two."""
+"""Seconds after which no further step is timed, if two are."""
 
 
 def prompt(tokens: int, vocab_size: int) -> np.ndarray:
@@ -26,7 +26,7 @@ def prompt(tokens: int, vocab_size: int) -> np.ndarray:
     return (17 + np.arange(tokens) * 463 % (vocab_size - 17)).astype(np.int32)
 
 
-class Contender(abc.ABC):
+class Implementation(abc.ABC):
     """A library with the model loaded."""
 
     about: About
@@ -34,7 +34,7 @@ class Contender(abc.ABC):
 
     @abc.abstractmethod
     def check(self) -> dict[str, np.ndarray]:
-        """Return logits, float32[V], after `prompt(SHORT + 1)`, by every way that is timed."""
+        """Return the logits, float32[V], after `prompt(SHORT + 1)` of every timed operation."""
 
     @abc.abstractmethod
     def decode(self, steps: int) -> float:
@@ -45,19 +45,19 @@ class Contender(abc.ABC):
 
     @abc.abstractmethod
     def prefill(self, tokens: int = PREFILL) -> float:
-        """Return the seconds of a prompt, from nothing to the logits after its last token."""
+        """Return the seconds from an empty cache to the logits after a prompt's last token."""
 
     @abc.abstractmethod
     def rows(self, count: int, steps: int) -> float:
         """Return the median seconds of a step of `count` texts with a short prompt."""
 
 
-class Stepping(Contender):
+class Stepping(Implementation):
     """A library that can be asked for one step at a time."""
 
     @abc.abstractmethod
     def begin(self, ids: np.ndarray, rows: int) -> np.ndarray:
-        """Forget all, compute a prompt for `rows` texts, return logits after it: float32[V]."""
+        """Clear the cache, prefill `rows` texts with a prompt, return its logits: float32[V]."""
 
     @abc.abstractmethod
     def step(self, tokens: np.ndarray) -> np.ndarray:

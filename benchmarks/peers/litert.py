@@ -1,7 +1,7 @@
-"""LiteRT with XNNPACK: int8 weights, a scale for each output, activations rounded as they come.
+"""LiteRT with XNNPACK: int8 weights, a scale for each output, activations quantized dynamically.
 
-A step's graph has a cache of fixed size, which stays in its input tensors; the embedding is looked
-up outside, as LiteRT's own language models do. Only the graph in use is open.
+A step's graph has a KV cache of fixed size in its input tensors; the embedding is looked up outside
+the graph, as LiteRT's own language models do. Only the graph in use is open.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from benchmarks.peers.files import Files
 from benchmarks.peers.interface import SHORT, Stepping, prompt
 from benchmarks.peers.litert_file import CELLS, write
 
-__all__ = ["open_contender"]
+__all__ = ["open_implementation"]
 
-HIDDEN = -1e9
+MASKED = -1e9
 
 
 class LiteRT(Stepping):
@@ -45,7 +45,7 @@ class LiteRT(Stepping):
         )
 
     def open(self, kind: str, rows: int) -> None:
-        """Have a graph ready for as many tokens or texts."""
+        """Open a graph for this number of tokens or texts."""
         if self.opened == (kind, rows):
             return
         if self.opened is None or self.opened[0] != kind:
@@ -56,36 +56,40 @@ class LiteRT(Stepping):
             shape = [rows if n < 0 else n for n in each["shape_signature"]]
             self.graph.resize_tensor_input(index, shape)
         self.graph.allocate_tensors()
-        for past in self.inputs[2:]:  # hidden cells count as nothing only if they hold numbers
+        for past in self.inputs[
+            2:
+        ]:  # a masked cell must be finite: its weight, 0, times NaN is NaN
             self.graph.tensor(past)()[:] = 0
         self.outputs = [each["index"] for each in self.graph.get_output_details()]
         self.opened = kind, rows
 
-    def whole(self, ids: np.ndarray) -> np.ndarray:
-        """Compute a prompt in one call; logits after its last token, [V]."""
+    def prefill_logits(self, ids: np.ndarray) -> np.ndarray:
+        """Prefill in one call; return the logits after the last token, [V]."""
         T = len(ids)
         self.open("prompt", T)
         self.graph.set_tensor(self.inputs[0], self.words[ids] + self.places[:T])
-        hidden = np.where(np.tri(T, dtype=bool), 0, HIDDEN).astype(np.float32)
-        self.graph.set_tensor(self.inputs[1], hidden[None, None])
+        mask = np.where(np.tri(T, dtype=bool), 0, MASKED).astype(np.float32)
+        self.graph.set_tensor(self.inputs[1], mask[None, None])
         self.graph.invoke()
         return self.graph.get_tensor(self.outputs[0])[0]
 
     def check(self) -> dict[str, np.ndarray]:
-        return super().check() | {"whole": self.whole(prompt(SHORT + 1, self.vocab_size))}
+        return super().check() | {
+            "prefill graph": self.prefill_logits(prompt(SHORT + 1, self.vocab_size))
+        }
 
     def prefill(self, tokens: int = PREFILL) -> float:
         ids = prompt(tokens, self.vocab_size)
-        self.whole(ids)  # opens the graph; its first call is no measure
+        self.prefill_logits(ids)  # warm-up: it opens the graph
         start = time.perf_counter()
-        self.whole(ids)
+        self.prefill_logits(ids)
         return time.perf_counter() - start
 
     def rows(self, count: int, steps: int) -> float:
         return super().rows(count, min(steps, CELLS - SHORT))
 
     def begin(self, ids: np.ndarray, rows: int) -> np.ndarray:
-        """Compute a prompt token by token: its own graph is timed by itself."""
+        """Compute a prompt token by token with the graph of a step; `prefill` times the other."""
         self.open("step", rows)
         self.length = 0
         return [self.step(np.repeat(token, rows))[0] for token in ids][-1]
@@ -94,8 +98,8 @@ class LiteRT(Stepping):
         self.graph.set_tensor(self.inputs[0], self.words[tokens] + self.places[self.length])
         seen = np.arange(CELLS + 1) < self.length
         seen[-1] = True  # the new token comes after the cache
-        hidden = np.where(seen, 0, HIDDEN).astype(np.float32)
-        self.graph.set_tensor(self.inputs[1], hidden[None, None, None])
+        mask = np.where(seen, 0, MASKED).astype(np.float32)
+        self.graph.set_tensor(self.inputs[1], mask[None, None, None])
         self.graph.invoke()
         for past, new in zip(self.inputs[2:], self.outputs[1:], strict=True):
             self.graph.tensor(past)()[:, :, self.length] = self.graph.tensor(new)()[:, :, 0]
@@ -103,5 +107,5 @@ class LiteRT(Stepping):
         return self.graph.get_tensor(self.outputs[0])
 
 
-def open_contender(files: Files, form: str, threads: int) -> LiteRT:
+def open_implementation(files: Files, form: str, threads: int) -> LiteRT:
     return LiteRT(files, form, threads)

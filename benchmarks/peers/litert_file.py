@@ -1,9 +1,9 @@
-"""The random model as two graphs of LiteRT: a prompt from nothing, and a step of many texts.
+"""The random model as two LiteRT graphs: prefill, and a decode step of many texts.
 
-Written operator by operator, as its converters write GPT-2: matrices in int8 with a scale for each
-output, multiplied by activations that are rounded to 8 bits as they come (dynamic range). The
-weights stand after the description, so that files may pass its two gigabytes.
-Knows the file; does not run anything.
+The graphs are written operator by operator, as its converters write GPT-2: matrices in int8 with a
+scale for each output; activations are quantized to 8 bits at run time (dynamic range). The weights
+follow the flatbuffer, whose limit is 2 GB.
+Knows the file; runs no model.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from cpm_lm.checkpoints.layouts.store import Store
 __all__ = ["CELLS", "write"]
 
 CELLS = 24
-"""Tokens that a step's cache holds: its graph has a fixed size."""
+"""Tokens in the KV cache of a step; the graph has a fixed size."""
 ALIGNED = 64
 VERSIONS = {"FULLY_CONNECTED": 12}
-"""Of operators; 1 of all others."""
+"""Of operators; 1 for all others."""
 TYPES = {"float32": "FLOAT32", "int8": "INT8", "int32": "INT32"}
 
 
@@ -45,10 +45,10 @@ class File:
         return len(self.graph.tensors) - 1
 
     def constant(self, values: np.ndarray, scales: np.ndarray | None = None) -> int:
-        """Add a tensor with its numbers; scales are of its first axis."""
+        """Add a tensor with its numbers; scales are for its first axis."""
         number = self.tensor(f"constant_{len(self.blobs)}", values.shape, str(values.dtype))
         self.blobs.append(np.ascontiguousarray(values))
-        self.graph.tensors[number].buffer = len(self.blobs)  # the first, 0, is empty
+        self.graph.tensors[number].buffer = len(self.blobs)  # buffer 0 is empty
         if scales is not None:
             rounding = self.graph.tensors[number].quantization = schema.QuantizationParametersT()
             rounding.scale, rounding.zeroPoint = scales, np.zeros(len(scales), np.int64)
@@ -85,7 +85,7 @@ class File:
         return operator.outputs
 
     def description(self, start: int) -> bytes:
-        """Return what stands before the weights, which begin at byte `start`."""
+        """Return the flatbuffer; the weights begin at byte `start`."""
         model = schema.ModelT()
         model.version, model.subgraphs, model.operatorCodes = 3, [self.graph], []
         for kind in self.codes:
@@ -118,7 +118,7 @@ class Network:
 
     Args:
         store: float weights.
-        step: one token of R texts with a cache; else T tokens of one text.
+        step: one token of R texts with a KV cache; otherwise T tokens of one text.
     """
 
     def __init__(self, store: Store, step: bool) -> None:
@@ -161,7 +161,7 @@ class Network:
         return self.product(x, self.store.float32(f"{name}.weight").T, bias)
 
     def pair(self, kind: str, x: int, y: int, shape: Sequence[int]) -> int:
-        """Add an operator of two numbers each."""
+        """Add an elementwise operator of two inputs."""
         of = {"ADD": "AddOptions", "MUL": "MulOptions", "SUB": "SubOptions"}
         of["SQUARED_DIFFERENCE"] = "SquaredDifferenceOptions"
         return self.file.node(kind, [x, y], shape, of=of[kind])[0]
@@ -198,8 +198,8 @@ class Network:
         wanted = self.file.constant(np.array(shape, np.int32))
         return self.file.node("RESHAPE", [x, wanted], shape, of="ReshapeOptions", newShape=shape)[0]
 
-    def turned(self, x: int, shape: list[int]) -> int:
-        """Exchange tokens and heads."""
+    def transposed(self, x: int, shape: list[int]) -> int:
+        """Exchange the axes of tokens and heads."""
         order = self.file.constant(np.array([0, 2, 1, 3], np.int32))
         return self.file.node("TRANSPOSE", [x, order], shape, of="TransposeOptions")[0]
 
@@ -208,7 +208,7 @@ class Network:
         N, H = self.c.n_head, self.c.head_size
         if self.step:
             return self.reshape(x, [-1, N, 1, H])
-        return self.turned(self.reshape(x, [1, -1, N, H]), [1, N, -1, H])
+        return self.transposed(self.reshape(x, [1, -1, N, H]), [1, N, -1, H])
 
     def attention(self, x: int, layer: int) -> tuple[int, list[int]]:
         c, file, name = self.c, self.file, f"h.{layer}.attn"
@@ -218,7 +218,7 @@ class Network:
         q, *new = map(self.heads, parts)
         scale = file.constant(np.array([c.head_size**-0.5], np.float32))
         q = self.pair("MUL", q, scale, [R, c.n_head, T, c.head_size])
-        keys, values = (self.grown(x, f"{k}_{layer}") for k, x in zip("kv", new, strict=True))
+        keys, values = (self.with_cache(x, f"{k}_{layer}") for k, x in zip("kv", new, strict=True))
         shape, of = [R, c.n_head, T, S], "BatchMatMulOptions"
         scores = file.node("BATCH_MATMUL", [q, keys], shape, of=of, adjY=True)[0]
         scores = self.pair("ADD", scores, self.mask, shape)
@@ -226,11 +226,11 @@ class Network:
         shape = [R, c.n_head, T, c.head_size]
         mixed = file.node("BATCH_MATMUL", [weights, values], shape, of=of)[0]
         if not self.step:
-            mixed = self.turned(mixed, [1, -1, c.n_head, c.head_size])
+            mixed = self.transposed(mixed, [1, -1, c.n_head, c.head_size])
         return self.linear(self.reshape(mixed, [-1, c.n_embd]), f"{name}.c_proj"), new
 
-    def grown(self, x: int, name: str) -> int:
-        """Put new keys or values after those of the cache, if there is one."""
+    def with_cache(self, x: int, name: str) -> int:
+        """Append new keys or values to those of the cache, if there is one."""
         if not self.step:
             return x
         shape = [-1, self.c.n_head, CELLS, self.c.head_size]

@@ -1,6 +1,6 @@
-"""`llama-bench`, llama.cpp's own program, beside the same library called from here.
+"""`llama-bench`, llama.cpp's own program.
 
-Its outputs are those of the library, which are checked there; it tells none itself.
+It prints no outputs; `llamacpp.py` checks those of the same library.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import numpy as np
 from benchmarks.measuring import PREFILL, About
 from benchmarks.peers.files import Files
 from benchmarks.peers.gguf_file import read_per_token
-from benchmarks.peers.interface import Contender
+from benchmarks.peers.interface import Implementation
 from benchmarks.peers.llamacpp import BITS, gguf
 
-__all__ = ["open_contender"]
+__all__ = ["open_implementation"]
 
 
-class LlamaBench(Contender):
+class LlamaBench(Implementation):
     def __init__(self, files: Files, form: str, threads: int) -> None:
         self.program = Path(os.environ["LLAMA_CPP_LIB_PATH"]) / "llama-bench"
         self.path, self.threads = gguf(files, form), threads
@@ -38,7 +38,7 @@ class LlamaBench(Contender):
         return {}
 
     def decode(self, steps: int) -> float:
-        """Measure the prompt as well: the program takes its time to start."""
+        """Measure prefill in the same run: the program is slow to start."""
         self.seconds[PREFILL], seconds = self.run(PREFILL, steps)
         return seconds / steps
 
@@ -64,5 +64,5 @@ class LlamaBench(Contender):
         return read["avg_ns"] / 1e9, wrote["avg_ns"] / 1e9
 
 
-def open_contender(files: Files, form: str, threads: int) -> LlamaBench:
+def open_implementation(files: Files, form: str, threads: int) -> LlamaBench:
     return LlamaBench(files, form, threads)

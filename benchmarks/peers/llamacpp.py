@@ -14,11 +14,11 @@ from benchmarks.peers.files import Files
 from benchmarks.peers.gguf_file import read_per_token, write_gguf
 from benchmarks.peers.interface import Stepping
 
-__all__ = ["BITS", "gguf", "open_contender"]
+__all__ = ["BITS", "gguf", "open_implementation"]
 
 BITS = {"F32": 32, "F16": 16, "BF16": 16, "Q8_0": 8, "Q4_0": 4}
 CELLS = 2048
-"""Of its cache: 64 texts of 32 tokens."""
+"""Cells of the KV cache: 64 texts of 32 tokens."""
 TEXTS = 64
 
 
@@ -68,7 +68,7 @@ class LlamaCpp(Stepping):
         return logits
 
     def run(self, entries: list[tuple[int, int, int, bool]]) -> np.ndarray:
-        """Compute (token, position, text, whether its logits are wanted), return the logits."""
+        """Compute entries of (token, position, text, whether to return its logits)."""
         batch = self.batch
         batch.n_tokens = len(entries)
         for i, (token, position, text, wanted) in enumerate(entries):
@@ -77,7 +77,7 @@ class LlamaCpp(Stepping):
         if failed := llama_cpp.llama_decode(self.context, batch):
             raise RuntimeError(f"llama_decode answered {failed}")
         count = sum(entry[3] for entry in entries)
-        found = llama_cpp.llama_get_logits(self.context)  # waits until they are there
+        found = llama_cpp.llama_get_logits(self.context)  # waits for the computation
         return np.ctypeslib.as_array(found, (count, self.vocab_size))
 
 
@@ -88,6 +88,6 @@ def _quiet(level: int, text: bytes, _: ctypes.c_void_p) -> None:
             print(text.decode(), end="")
 
 
-def open_contender(files: Files, form: str, threads: int) -> LlamaCpp:
+def open_implementation(files: Files, form: str, threads: int) -> LlamaCpp:
     llama_cpp.llama_log_set(_quiet, ctypes.c_void_p(0))
     return LlamaCpp(files, form, threads)

@@ -1,7 +1,7 @@
 """ONNX Runtime with MatMulNBits: weights of 8 or 4 bits in blocks of 32 inputs, symmetric.
 
-The graph is written here, node by node, as its tools would write GPT-2's; the cache is appended to.
-Accuracy level 4, its fastest: products of bytes. The output matrix keeps 8 bits.
+The graph is written here node by node, as its tools write GPT-2; the KV cache is appended to.
+Accuracy level 4, the fastest, multiplies bytes. The output matrix has 8 bits.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from benchmarks.measuring import About
 from benchmarks.peers.files import Files
 from benchmarks.peers.interface import Stepping
 
-__all__ = ["open_contender"]
+__all__ = ["open_implementation"]
 
 BLOCK = 32
 BYTES_OF_8 = 4
 
 
 class Graph:
-    """Nodes and initialisers of the network, in the order of the formula."""
+    """Nodes and initializers of the network, in the order of the formula."""
 
     def __init__(self, files: Files, bits: int) -> None:
         self.files, self.c, self.bits = files, files.config, bits
@@ -69,7 +69,7 @@ class Graph:
         return self.node("Add", [y, self.tensor(f"{name}.bias")])[0]
 
     def attention(self, x: str, layer: int) -> str:
-        """Attend over the cache and what is new; the new cache is an output of the graph."""
+        """Attend over the cache and the new tokens; the new cache is an output of the graph."""
         name = f"h.{layer}.attn"
         q, k, v = self.node("Split", [self.linear(x, f"{name}.c_attn")], 3, axis=-1, num_outputs=3)
         self.nodes.append(
@@ -120,7 +120,7 @@ class Graph:
 
 
 def quantized(weight: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
-    """Round to nearest by blocks of inputs; the zero lies at half the range.
+    """Round to nearest by blocks of inputs; zero is the middle of the range.
 
     Returns:
         packed: uint8[out, blocks, bytes], low half first where a byte holds two.
@@ -156,7 +156,7 @@ class OnnxRuntime(Stepping):
         )
 
     def forward(self, ids: np.ndarray) -> np.ndarray:
-        """Add ids, [B, T], to the cache; logits after the last of each."""
+        """Add ids, [B, T], to the cache; return the logits after the last of each."""
         T, S = ids.shape[1], self.past[0].shape[2]
         inputs = {
             "tokens": ids.astype(np.int64),
@@ -180,5 +180,5 @@ class OnnxRuntime(Stepping):
         return self.forward(tokens[:, None])
 
 
-def open_contender(files: Files, form: str, threads: int) -> OnnxRuntime:
+def open_implementation(files: Files, form: str, threads: int) -> OnnxRuntime:
     return OnnxRuntime(files, form, threads)

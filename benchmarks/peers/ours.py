@@ -14,7 +14,7 @@ from benchmarks.peers.interface import Stepping
 from cpm_lm.engines.forest import chain
 from cpm_lm.engines.select import open_engine
 
-__all__ = ["BITS", "Ours", "open_contender"]
+__all__ = ["BITS", "Ours", "open_implementation"]
 
 BITS = {"f32": 32, "f16": 16, "bf16": 16, "q8": 8, "q4": 4}
 
@@ -31,7 +31,7 @@ class Ours(Stepping):
         self.about = About(
             version=f"cpm-lm {version('cpm-lm')}, {name} engine",
             build=f"{pool.instruction_set if pool else 'numpy'}, {threads} threads",
-            # Positions are kept in 16 bits where the matrices have fewer.
+            # Positions have 16 bits where the matrices have fewer.
             bytes_per_token=size - positions * max(BITS[form], 16) // 8,
             bits=BITS[form],
         )
@@ -54,5 +54,5 @@ class Ours(Stepping):
         return logits
 
 
-def open_contender(files: Files, form: str, threads: int) -> Ours:
+def open_implementation(files: Files, form: str, threads: int) -> Ours:
     return Ours(files, form, threads)

@@ -1,6 +1,6 @@
-"""A contender seen from outside: its process, asked by a line and answered by a line.
+"""The process of an implementation: one line of JSON is a call, one line is its result.
 
-Between its turns the process is stopped, so that threads that wait in a loop cost nobody time.
+Between calls the process is suspended, so that its waiting threads take no time from others.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from typing import Any
 
 from benchmarks.measuring import About
 
-__all__ = ["ContenderError", "Process"]
+__all__ = ["ImplementationError", "Process"]
 
 THREADS = "OMP_NUM_THREADS OPENBLAS_NUM_THREADS MKL_NUM_THREADS CPM_THREADS".split()
 
 
-class ContenderError(Exception):
-    """A contender did not start, or stopped; the message is one line."""
+class ImplementationError(Exception):
+    """An implementation did not start, or stopped; the message is one line."""
 
 
 class Process:
-    """Start a contender.
+    """Start the process of an implementation.
 
     Args:
         name: `library:format`.
@@ -34,7 +34,7 @@ class Process:
         threads: the same number for all.
 
     Raises:
-        ContenderError: it cannot run here; says why.
+        ImplementationError: it cannot run here.
     """
 
     def __init__(self, name: str, directory: Path, threads: int) -> None:
@@ -49,27 +49,27 @@ class Process:
                 stderr=log,
                 text=True,
                 env=environment,
-                start_new_session=True,  # an interrupted run ends them here, not each by itself
+                start_new_session=True,  # so that Ctrl-C reaches only the parent, which ends them
             )
-        self.about = About(**self.answer())
+        self.about = About(**self.result())
 
-    def ask(self, do: str, **options: Any) -> Any:
-        """Wake the contender, ask, wait for the answer, stop it again."""
+    def call(self, do: str, **options: Any) -> Any:
+        """Resume the process, call, wait for the result, suspend it again."""
         assert self.process.stdin
         self.process.send_signal(signal.SIGCONT)
         print(json.dumps({"do": do, **options}), file=self.process.stdin, flush=True)
-        return self.answer()
+        return self.result()
 
-    def answer(self) -> Any:
+    def result(self) -> Any:
         assert self.process.stdout
         line = self.process.stdout.readline()
         if not line:
             self.close()
-            raise ContenderError(f"it stopped; its last words are in {self.log}")
+            raise ImplementationError(f"it stopped; its output is in {self.log}")
         answer = json.loads(line)
         if isinstance(answer, dict) and "failed" in answer:
             self.close()
-            raise ContenderError(answer["failed"].splitlines()[0])
+            raise ImplementationError(answer["failed"].splitlines()[0])
         self.process.send_signal(signal.SIGSTOP)
         return answer
 

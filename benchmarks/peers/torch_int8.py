@@ -1,6 +1,6 @@
-"""PyTorch's 8-bit weights under Hugging Face's GPT-2: one scale for each output, activations float.
+"""Hugging Face's GPT-2 with 8-bit weights of PyTorch: a scale for each output, float activations.
 
-The product is PyTorch's own `_weight_int8pack_mm`, which its quantized models compile to.
+The product is `torch._weight_int8pack_mm`, which PyTorch's quantized models compile to.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from benchmarks.measuring import weights_read
 from benchmarks.peers.files import Files
 from benchmarks.peers.huggingface import HuggingFace
 
-__all__ = ["open_contender"]
+__all__ = ["open_implementation"]
 
 
 class PackedMatrix(torch.nn.Module):
@@ -32,17 +32,17 @@ class PackedMatrix(torch.nn.Module):
         return (y if self.bias is None else y + self.bias).reshape(*x.shape[:-1], -1)
 
 
-def open_contender(files: Files, form: str, threads: int) -> HuggingFace:
-    contender = HuggingFace(files, "f32", threads)
-    gpt = contender.gpt
+def open_implementation(files: Files, form: str, threads: int) -> HuggingFace:
+    implementation = HuggingFace(files, "f32", threads)
+    gpt = implementation.gpt
     with torch.no_grad():
         for name, module in list(gpt.named_modules()):
             if isinstance(module, Conv1D):
                 parent = gpt.get_submodule(name.rpartition(".")[0])
                 setattr(parent, name.rpartition(".")[2], PackedMatrix(module.weight.T, module.bias))
         gpt.lm_head = PackedMatrix(gpt.lm_head.weight, None)
-    version = contender.about.version.replace("f32", f"8-bit weights, {form}")
-    contender.about = dataclasses.replace(
-        contender.about, version=version, bits=8, bytes_per_token=weights_read(files.config)
+    version = implementation.about.version.replace("f32", f"8-bit weights, {form}")
+    implementation.about = dataclasses.replace(
+        implementation.about, version=version, bits=8, bytes_per_token=weights_read(files.config)
     )
-    return contender
+    return implementation

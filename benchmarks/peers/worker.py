@@ -1,8 +1,8 @@
-"""One contender in a process of its own: JSON lines in, JSON lines out.
+"""One implementation in a process of its own: JSON lines in, JSON lines out.
 
-    python -m benchmarks.peers.worker DIRECTORY CONTENDER THREADS
+    python -m benchmarks.peers.worker DIRECTORY IMPLEMENTATION THREADS
 
-Knows how questions are asked; does not know any library.
+Knows the calls; does not know any library.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.peers.files import Files
-from benchmarks.peers.interface import Contender
+from benchmarks.peers.interface import Implementation
 
 MODULES = {
     "ours": "ours",
@@ -32,58 +32,60 @@ MODULES = {
     "litert": "litert",
 }
 SLOW = 20.0
-"""Seconds; an operation of which one call would take longer is left out."""
+"""Seconds; an operation that takes longer is left out."""
 
 
 class Worker:
-    def __init__(self, contender: Contender, directory: Path, name: str) -> None:
-        self.contender = contender
+    def __init__(self, implementation: Implementation, directory: Path, name: str) -> None:
+        self.implementation = implementation
         self.kept = directory / f"logits-{name.replace(':', '-')}.npz"
 
     def check(self) -> str:
-        """Write the logits of every way that is timed, return the file's path."""
-        logits: dict[str, Any] = self.contender.check()
+        """Write the logits of every timed operation, return the file's path."""
+        logits: dict[str, Any] = self.implementation.check()
         np.savez(self.kept, **logits)
         return str(self.kept)
 
     def feasible(self, operation: str) -> bool:
-        """Do something of an eighth of the size, which warms up too; tell if the whole will do."""
+        """Return whether an operation is fast enough, from a run at an eighth of its size."""
         try:
             if operation == "decode":
-                return self.contender.decode(2) < SLOW
+                return self.implementation.decode(2) < SLOW
             if operation == "prefill":
-                return 8 * self.contender.prefill(16) < SLOW and self.contender.prefill() > 0
+                return (
+                    8 * self.implementation.prefill(16) < SLOW and self.implementation.prefill() > 0
+                )
             count = int(operation.split()[1])
-            return 8 * self.contender.rows(count // 8, 1) < SLOW
+            return 8 * self.implementation.rows(count // 8, 1) < SLOW
         except NotImplementedError:
             return False
 
     def measure(self, operation: str, steps: int) -> float:
         """Return the seconds of one call."""
         if operation == "decode":
-            return self.contender.decode(steps)
+            return self.implementation.decode(steps)
         if operation == "prefill":
-            return self.contender.prefill()
-        return self.contender.rows(int(operation.split()[1]), max(1, steps // 4))
+            return self.implementation.prefill()
+        return self.implementation.rows(int(operation.split()[1]), max(1, steps // 4))
 
 
 def main() -> None:
     directory, name, threads = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # whatever a library prints goes to the log
+    results = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what a library prints goes to the log
     library, _, form = name.partition(":")
     module: Any = importlib.import_module(f"benchmarks.peers.{MODULES[library]}")
     try:
-        contender = module.open_contender(Files(directory), form, threads)
-    except Exception as error:  # whatever a library raises, one line says it
-        print(json.dumps({"failed": f"{type(error).__name__}: {error}"}), file=answers)
+        implementation = module.open_implementation(Files(directory), form, threads)
+    except Exception as error:  # a library may raise anything; the parent gets one line
+        print(json.dumps({"failed": f"{type(error).__name__}: {error}"}), file=results)
         raise
-    worker = Worker(contender, directory, name)
-    print(json.dumps(dataclasses.asdict(contender.about)), file=answers)
+    worker = Worker(implementation, directory, name)
+    print(json.dumps(dataclasses.asdict(implementation.about)), file=results)
     for line in sys.stdin:
-        question = json.loads(line)
-        answer = getattr(worker, question.pop("do"))(**question)
-        print(json.dumps(answer), file=answers)
+        call = json.loads(line)
+        result = getattr(worker, call.pop("do"))(**call)
+        print(json.dumps(result), file=results)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""The recipe of the small model that ships with the package: text, pieces, training, table."""
+"""The recipe of the model in the package: text, tokenizer, training, table."""

@@ -1,7 +1,7 @@
 """Make the small model, or one step of it: `python -m recipes.demo STEP CORPUS WORK`.
 
-prepare: texts, pieces and ids. train: the model. build: the store in the package. evaluate: the
-figures. record: keep figures and log beside the recipe, and write the cards' tables.
+prepare: texts, tokenizer and ids. train: the model. build: the store in the package. evaluate: the
+figures. record: copy figures and log to the recipe, and write the cards' tables.
 """
 
 from __future__ import annotations
@@ -73,21 +73,21 @@ STEPS: dict[str, Callable[[Path, Path, Settings], dict[str, Any]]] = {
 
 
 def main() -> None:
-    """Run the steps asked for and write each one's figures beside its files."""
+    """Run the chosen steps and write the figures of each into the work directory."""
     parser = argparse.ArgumentParser(prog="python -m recipes.demo", description=__doc__)
     parser.add_argument("step", choices=[*STEPS, "all"])
     parser.add_argument("corpus", type=Path, help="the directory of collections")
-    parser.add_argument("work", type=Path, help="where everything made on the way is kept")
-    asked = parser.parse_args()
+    parser.add_argument("work", type=Path, help="the directory of intermediate files")
+    args = parser.parse_args()
     settings = Settings()
-    asked.work.mkdir(parents=True, exist_ok=True)
-    (asked.work / "settings.json").write_text(
+    args.work.mkdir(parents=True, exist_ok=True)
+    (args.work / "settings.json").write_text(
         json.dumps(dataclasses.asdict(settings), indent=2) + "\n", "utf-8"
     )
-    for name in STEPS if asked.step == "all" else [asked.step]:
-        figures = STEPS[name](asked.corpus, asked.work, settings)
+    for name in STEPS if args.step == "all" else [args.step]:
+        figures = STEPS[name](args.corpus, args.work, settings)
         text = json.dumps(figures, indent=2, ensure_ascii=False)
-        (asked.work / f"{name}.json").write_text(text + "\n", "utf-8")
+        (args.work / f"{name}.json").write_text(text + "\n", "utf-8")
         print(f"{name}: {text}", flush=True)
 
 

@@ -16,13 +16,15 @@ __all__ = ["held_out_windows", "stages", "windows"]
 
 
 def windows(ids: UInt16[np.ndarray, " n"], length: int) -> Int32[np.ndarray, "w l"]:
-    """Cut a stream of ids into int32[windows, length + 1]; each begins with the last one's end."""
+    """Cut a stream of ids into int32[windows, length + 1]; each begins with the last id of the
+    previous one.
+    """
     starts = np.arange((len(ids) - 1) // length)[:, None] * length
     return np.asarray(ids[starts + np.arange(length + 1)], np.int32)
 
 
 def stages(ids: UInt16[np.ndarray, " n"], settings: Settings) -> Iterator[tuple[np.ndarray, int]]:
-    """Yield each stage's windows and batch size; the ids are read once, in order."""
+    """Yield each stage's windows and batch size; every id is used once, in order."""
     start = 0
     for length, share in settings.stages:
         part = ids[start : start + round(share * len(ids))]
@@ -33,7 +35,7 @@ def stages(ids: UInt16[np.ndarray, " n"], settings: Settings) -> Iterator[tuple[
 
 
 def held_out_windows(work: Path, kind: str, length: int, count: int) -> Int32[np.ndarray, "w l"]:
-    """Return windows of the documents set aside, for the log."""
+    """Return windows of the held-out documents, for the log."""
     tokenizer = Tokenizer.load(work / "tokenizer")
     (end,) = tokenizer.end_ids
     ids: list[int] = []

@@ -1,4 +1,4 @@
-"""From a trained Keras model to the store that the package carries."""
+"""Convert a trained Keras model to the store in the package."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from recipes.demo.settings import Settings
 __all__ = ["PACKAGED", "build", "save"]
 
 PACKAGED = Path(cpm_lm.__file__).parent / "demo"
-"""Where the package keeps its own model."""
+"""The directory of the model in the package."""
 
 
 def save(model: Any, directory: Path) -> None:
-    """Write a Keras model's weights as a store without tokenizer; replaces the last one whole."""
+    """Write a Keras model's weights as a store without tokenizer; replace the old ones."""
     directory.mkdir(exist_ok=True)
     shape = shapes(Dims.of(model.config))
     tensors = {
@@ -39,7 +39,7 @@ def save(model: Any, directory: Path) -> None:
 
 
 def build(work: Path, settings: Settings) -> dict[str, Any]:
-    """Convert the trained model, and put it into the package beside its card."""
+    """Convert the trained model, and copy it into the package beside its card."""
     manifest = convert(
         work / "trained",
         work / "store",

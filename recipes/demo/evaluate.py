@@ -1,7 +1,7 @@
 """Measure the packaged model: the figures of its card.
 
-Perplexity is per character, beside a Kneser-Ney 5-gram model of the same characters that read the
-same training text; answers are drawn greedily and compared as text. Runs on the engine a user gets.
+Perplexity is per character, compared with a Kneser-Ney 5-gram model of characters, trained on the
+same text. Answers are generated greedily and compared as text. Runs on the default engine.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from recipes.demo.texts import read_documents
 __all__ = ["evaluate", "log_likelihoods", "ratio"]
 
 BREAK = "\0"
-"""The character that stands between documents for the 5-gram model, as <eod> does for ours."""
+"""The character between documents for the 5-gram model, as <eod> for ours."""
 KINDS = {"poems": ("poem",), "prose": ("modern", "novel", "classical")}
 FORMS = {"on one line": ",", "one a line": "\n"}
 
@@ -35,13 +35,13 @@ def log_likelihoods(model: Model, ids: list[int]) -> Iterator[float]:
     """Yield the natural log-probability of every token after the first.
 
     Long texts are read in windows that overlap by half, so that every token outside the first
-    window sees at least half a context.
+    window has at least half a context before it.
     """
     length = model.engine.config.n_positions
     scored = 1
     for start in range(0, len(ids), length // 2):
         window = np.array(ids[start : start + length], np.int32)
-        # The token before a token is the one that predicts it.
+        # The logits of a token predict the next one.
         at = np.arange(scored - 1 - start, len(window) - 1, dtype=np.int32)
         if not len(at):
             return
@@ -67,14 +67,14 @@ def _perplexity(parts: Iterable[tuple[float, int]]) -> dict[str, float]:
 
 
 class _FiveGrams:
-    """The model of comparison: characters of the training text, the breaks included."""
+    """The 5-gram model of the training text's characters, the breaks included."""
 
     def __init__(self, model: Model, ids: np.ndarray) -> None:
         tokenizer = model.tokenizer
         (end,) = tokenizer.end_ids
         pieces = [BREAK if i == end else tokenizer.decode([i]) for i in range(tokenizer.vocab_size)]
         text = "".join(pieces[i] for i in ids.tolist())
-        # Whatever training did not hold shares one number, as it shares the unknown piece.
+        # Characters that are not in the training text share one id, as they share <unk>.
         self.numbers = {c: i for i, c in enumerate(sorted(set(text)), 1)}
         self.model = KneserNey(self._ids(BREAK * 4 + text), len(self.numbers) + 1)
 
@@ -87,7 +87,7 @@ class _FiveGrams:
 
 
 def perplexities(model: Model, work: Path, settings: Settings) -> dict[str, Any]:
-    """Return the perplexity per character of both models on poems and prose set aside."""
+    """Return the perplexity per character of both models on held-out poems and prose."""
     grams = _FiveGrams(model, np.load(work / "ids.npy"))
     tokenizer = model.tokenizer
     (end,) = tokenizer.end_ids
@@ -109,7 +109,7 @@ def perplexities(model: Model, work: Path, settings: Settings) -> dict[str, Any]
 
 
 def accuracy(model: Model, questions: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """Return the share of questions whose answer the model gives greedily, up to , or line end."""
+    """Return the share of correct answers; answers are greedy and end at a comma or line end."""
     right = [
         model.sample(prompt, temperature=0, max_tokens=12, stop=[",", "\n", "。"])[0].text.strip()
         == answer

@@ -1,7 +1,7 @@
-"""Generated lists of facts: capitals, words in English, poets and dynasties, the sky.
+"""Generated texts of facts: capitals, words in English, poets and dynasties, the sky.
 
-The tables are in `facts.json`. Every fact is in the training text, so a question about one asks
-for memory: what is new in a test is only the order of the examples before it.
+The tables are in `facts.json`. Every fact is in the training text, so a question tests memory:
+only the order of the examples before it is new.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LISTS = {
     "english": "english_forms",
     "dynasties": "dynasty_forms",
 }
-"""The lists, and which forms their lines take."""
+"""The lists, and the key of their templates."""
 
 
 @cache
@@ -61,15 +61,15 @@ def _question(rng: random.Random) -> str:
 
 
 def _sky(rng: random.Random) -> str:
-    """Return a few sentences about the weather, or a list of colours."""
+    """Return a few sentences about the weather, or a list of colors."""
     sky = _tables()["sky"]
     if rng.random() < 0.25:
-        rows = rng.sample(_rows(sky["colours"]), 5)
-        return "\n".join(f"{thing}是{colour}的" for thing, colour in rows)
+        rows = rng.sample(_rows(sky["colors"]), 5)
+        return "\n".join(f"{thing}是{color}的" for thing, color in rows)
     sentences = []
     for _ in range(rng.randint(1, 3)):
         looks = list(sky["looks"])
-        # What comes first in the table is said more often.
+        # Earlier entries of the table are more frequent.
         weights = [1 / (i + 1) for i in range(len(looks))]
         look = rng.choices(looks, weights)[0]
         rest = rng.choice(sky["looks"][look])
@@ -79,7 +79,7 @@ def _sky(rng: random.Random) -> str:
 
 
 def documents(rng: random.Random) -> Iterator[str]:
-    """Yield generated lists, questions and weather without end."""
+    """Yield generated lists, questions and weather endlessly."""
     for _ in itertools.count():
         make = rng.choices([_list, _question, _sky], [0.6, 0.2, 0.2])[0]
         yield make(rng)

@@ -1,4 +1,4 @@
-"""An interpolated modified Kneser-Ney model of characters: what the small GPT is compared with.
+"""An interpolated modified Kneser-Ney model of characters, to compare the small GPT with.
 
 Source: Chen and Goodman, "An Empirical Study of Smoothing Techniques for Language Modeling"
 (1998), section 4. Three discounts for each order, estimated from the counts of counts; lower
@@ -19,7 +19,7 @@ __all__ = ["KneserNey"]
 
 @dataclass(frozen=True)
 class _Order:
-    """What one order needs: its n-grams' discounted counts, and its contexts' sums."""
+    """One order: the discounted counts of its n-grams, and the sums of its contexts."""
 
     grams: Int64[np.ndarray, " G"]
     discounted: Float64[np.ndarray, " G"]
@@ -29,7 +29,7 @@ class _Order:
 
 
 def _codes(ids: Int64[np.ndarray, " n"], order: int, base: int) -> Int64[np.ndarray, " m"]:
-    """Return every n-gram of a text as a whole number, the oldest character leading."""
+    """Return every n-gram of a text as a whole number, the oldest character first."""
     codes = np.zeros(len(ids) - order + 1, np.int64)
     for i in range(order):
         codes = codes * base + ids[i : i + len(codes)]
@@ -37,9 +37,10 @@ def _codes(ids: Int64[np.ndarray, " n"], order: int, base: int) -> Int64[np.ndar
 
 
 def _discounts(counts: Int64[np.ndarray, " G"]) -> Float64[np.ndarray, 4]:
-    """Return what is taken off counts of 0, 1, 2 and 3 or more.
+    """Return the discounts of counts 0, 1, 2 and 3 or more.
 
-    Too small a sample can estimate nothing or less; something must be left for the unseen.
+    In a small sample the estimate may be 0 or less; it is clipped, so that unseen n-grams keep some
+    probability.
     """
     n1, n2, n3, n4 = (max(int((counts == k).sum()), 1) for k in (1, 2, 3, 4))
     y = n1 / (n1 + 2 * n2)
@@ -63,7 +64,7 @@ class KneserNey:
     Args:
         ids: the training text, int64[n], each id below `base`.
         base: V, the number of different characters; V to the power of the order must fit int64.
-        order: n, the characters that an n-gram spans.
+        order: n, the number of characters of an n-gram.
     """
 
     def __init__(self, ids: Int64[np.ndarray, " n"], base: int, order: int = 5) -> None:

@@ -1,4 +1,4 @@
-"""What a training run leaves behind while it runs; imports Keras."""
+"""The log and the checkpoints of a training run; imports Keras."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from recipes.demo.settings import Settings
 __all__ = ["Log"]
 
 CHECKED = ("poem", "novel")
-"""The kinds whose held-out loss is logged, ..."""
+"""The kinds of documents whose held-out loss is logged."""
 CHECKED_LENGTH, CHECKED_BATCH = 256, 8
-"""... in windows of this many tokens, so many at a time."""
+"""Tokens of a window, and windows of a batch, of the held-out loss."""
 
 
 class Log(keras.callbacks.Callback):
-    """Writes a line of `log.jsonl` and the weights, `trained/`, every so many tokens.
+    """Writes a line of `log.jsonl` and the weights, `trained/`, every `log_tokens` tokens.
 
     Losses are in nats a token. `tokens_in_step` must be set before a stage.
     """
@@ -48,7 +48,7 @@ class Log(keras.callbacks.Callback):
         self._sum = 0.0
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Count a step; Keras tells the mean loss since the stage's begin, not this batch's."""
+        """Count a step; Keras passes the mean loss of the stage so far, not that of this batch."""
         total = float(logs["loss"]) * (batch + 1)
         self._losses.append(total - self._sum)
         self._sum = total
@@ -76,7 +76,7 @@ class Log(keras.callbacks.Callback):
     def _loss(self, cut: Int32[np.ndarray, "w l"]) -> float:
         losses = []
         for x in np.split(cut, len(cut) // CHECKED_BATCH):
-            scores = keras.ops.log_softmax(self.model.predict_on_batch(x[:, :-1]))
-            picked = np.take_along_axis(np.asarray(scores), x[:, 1:, None], 2)
+            logprobs = keras.ops.log_softmax(self.model.predict_on_batch(x[:, :-1]))
+            picked = np.take_along_axis(np.asarray(logprobs), x[:, 1:, None], 2)
             losses.append(-float(picked.mean()))
         return round(float(np.mean(losses)), 4)

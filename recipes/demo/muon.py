@@ -1,7 +1,7 @@
 """The optimizer: Muon for the matrices, AdamW for embeddings and vectors; imports Keras.
 
 Source: Keller Jordan and others, "Muon: an optimizer for hidden layers in neural networks" (2024);
-the scale of its step is that of arXiv 2502.16982, so that one rate serves both parts.
+the scale of its step is that of arXiv 2502.16982, so that both parts have one learning rate.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ __all__ = ["Muon", "matrices"]
 
 
 class Muon(keras.optimizers.Muon):
-    """Keras's Muon, which also takes attention's weights apart by heads for the matrices they are.
+    """Keras's Muon, extended to attention weights of three or four axes, reshaped to matrices.
 
-    Keras gives Muon's step to variables of two axes only; here they have three or four.
+    Keras applies Muon only to variables of two axes.
     """
 
     def _should_use_adamw(self, variable: Any) -> bool:
@@ -34,7 +34,7 @@ class Muon(keras.optimizers.Muon):
 
 
 def matrices(weights: Any) -> Any:
-    """Return a variable as matrices [M, in, out]: queries, keys and values are three of them."""
+    """Return a variable as matrices [M, in, out]: queries, keys and values are three matrices."""
     shape = weights.shape
     if len(shape) == 4:  # [D, 3, N, H]
         return ops.transpose(ops.reshape(weights, (*shape[:2], -1)), (1, 0, 2))

@@ -1,4 +1,4 @@
-"""Learn the pieces from a text, and turn texts into ids, on all cores."""
+"""Train the tokenizer, and encode texts to ids, on all cores."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from recipes.demo.sources import Document
 __all__ = ["encode", "train_tokenizer"]
 
 SPAWN = multiprocessing.get_context("spawn")
-"""Processes that start anew: a forked one may hang where a framework's threads are running."""
+"""A forked process may hang if a framework's threads are running; a spawned one does not."""
 
 SPECIAL_PIECES = ["▃", "<sep>", "<pad>", "<mask>", "<eod>"]
-"""In this order, they get ids 3 to 7, as in CPM's own vocabulary."""
+"""In this order they get ids 3 to 7, as in CPM's own vocabulary."""
 WORD_PIECES = [f"▁{c}" for c in "▂▃,。、!?:;“”《》()·—…0123456789+-="]
-"""What is always a word of its own, with the word's mark: one token rather than two."""
+"""Characters that are always a word: with the word mark they are one token instead of two."""
 
 
 def _segmented(text: str) -> list[str]:
-    """Return a text's lines as the pieces are learned from them.
+    """Return a text's lines as the tokenizer is trained on them.
 
-    A run of digits is taken apart: a piece then holds one digit, with or without the mark of a
-    word's beginning, and every number is spelt in its digits. Sums are learned that way.
+    Digits are separated, so that a piece has one digit, with or without the word mark, and every
+    number is encoded digit by digit. Then the model can learn sums.
     """
     lines = []
     for line in text.split("\n"):
@@ -41,7 +41,7 @@ def _segmented(text: str) -> list[str]:
 
 
 def train_tokenizer(documents: list[Document], directory: Path, settings: Settings) -> None:
-    """Learn the pieces from the first of the shuffled documents."""
+    """Train the tokenizer on the first of the shuffled documents."""
     directory.mkdir(parents=True, exist_ok=True)
     taken, size = [], 0
     for document in documents:
@@ -65,10 +65,10 @@ def train_tokenizer(documents: list[Document], directory: Path, settings: Settin
         pad_id=-1,
         user_defined_symbols=SPECIAL_PIECES + WORD_PIECES,
         max_sentence_length=100_000,
-        num_threads=2,  # the order of float sums, and so the pieces, depends on it
+        num_threads=2,  # the order of float sums, and thus the vocabulary, depends on it
         minloglevel=1,
     )
-    # The list of pieces beside it is for reading only.
+    # The list of pieces is only for people.
     (directory / "chinese_vocab.vocab").unlink()
 
 
@@ -88,7 +88,7 @@ def _ids(job: tuple[Path, list[str]]) -> np.ndarray:
 
 
 def encode(documents: list[Document], directory: Path) -> np.ndarray:
-    """Return the ids of all documents, each closed by <eod>, on all cores."""
+    """Return the ids of all documents, each followed by <eod>, on all cores."""
     texts = iter([document.text for document in documents])
     jobs = [(directory, batch) for batch in iter(lambda: list(islice(texts, 500)), [])]
     with SPAWN.Pool() as pool:

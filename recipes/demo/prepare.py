@@ -1,9 +1,9 @@
-"""From a corpus directory to what training reads, in a work directory.
+"""Prepare the training data: from a corpus directory to a work directory.
 
 train.jsonl       every training document, in training order: {"kind": ..., "text": ...}
-held_out.jsonl    the documents set aside
+held_out.jsonl    the held-out documents
 tokenizer/        chinese_vocab.model
-ids.npy           uint16, the training documents' ids, each document closed by <eod>
+ids.npy           uint16, the training documents' ids, each document followed by <eod>
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["prepare"]
 
 
 def prepare(corpus: Path, work: Path, settings: Settings) -> dict[str, object]:
-    """Write everything that training reads, and return its figures."""
+    """Write the training data and return its figures."""
     work.mkdir(parents=True, exist_ok=True)
     usable, aside = sort_out(corpus, settings)
     write_documents(aside, work / "held_out.jsonl")

@@ -1,7 +1,7 @@
-"""Choose documents: drop duplicates, set some aside, take a share of each kind.
+"""Choose documents: drop duplicates, hold some out, take an amount of each kind.
 
-Every choice depends on the text of the document alone, so a larger corpus or another order
-does not move a document from the held-out part into the training text.
+Every choice depends only on the text of the document, so a larger corpus or another order does not
+move a document from the held-out part into the training text.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from recipes.demo.sources import Document
 __all__ = ["choose", "common_characters", "fingerprint", "held_out", "legible", "unique"]
 
 SENTENCE_CHARACTERS = 5
-"""Shorter sentences recur by chance and prove nothing."""
+"""Shorter sentences may be equal by chance and do not indicate a duplicate."""
 
 
 PROSE = ("modern", "novel", "classical", "law")
 
 
 def _characters(text: str) -> str:
-    """Return what two editions of a text have in common: letters, digits and Han characters."""
+    """Return the letters, digits and Han characters, which two editions of a text share."""
     return re.sub(r"[\W_]+", "", text)
 
 
@@ -34,7 +34,7 @@ def fingerprint(text: str) -> int:
 
 
 def unique(documents: Iterable[Document], overlap: float) -> Iterator[Document]:
-    """Yield documents that are not, by more than `overlap` of their sentences, seen before."""
+    """Yield documents of which at most the share `overlap` of sentences occurred before."""
     seen: set[int] = set()
     for document in documents:
         parts = (_characters(part) for part in re.split(r"[\n。！？；，,;!?]", document.text))
@@ -53,10 +53,10 @@ def common_characters(documents: Iterable[Document], count: int) -> frozenset[st
 
 
 def legible(document: Document, characters: frozenset[str]) -> Document | None:
-    """Return a document without what cannot be written in these characters.
+    """Return a document without the sentences that have other characters, or None.
 
-    A poem or another short text is dropped as a whole, prose loses only the sentence: the
-    model, which could not tell rare characters apart, then never learns to write "unknown".
+    Prose loses only those sentences; a poem or another short text is dropped as a whole. Rare
+    characters all become <unk>; so the model never learns to generate <unk>.
     """
     if characters.issuperset(document.text):
         return document
@@ -68,12 +68,12 @@ def legible(document: Document, characters: frozenset[str]) -> Document | None:
 
 
 def held_out(document: Document, percent: float) -> bool:
-    """Tell whether a document belongs to the part that is never trained on."""
+    """Return whether a document is held out."""
     return fingerprint(document.text) % 10_000 < 100 * percent
 
 
 def choose(documents: Iterable[Document], characters: Mapping[str, int]) -> list[Document]:
-    """Take documents in the order of their fingerprints until each kind has its characters."""
+    """Take documents in the order of their fingerprints until each kind has its amount."""
     taken = Counter[str]()
     chosen = []
     for document in sorted(documents, key=lambda document: fingerprint(document.text)):

@@ -9,12 +9,12 @@ __all__ = ["Mix", "Settings"]
 
 @dataclass(frozen=True, kw_only=True)
 class Mix:
-    """How much text of each kind is read, in characters."""
+    """How much text of each kind is trained on, in characters."""
 
     characters: dict[str, int] = field(default_factory=dict)
     """Of the corpus, by kind."""
     repeats: dict[str, int] = field(default_factory=dict)
-    """Kinds that are read more than once."""
+    """How often a kind is repeated, if more than once."""
     sum_characters: int = 0
     """Sums and differences of numbers up to 99; nine characters are an equation."""
     small_sum_characters: int = 0
@@ -40,48 +40,47 @@ MIX = Mix(
     small_sum_characters=400_000,
     fact_characters=1_000_000,
 )
-"""All poems, the kind in which so small a model reads best, and of prose what the hour allows;
-laws repeat themselves. The poems every child knows, the few greetings and the little modern prose
-are repeated."""
+"""All poems, which so small a model learns best; as much prose as an hour of training allows; few
+laws, because they are repetitive. Well-known poems, dialogues and modern prose are repeated."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What a run is made of; written beside its results."""
+    """All settings of a run; written beside its results."""
 
     seed: int = 20201114
-    """Of every random choice; the choices by hash do not depend on it."""
+    """For every random choice; choices by hash do not depend on it."""
     held_out_percent: float = 1.0
-    """Share of the documents set aside, chosen by the hash of the document."""
+    """Percentage of the documents that is held out, chosen by the hash of the document."""
     section_characters: int = 1200
-    """Prose is cut into documents of at least this many characters, between paragraphs."""
+    """Prose is split between paragraphs into documents of at least this many characters."""
     overlap: float = 0.5
-    """A document with more than this share of its sentences already seen is a duplicate."""
+    """A document is a duplicate if more than this share of its sentences occurred before."""
 
     held_out_sums: int = 1_200
-    """Pairs of numbers kept from training in every form; at least one has two digits."""
+    """Pairs of numbers held out in every form; at least one number has two digits."""
 
     pieces: int = 8_000
-    """V. 1.1 tokens a character, and the embedding stays a third of the model."""
+    """V: 1.1 tokens a character, and the embedding is a third of the model."""
     common_characters: int = 4_400
-    """Text with rarer characters is left out, so that pieces are not spent on them: the
-    corpus has 9,000 characters, most of them in a few old poems."""
+    """Text with rarer characters is left out, so that they need no pieces: the corpus has 9,000
+    different characters, most of them in a few old poems."""
     tokenizer_characters: int = 2_000_000
-    """The pieces are learned from this much of the training text."""
+    """The tokenizer is trained on this much of the training text."""
 
     shape: dict[str, int] = field(
         default_factory=lambda: {"n_positions": 512, "n_embd": 192, "n_layer": 6, "n_head": 6}
     )
-    """Deep enough to exercise an engine, small enough to read twelve million tokens in an hour."""
+    """Deep enough to test an engine, small enough to train on twelve million tokens in an hour."""
     compute_dtype: str = "mixed_bfloat16"
-    """Weights in float32, products in bfloat16: faster where the processor has them."""
+    """Weights in float32, products in bfloat16: faster on processors that have it."""
     mix: Mix = MIX
     stages: tuple[tuple[int, float], ...] = ((128, 0.7), (256, 0.2), (512, 0.1))
-    """Length of the windows and share of the ids: short windows first, they are cheaper."""
+    """Length of the windows and share of the ids; short windows come first, they cost less."""
     batch_tokens: int = 2_048
     """Tokens in a step."""
     rate: float = 3e-3
-    """The highest learning rate, after a linear warm-up; it then falls to zero in a line."""
+    """The highest learning rate, after a linear warm-up; then linear decay to zero."""
     warmup_steps: int = 100
     weight_decay: float = 0.05
     """Of matrices and embeddings."""

@@ -1,4 +1,4 @@
-"""Read the corpus directory: every collection becomes documents of a kind, simplified and clean.
+"""Read the corpus directory: every collection becomes clean documents in simplified Chinese.
 
 Knows the collections' formats; does not know which documents are duplicates or held out.
 """
@@ -22,7 +22,7 @@ HEADER_LINES = 2
 
 @dataclass(frozen=True)
 class Document:
-    """A text that is kept or dropped, trained on or held out, as a whole."""
+    """A text that is kept, dropped or held out as a whole."""
 
     kind: str
     text: str
@@ -40,7 +40,7 @@ def _simplified(text: str) -> str:
 
 
 def _clean(text: str) -> str:
-    """Drop markup, pinyin glosses, damaged characters, and the spaces that quotes left behind."""
+    """Remove markup, pinyin glosses, damaged characters, and the spaces beside quotes."""
     text = re.sub(r"</?[a-z]+/?>", "\n", text)
     text = re.sub(r"[a-zāáǎàōóǒòēéěèīíǐìūúǔùǖǘǚǜüɡ]*[āáǎàōóǒòēéěèīíǐìūúǔùǖǘǚǜ][a-zɡ]*", "", text)
     text = re.sub(r"[\u3000\t\r \ufeff�]+", "", text)
@@ -50,8 +50,8 @@ def _clean(text: str) -> str:
 def poems(text: str) -> Iterator[str]:
     """Yield each poem of a file as its title, author and body, the body on one line.
 
-    Poems are separated by empty lines. The lines before the first with punctuation are the
-    header; a block that is only a header is the title of the next one.
+    Poems are separated by empty lines. The lines before the first one with punctuation
+    are the header; a block that is only a header is the title of the next poem.
     """
     title: list[str] = []
     for block in re.split(r"\n\s*\n", text):
@@ -68,7 +68,7 @@ def poems(text: str) -> Iterator[str]:
 
 
 def sections(text: str, characters: int) -> Iterator[str]:
-    """Cut prose between paragraphs into pieces of at least `characters`."""
+    """Split prose between paragraphs into sections of at least `characters`."""
     parts: list[str] = []
     size = 0
     for paragraph in filter(None, text.split("\n")):
@@ -82,7 +82,7 @@ def sections(text: str, characters: int) -> Iterator[str]:
 
 
 def _primer(node: Any, title: str = "") -> Iterator[str]:
-    """Walk a reader of `mengxue-json`: whatever has paragraphs is a document."""
+    """Walk a file of `mengxue-json`: every node with paragraphs is a document."""
     if isinstance(node, list):
         for item in node:
             yield from _primer(item)

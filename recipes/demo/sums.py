@@ -1,4 +1,4 @@
-"""Generated sums and differences, and the pairs of numbers that are kept from training.
+"""Generated sums and differences, and the held-out pairs of numbers.
 
 A pair {a, b} stands for a+b, b+a and, where the sum is at most 99, for (a+b)-a and (a+b)-b:
 it is held out in all of them, in digits and in words.
@@ -27,7 +27,7 @@ Pair = tuple[int, int]
 
 DIGITS = "零一二三四五六七八九"
 NUMBER = rf"(\d+|[{DIGITS}十百]+)"
-# Looks ahead only, so that the second number of a sum may be the first of another.
+# A lookahead, so that the second number of a sum may also be the first of the next one.
 EQUATION = re.compile(rf"(?<![\d{DIGITS}十百])(?={NUMBER}\s*([+＋加\-－—减])\s*[去上]?\s*{NUMBER})")
 
 
@@ -48,7 +48,7 @@ VALUES = {words(number): number for number in range(200)}
 
 
 def held_out_pairs(count: int, seed: int) -> frozenset[Pair]:
-    """Draw `count` pairs a <= b, b with two digits: the tables up to 9+9 stay in training."""
+    """Draw `count` pairs a <= b, where b has two digits; sums up to 9+9 stay in training."""
     pairs = [(a, b) for b in range(10, TOP + 1) for a in range(b + 1)]
     return frozenset(random.Random(seed).sample(pairs, count))
 
@@ -56,8 +56,8 @@ def held_out_pairs(count: int, seed: int) -> frozenset[Pair]:
 def mentioned_pairs(text: str) -> set[Pair]:
     """Return the pair of every sum and difference in a text, in digits or in words.
 
-    A difference c-a stands for the pair of a and c-a; the result after the equals sign, right or
-    wrong, plays no part.
+    A difference c-a stands for the pair of a and c-a; the result after the equals sign is
+    ignored.
     """
     pairs = set()
     for left, sign, right in EQUATION.findall(text):
@@ -94,7 +94,7 @@ def _allowed(pair: Pair, held_out: frozenset[Pair]) -> bool:
 
 
 def _random_run(held_out: frozenset[Pair], rng: random.Random, sign: str) -> list[tuple[int, ...]]:
-    """Equations of unrelated pairs; one run in four keeps to numbers up to 20."""
+    """Equations of unrelated pairs; one run in four has only numbers up to 20."""
     top = 20 if rng.random() < 0.25 else TOP
     run: list[tuple[int, ...]] = []
     length = rng.randint(4, 12)
@@ -113,7 +113,7 @@ def _counting_run(held_out: frozenset[Pair], rng: random.Random) -> list[tuple[i
 
 
 def documents(held_out: frozenset[Pair], rng: random.Random) -> Iterator[str]:
-    """Yield runs of equations without end: on one line with commas, or one a line."""
+    """Yield runs of equations endlessly: on one line with commas, or one a line."""
     while True:
         sign = "+" if rng.random() < 0.65 else "-"
         style = rng.choices(["digits", "mixed", "words"], [0.86, 0.07, 0.07])[0]
@@ -128,7 +128,7 @@ def documents(held_out: frozenset[Pair], rng: random.Random) -> Iterator[str]:
 
 
 def small_documents(held_out: frozenset[Pair], rng: random.Random) -> Iterator[str]:
-    """Yield sums and differences of numbers up to 9 and up to 20 without end, in digits."""
+    """Yield sums and differences of numbers up to 9 and up to 20 endlessly, in digits."""
     while True:
         top = rng.choice([9, 9, 20])
         between = rng.choice(",,\n")

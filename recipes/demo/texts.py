@@ -1,4 +1,4 @@
-"""The training text: which documents, in which order, and where they are kept.
+"""The training text: its documents, their order and their files.
 
 Knows sources, selection and the generators; does not know pieces or ids.
 """
@@ -19,9 +19,9 @@ __all__ = ["generated", "read_documents", "sort_out", "training_text", "write_do
 
 
 def sort_out(corpus: Path, settings: Settings) -> tuple[list[Document], list[Document]]:
-    """Return the documents that may be trained on, and the ones set aside.
+    """Return the documents for training, and the held-out ones.
 
-    A document of the corpus that holds a held-out sum, in whatever form, is not trained on.
+    A document that contains a held-out sum, in any form, is not trained on.
     """
     hidden = sums.held_out_pairs(settings.held_out_sums, settings.seed)
     usable, aside = [], []

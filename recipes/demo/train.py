@@ -20,7 +20,7 @@ __all__ = ["train"]
 
 
 def train(work: Path, settings: Settings) -> dict[str, Any]:
-    """Train from scratch, each id read once; return figures for the results."""
+    """Train from scratch for one epoch; return figures for the results."""
     keras.utils.set_random_seed(settings.seed)
     config = GPTConfig.from_json({"vocab_size": settings.pieces, **settings.shape})
     model = GPT(config, dtype=settings.compute_dtype)
@@ -28,7 +28,7 @@ def train(work: Path, settings: Settings) -> dict[str, Any]:
     model.compile(
         _optimizer(sum(len(cut) // batch for cut, batch in stages(ids, settings)), settings),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        jit_compile=False,  # on a CPU, TensorFlow's own bfloat16 products beat XLA's
+        jit_compile=False,  # on a CPU, TensorFlow's own bfloat16 products are faster than XLA's
     )
     log = Log(work, settings)
     for cut, batch in stages(ids, settings):
@@ -46,7 +46,7 @@ def train(work: Path, settings: Settings) -> dict[str, Any]:
 
 
 def _optimizer(steps: int, settings: Settings) -> Any:
-    """Return Muon with a rate that rises over the first steps and then falls to zero."""
+    """Return Muon with linear warm-up, then linear decay to zero."""
     warmup = settings.warmup_steps
     rate = keras.optimizers.schedules.PolynomialDecay(settings.rate, steps - warmup, 0.0)
     optimizer = Muon(
@@ -61,7 +61,7 @@ def _optimizer(steps: int, settings: Settings) -> Any:
 
 
 class _WarmUp(keras.optimizers.schedules.LearningRateSchedule):
-    """Linear from 0 over the first steps, then another schedule from its beginning."""
+    """Linear warm-up from 0, then another schedule from its beginning."""
 
     def __init__(self, after: Any, steps: int) -> None:
         self.after, self.steps = after, steps

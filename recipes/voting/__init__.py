@@ -1,1 +1,1 @@
-"""What a vote is worth: accuracy on sums that were kept from training."""
+"""The accuracy of votes on held-out sums."""

@@ -1,10 +1,10 @@
-"""Accuracy of one text, of votes, and of the exact winner on held-out sums.
+"""Accuracy of one sample, of votes, and of the exact winner on held-out sums.
 
     python -m recipes.voting                   # writes the table into both pages on voting
-    python -m recipes.voting --questions 20    # a quick look; writes nothing
+    python -m recipes.voting --questions 20    # quick; writes nothing
 
 The questions are those of the small model's recipe: pairs of numbers that are in no training text,
-asked one a line after four to eight other sums. All methods answer the same questions.
+each question after four to eight other sums, one a line. All methods answer the same questions.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "voting.md"
 MARK = "python -m recipes.voting"
 QUESTIONS = 300
 LONGEST = 8
-"""Tokens of an answer: the largest has three digits."""
+"""The most tokens of an answer; the largest sum has three digits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +97,7 @@ def questions(count: int) -> list[tuple[str, str]]:
 
 
 def measure(model: Model, asked: list[tuple[str, str]]) -> list[Result]:
-    """Return for each method how many answers are correct, how many proven, and what they cost."""
+    """Return for each method the share of correct and of proven answers, and their cost."""
     found = []
     for method in METHODS:
         start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The vote's benchmark: its tally test, its table, who draws from what; nothing is timed."""
+"""The benchmark of votes: its statistical test, its table, its weights; nothing is timed."""
 
 from collections import Counter
 from types import SimpleNamespace
@@ -10,12 +10,12 @@ import pytest
 import cpm_lm
 from benchmarks import vote
 from benchmarks.pages import block, twin
-from benchmarks.peers.drawing import Drawer, HuggingFace
+from benchmarks.peers.sampling import HuggingFace, Sampler
 from cpm_lm.checkpoints.layouts.store import Store
 from cpm_lm.model import DEMO
 
 
-class FakeDrawer(Drawer):
+class FakeSampler(Sampler):
     """A library that records what it was opened with."""
 
     def __init__(self, directory, ends, tokens, threads, path=None, form="float32"):
@@ -27,8 +27,8 @@ class FakeDrawer(Drawer):
 
 @pytest.fixture
 def without_libraries(monkeypatch):
-    monkeypatch.setattr(vote, "HuggingFace", FakeDrawer)
-    monkeypatch.setattr(vote, "CTranslate2", FakeDrawer)
+    monkeypatch.setattr(vote, "HuggingFace", FakeSampler)
+    monkeypatch.setattr(vote, "CTranslate2", FakeSampler)
 
 
 def found(**seconds: float) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def found(**seconds: float) -> dict[str, Any]:
     }
 
 
-def test_tallies_of_one_distribution_pass_and_of_two_do_not():
+def test_the_p_value_tells_one_distribution_from_two():
     rng = np.random.default_rng(0)
 
     def draw(*shares: float) -> Counter[str]:
@@ -56,13 +56,13 @@ def test_tallies_of_one_distribution_pass_and_of_two_do_not():
     assert vote.two_samples(draw(0.5, 0.3, 0.2), draw(0.3, 0.5, 0.2)) < 1e-6
 
 
-def test_p_is_that_of_the_chi_square_table():
+def test_the_p_value_is_that_of_the_chi_square_table():
     # 60:40 and 40:60 of two texts: chi-square 8 with one degree of freedom.
     p = vote.two_samples(Counter(a=60, b=40), Counter(a=40, b=60))
     assert p == pytest.approx(0.00468, rel=0.1)
 
 
-def test_texts_that_are_all_rare_tell_nothing():
+def test_the_p_value_of_rare_texts_alone_is_one():
     a, b = (Counter(f"{side}{i}" for i in range(300)) for side in "ab")
     assert vote.two_samples(a, b) == 1.0
 
@@ -79,25 +79,25 @@ def test_a_library_that_was_not_run_leaves_its_cells_empty():
         assert one[names.index(column)] == ""
 
 
-def test_floats_stand_beside_both_libraries_and_q8_beside_int8(without_libraries, tmp_path):
+def test_floats_are_compared_with_both_libraries_and_q8_with_int8(without_libraries, tmp_path):
     args = vote.arguments(["--engine", "reference", "--threads", "1"])
-    floats, packed = vote.groups(args, tmp_path)
+    floats, packed = vote.open_groups(args, tmp_path)
     assert (floats.weights, list(floats.peers)) == ("f16", list(vote.PEERS))
     assert (packed.weights, list(packed.peers)) == ("q8", ["CTranslate2"])
     assert "int8" in packed.about
-    # Each rounds the same numbers by itself: none reads what another has rounded.
+    # Each library quantizes the store's own weights, not those that another has quantized.
     peer = packed.peers["CTranslate2"]
-    assert isinstance(peer, FakeDrawer)
+    assert isinstance(peer, FakeSampler)
     assert peer.directory == DEMO
 
 
 def test_a_store_that_no_library_can_read_is_refused(without_libraries, monkeypatch, tmp_path):
     monkeypatch.setattr(Store, "open", lambda _: SimpleNamespace(weights="q4"))
     with pytest.raises(SystemExit, match="q4"):
-        vote.groups(vote.arguments([]), tmp_path)
+        vote.open_groups(vote.arguments([]), tmp_path)
 
 
-def test_hugging_face_draws_texts_without_their_ends():
+def test_hugging_face_samples_have_no_end_tokens():
     model = cpm_lm.load(DEMO, engine="reference")
     ends = vote.ends(model)
     assert model.tokenizer.end_ids < ends

@@ -1,4 +1,4 @@
-"""The clocks around kernels: they count every call, and leave nothing behind."""
+"""Timing the kernels: every call is counted, and the kernels are restored."""
 
 from types import SimpleNamespace
 
@@ -6,28 +6,28 @@ import numpy as np
 import pytest
 
 from benchmarks.decode import arguments
-from benchmarks.python_share import KERNELS, clocked, steps
+from benchmarks.python_share import KERNELS, steps, timed_kernels
 
 
-def test_every_call_is_clocked_and_the_kernels_are_put_back():
+def test_every_call_is_timed_and_the_kernels_are_restored():
     kernels = {name: (lambda value=name: value) for name in KERNELS}
     module = SimpleNamespace(**kernels)
-    with clocked(module) as taken:
+    with timed_kernels(module) as taken:
         assert module.linear() == "linear"
         assert module.gelu() == "gelu"
         assert len(taken) == 2
     assert vars(module) == kernels
 
 
-def test_kernels_are_put_back_after_an_error():
+def test_kernels_are_restored_after_an_error():
     kernels = {name: (lambda: 1 / 0) for name in KERNELS}
     module = SimpleNamespace(**kernels)
-    with pytest.raises(ZeroDivisionError), clocked(module):
+    with pytest.raises(ZeroDivisionError), timed_kernels(module):
         module.linear()
     assert vars(module) == kernels
 
 
-def test_kernels_of_the_context_do_not_count_for_the_steps():
+def test_kernel_times_of_the_prefill_do_not_count():
     taken: list[float] = []
 
     class Session:
@@ -43,7 +43,7 @@ def test_kernels_of_the_context_do_not_count_for_the_steps():
     assert len(whole) == 3
 
 
-def test_a_check_that_takes_no_times_writes_none_into_the_page():
+def test_check_and_write_exclude_each_other():
     assert arguments(["--check"]).rounds == 0
     with pytest.raises(SystemExit):
         arguments(["--check", "--write"])

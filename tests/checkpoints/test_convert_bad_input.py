@@ -1,4 +1,4 @@
-"""Every way a checkpoint or a request can be wrong: one line says so, and nothing is written."""
+"""Bad checkpoints and requests: each is a one-line error, and nothing is written."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def shard(folder: Path, rank: int) -> Path:
 
 @pytest.mark.parametrize("layout", ["deepspeed", "megatron"])
 @pytest.mark.parametrize(("ranks", "gone"), [(2, 0), (2, 1), (4, 2), (4, 3)])
-def test_a_missing_shard(tmp_path: Path, layout: str, ranks: int, gone: int) -> None:
+def test_a_missing_shard_is_refused(tmp_path: Path, layout: str, ranks: int, gone: int) -> None:
     folder = write_shards(tmp_path / "in", ranks=ranks, layout=layout)
     file = sorted(folder.rglob("*.pt"))[gone]
     file.unlink()
@@ -53,20 +53,20 @@ def test_a_missing_shard(tmp_path: Path, layout: str, ranks: int, gone: int) -> 
     refused(folder, CheckpointError, *words)
 
 
-def test_a_shard_too_many(tmp_path: Path) -> None:
+def test_an_extra_shard_is_refused(tmp_path: Path) -> None:
     folder = write_shards(tmp_path / "in")
     other = write_shards(tmp_path / "other", seed=3)
     shutil.copy(shard(other, 1), shard(folder, 2))
     refused(folder, CheckpointError, "too many", "one of 2", "found 3")
 
 
-def test_one_shard_under_two_names(tmp_path: Path) -> None:
+def test_one_shard_with_two_names_is_refused(tmp_path: Path) -> None:
     folder = write_shards(tmp_path / "in")
     shutil.copy(shard(folder, 0), shard(folder, 1))
     refused(folder, CheckpointError, "mp_rank_00", "mp_rank_01", "the same weights")
 
 
-def test_the_same_tensors_in_other_bytes(tmp_path: Path) -> None:
+def test_two_shards_with_equal_tensors_are_refused(tmp_path: Path) -> None:
     folder = write_shards(tmp_path / "in")
     root = torch.load(shard(folder, 0), weights_only=False) | {"note": "saved again"}
     torch.save(root, shard(folder, 1))
@@ -74,20 +74,20 @@ def test_the_same_tensors_in_other_bytes(tmp_path: Path) -> None:
     refused(folder, CheckpointError, "the same weights")
 
 
-def test_one_rank_in_two_files(tmp_path: Path) -> None:
+def test_one_rank_in_two_files_is_refused(tmp_path: Path) -> None:
     folder = write_shards(tmp_path / "in")
     shutil.copy(shard(folder, 1), folder / "500" / "mp_rank_1_model_states.pt")
     refused(folder, CheckpointError, "rank 1 twice")
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>404", b"version https://git-lfs.github.com/"])
-def test_a_shard_that_is_none(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_shard_is_refused(tmp_path: Path, content: bytes) -> None:
     folder = write_shards(tmp_path / "in")
     shard(folder, 1).write_bytes(content)
     refused(folder, CheckpointError, "mp_rank_01")
 
 
-def test_a_truncated_shard(tmp_path: Path) -> None:
+def test_a_truncated_shard_is_refused(tmp_path: Path) -> None:
     folder = write_shards(tmp_path / "in")
     content = shard(folder, 1).read_bytes()
     shard(folder, 1).write_bytes(content[:-100])
@@ -153,12 +153,12 @@ BROKEN: dict[str, tuple[Callable[..., None], list[str]]] = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_shards_that_are_no_model(tmp_path: Path, case: str) -> None:
+def test_shards_without_a_complete_model_are_refused(tmp_path: Path, case: str) -> None:
     edit, words = BROKEN[case]
     refused(write_shards(tmp_path / "in", edit=edit), CheckpointError, *words)
 
 
-def test_shards_of_two_models(tmp_path: Path) -> None:
+def test_shards_of_two_models_are_refused(tmp_path: Path) -> None:
     folder = write_shards(tmp_path / "in")
     other = write_shards(tmp_path / "other", seed=3)
     shutil.copy(shard(other, 1), shard(folder, 1))
@@ -171,7 +171,7 @@ def test_shards_of_two_models(tmp_path: Path) -> None:
     refused(folder, CheckpointError, "rank 1", "expected")
 
 
-def test_all_problems_come_at_once(tmp_path: Path) -> None:
+def test_all_problems_are_in_one_error(tmp_path: Path) -> None:
     def edit(rank: int, root: dict[str, Any]) -> None:
         weights = root["module"]
         if rank == 0:
@@ -199,7 +199,7 @@ def test_all_problems_come_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("weights", ["f32", "f16", "bf16"])
-def test_numbers_that_are_not_finite(
+def test_weights_that_are_not_finite_are_refused(
     tmp_path: Path, value: float, dtype: torch.dtype, weights: str
 ) -> None:
     def edit(rank: int, root: dict[str, Any]) -> None:
@@ -212,7 +212,7 @@ def test_numbers_that_are_not_finite(
     refused(folder, CheckpointError, *words, weights=weights)
 
 
-def test_a_number_too_large_for_the_format(tmp_path: Path) -> None:
+def test_a_number_too_large_for_the_format_is_refused(tmp_path: Path) -> None:
     def large(value: float) -> Callable[..., None]:
         return in_module(QKV, lambda t: t.index_fill(0, torch.tensor([1]), value))
 
@@ -225,7 +225,7 @@ def test_a_number_too_large_for_the_format(tmp_path: Path) -> None:
     convert(folder, tmp_path / "f16", heads=4, weights="f16")
 
 
-def test_unknown_heads(tmp_path: Path) -> None:
+def test_an_unknown_number_of_heads_is_refused(tmp_path: Path) -> None:
     folder = write_shards(tmp_path / "in")
     refused(folder, ConfigError, "width 16", "--heads", "--config", heads=None)
     refused(folder, ConfigError, "does not divide", heads=3)
@@ -244,7 +244,7 @@ def test_a_wrong_parameter_count() -> None:
         known_heads(Dims(30000, 1024, 2560, 31))
 
 
-def test_a_configuration_that_does_not_fit(tmp_path: Path) -> None:
+def test_a_configuration_that_does_not_match_is_refused(tmp_path: Path) -> None:
     folder = write_shards(tmp_path / "in")
     sizes: dict[str, Any] = {
         "vocab_size": 32,
@@ -266,13 +266,13 @@ def test_a_configuration_that_does_not_fit(tmp_path: Path) -> None:
     assert Store.open(tmp_path / "ok").config == GPTConfig(**sizes)
 
 
-def test_an_unknown_number_format(tmp_path: Path) -> None:
+def test_an_unknown_number_format_is_refused(tmp_path: Path) -> None:
     known = "f32, f16, bf16, q8, q4"
     refused(write_shards(tmp_path / "in"), ConfigError, "q5", known, weights="q5")
 
 
 @pytest.mark.parametrize("more", [-1, 1])
-def test_a_vocabulary_of_another_size(tmp_path: Path, more: int) -> None:
+def test_a_vocabulary_of_another_size_is_refused(tmp_path: Path, more: int) -> None:
     directory = train(tmp_path / "vocabulary")
     rows = Tokenizer.load(directory).vocab_size + more
     folder = write_shards(tmp_path / "in", vocab=rows, ranks=1)
@@ -280,7 +280,7 @@ def test_a_vocabulary_of_another_size(tmp_path: Path, more: int) -> None:
     refused(folder, TokenizerError, *words, tokenizer=directory)
 
 
-def test_no_vocabulary(tmp_path: Path) -> None:
+def test_a_directory_without_vocabulary_is_refused(tmp_path: Path) -> None:
     folder = write_shards(tmp_path / "in")
     (tmp_path / "empty").mkdir()
     refused(folder, TokenizerError, "chinese_vocab.model", tokenizer=tmp_path / "empty")
@@ -289,7 +289,7 @@ def test_no_vocabulary(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("beside", [".", "500"])
-def test_a_vocabulary_beside_the_weights_is_taken_along(tmp_path: Path, beside: str) -> None:
+def test_a_vocabulary_beside_the_weights_is_copied(tmp_path: Path, beside: str) -> None:
     rows = Tokenizer.load(train(tmp_path / "v")).vocab_size
     folder = write_shards(tmp_path / "in", vocab=rows, ranks=1)
     shutil.copy(tmp_path / "v" / "chinese_vocab.model", folder / beside)
@@ -300,7 +300,7 @@ def test_a_vocabulary_beside_the_weights_is_taken_along(tmp_path: Path, beside: 
     assert Store.open(tmp_path / "half").has_tokenizer
 
 
-def test_where_no_checkpoint_is(tmp_path: Path) -> None:
+def test_a_path_without_checkpoint_is_refused(tmp_path: Path) -> None:
     refused(tmp_path / "nowhere", CheckpointError, "does not exist")
     (tmp_path / "empty").mkdir()
     refused(tmp_path / "empty", CheckpointError, "found nothing")
@@ -318,14 +318,14 @@ def test_where_no_checkpoint_is(tmp_path: Path) -> None:
     refused(folder, CheckpointError, "500, 600")
 
 
-def test_a_file_that_is_no_shard(tmp_path: Path) -> None:
-    # The directory around it was searched instead, and the error was about that one.
+def test_another_file_as_source_is_refused_by_its_name(tmp_path: Path) -> None:
+    # Once its directory was searched instead, and the error named the directory.
     (tmp_path / "notes.txt").write_text("x")
     refused(tmp_path / "notes.txt", CheckpointError, "notes.txt is a file", "directory")
 
 
 @pytest.mark.parametrize("layout", ["deepspeed", "megatron"])
-def test_every_place_that_names_a_checkpoint_will_do(tmp_path: Path, layout: str) -> None:
+def test_a_checkpoint_is_found_from_any_of_its_paths(tmp_path: Path, layout: str) -> None:
     folder = write_shards(tmp_path / "in", ranks=1, layout=layout)
     file = next(folder.rglob("*.pt"))
     places = {
@@ -342,7 +342,7 @@ def test_every_place_that_names_a_checkpoint_will_do(tmp_path: Path, layout: str
 
 
 @pytest.mark.parametrize("layout", ["deepspeed", "megatron"])
-def test_the_working_directory_will_do(
+def test_the_working_directory_can_be_the_checkpoint(
     tmp_path: Path, layout: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = next(write_shards(tmp_path / "in", layout=layout).rglob("*.pt"))

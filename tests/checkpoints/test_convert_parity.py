@@ -1,4 +1,4 @@
-"""Converted checkpoints against those who made them: PyTorch, the original's code, Hugging Face."""
+"""Converted checkpoints against PyTorch, the original code and Hugging Face."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_every_tensor_equals_what_pytorch_loads(checkpoints: Path, name: str) ->
 
 
 @pytest.mark.parametrize("names", [SAME_WEIGHTS, SAME_FP16])
-def test_one_model_in_many_layouts_becomes_one_file(
+def test_one_model_in_many_layouts_gives_one_file(
     stores: dict[str, Path], names: tuple[str, ...]
 ) -> None:
     for part in ("model.safetensors", "config.json"):
@@ -85,10 +85,8 @@ def test_logits_are_those_of_the_original(
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("weights", ["f32", "f16", "bf16"])
-def test_hugging_face_reads_a_store_as_its_own(
-    checkpoints: Path, tmp_path: Path, weights: str
-) -> None:
-    import transformers  # slow to load, and only needed here
+def test_transformers_loads_a_store(checkpoints: Path, tmp_path: Path, weights: str) -> None:
+    import transformers  # slow to import
 
     convert(checkpoints / "tiny-mp2", tmp_path / "store", heads=HEADS, weights=weights)
     model, loading = transformers.GPT2LMHeadModel.from_pretrained(

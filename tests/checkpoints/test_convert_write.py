@@ -1,4 +1,4 @@
-"""A store appears complete or not at all, whatever happens, and takes little memory to make."""
+"""A store appears complete or not at all, and conversion takes little memory."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def stop(process: subprocess.Popen[str], how: signal.Signals = signal.SIGKILL) -
     process.communicate()
 
 
-def test_only_one_of_two_conversions_writes_and_a_killed_one_leaves_nothing(
+def test_a_target_has_one_writer_and_the_files_of_a_killed_one_are_removed(
     tmp_path: Path, source: Path
 ) -> None:
     process = start_halfway(source, tmp_path / "store")
@@ -97,20 +97,20 @@ def test_only_one_of_two_conversions_writes_and_a_killed_one_leaves_nothing(
     finally:
         stop(process)
     assert "store" not in left(tmp_path)
-    assert left(tmp_path)  # what the killed process could not clear away
+    assert left(tmp_path)  # the temporary files of the killed process
     convert(source, tmp_path / "store", heads=4)
     assert left(tmp_path) == {"store"}
     Store.open(tmp_path / "store")
 
 
-def test_killed_while_overwriting_the_old_store_is_whole(tmp_path: Path, source: Path) -> None:
+def test_a_kill_while_overwriting_keeps_the_old_store(tmp_path: Path, source: Path) -> None:
     convert(source, tmp_path / "store", heads=4, weights="f16")
     stop(start_halfway(source, tmp_path / "store", "overwrite"))
     assert Store.open(tmp_path / "store").weights == "f16"
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_interrupted_by_ctrl_c_nothing_is_left(tmp_path: Path, source: Path) -> None:
+def test_an_interrupt_leaves_no_files(tmp_path: Path, source: Path) -> None:
     def progress(done: int, total: int) -> None:
         raise KeyboardInterrupt
 
@@ -119,7 +119,7 @@ def test_interrupted_by_ctrl_c_nothing_is_left(tmp_path: Path, source: Path) -> 
     assert left(tmp_path) == set()
 
 
-def test_a_full_disk_leaves_nothing(tmp_path: Path, source: Path) -> None:
+def test_a_full_disk_leaves_no_files(tmp_path: Path, source: Path) -> None:
     command = [sys.executable, "-c", SMALL_DISK, str(source), str(tmp_path / "store")]
     found = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "File too large" in found.stdout
@@ -128,7 +128,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, source: Path) -> None:
     assert left(tmp_path) == set()
 
 
-def test_a_disk_that_fills_leaves_the_old_store(
+def test_a_full_disk_keeps_the_old_store(
     tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     convert(source, tmp_path / "store", heads=4)
@@ -144,7 +144,7 @@ def test_a_disk_that_fills_leaves_the_old_store(
     assert (tmp_path / "store" / "model.safetensors").read_bytes() == before
 
 
-def test_a_disk_without_room_is_refused_at_once(
+def test_too_little_disk_space_is_refused_at_the_start(
     tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Usage:
@@ -156,8 +156,8 @@ def test_a_disk_without_room_is_refused_at_once(
     assert left(tmp_path) == set()
 
 
-def test_overwriting_must_be_asked_for(tmp_path: Path, source: Path) -> None:
-    (tmp_path / "store").mkdir()  # empty: there is nothing to lose
+def test_overwriting_must_be_requested(tmp_path: Path, source: Path) -> None:
+    (tmp_path / "store").mkdir()  # an empty directory may be used
     convert(source, tmp_path / "store", heads=4)
     with pytest.raises(CheckpointError, match="exists already"):
         convert(source, tmp_path / "store", heads=4, weights="f16")
@@ -170,7 +170,7 @@ def test_overwriting_must_be_asked_for(tmp_path: Path, source: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["directory", "file", "link"])
-def test_only_a_store_is_ever_replaced(tmp_path: Path, source: Path, kind: str) -> None:
+def test_only_a_store_is_overwritten(tmp_path: Path, source: Path, kind: str) -> None:
     home = tmp_path / "home"
     home.mkdir()
     (home / "letter.txt").write_text("dear")
@@ -186,7 +186,7 @@ def test_only_a_store_is_ever_replaced(tmp_path: Path, source: Path, kind: str) 
     assert (home / "letter.txt").read_text() == "dear"
 
 
-def test_a_link_to_a_store_stays_a_link(tmp_path: Path, source: Path) -> None:
+def test_a_symlink_to_a_store_stays_a_symlink(tmp_path: Path, source: Path) -> None:
     convert(source, tmp_path / "store", heads=4)
     (tmp_path / "link").symlink_to(tmp_path / "store")
     convert(source, tmp_path / "link", heads=4, weights="f16", overwrite=True)
@@ -194,14 +194,12 @@ def test_a_link_to_a_store_stays_a_link(tmp_path: Path, source: Path) -> None:
     assert Store.open(tmp_path / "store").weights == "f16"
 
 
-def test_the_root_is_no_store(source: Path) -> None:
+def test_the_root_directory_is_refused(source: Path) -> None:
     with pytest.raises(CheckpointError, match="cannot be a store"):
         convert(source, "/", heads=4, overwrite=True)
 
 
-def test_killed_between_the_two_renames_the_old_store_comes_back(
-    tmp_path: Path, source: Path
-) -> None:
+def test_a_kill_between_the_two_renames_keeps_the_old_store(tmp_path: Path, source: Path) -> None:
     convert(source, tmp_path / "store", heads=4)
     (tmp_path / "store").rename(tmp_path / ".store.replaced")
     with pytest.raises(CheckpointError, match="exists already"):
@@ -210,23 +208,21 @@ def test_killed_between_the_two_renames_the_old_store_comes_back(
     assert left(tmp_path) == {"store"}
 
 
-def test_a_directory_that_cannot_be_written(tmp_path: Path, source: Path) -> None:
+def test_a_directory_that_cannot_be_written_is_refused(tmp_path: Path, source: Path) -> None:
     (tmp_path / "file").write_text("")
     for below in ("store", "more/store"):
         with pytest.raises(CheckpointError, match="file is a file"):
             convert(source, tmp_path / "file" / below, heads=4)
 
 
-def test_a_store_that_may_not_be_written_to_is_replaced_without_a_trace(
-    tmp_path: Path, source: Path
-) -> None:
+def test_a_read_only_store_is_replaced_without_leftovers(tmp_path: Path, source: Path) -> None:
     convert(source, tmp_path / "store", heads=4)
     (tmp_path / "store").chmod(0o500)
     convert(source, tmp_path / "store", heads=4, overwrite=True)
     assert left(tmp_path) == {"store"}
 
 
-def test_the_manifest_tells_what_was_read_and_written(tmp_path: Path, source: Path) -> None:
+def test_the_manifest_lists_the_files_read_and_written(tmp_path: Path, source: Path) -> None:
     manifest = convert(source, tmp_path / "store", heads=4, weights="bf16")
     assert json.loads((tmp_path / "store" / "manifest.json").read_text()) == json.loads(
         json.dumps(manifest.to_json())
@@ -245,7 +241,7 @@ def test_the_manifest_tells_what_was_read_and_written(tmp_path: Path, source: Pa
     assert manifest.parameters == Store.open(tmp_path / "store").config.parameter_count
 
 
-def test_progress_ends_where_it_said(tmp_path: Path, source: Path) -> None:
+def test_progress_ends_at_its_total(tmp_path: Path, source: Path) -> None:
     seen: list[tuple[int, int]] = []
     convert(source, tmp_path / "store", heads=4, progress=lambda *at: seen.append(at))
     assert seen == sorted(seen)
@@ -255,7 +251,7 @@ def test_progress_ends_where_it_said(tmp_path: Path, source: Path) -> None:
 
 @pytest.mark.parametrize("weights", ["f16", "bf16"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
-def test_rounding_is_pytorchs(
+def test_rounding_equals_pytorchs(
     tmp_path: Path, weights: str, dtype: torch.dtype, any_layout: dict[str, Any]
 ) -> None:
     folder = write_shards(tmp_path / "in", dtype=dtype, **any_layout)
@@ -280,8 +276,8 @@ def any_layout(request: pytest.FixtureRequest) -> dict[str, Any]:
 def test_memory_stays_below_one_layer_of_a_big_model(
     tmp_path: Path, source: Path, weights: str
 ) -> None:
-    # The pieces it is written in do not grow with the model, so the
-    # bound for that one (a layer of it takes 315 MB) holds all the more.
+    # The store is written in blocks of fixed size. A layer of CPM-LM takes 315 MB; the bound is
+    # far below that.
     big = write_shards(tmp_path / "big", width=768, layers=5, vocab=6000, positions=256)
     model = 4 * (12 * 768 * 768 * 5 + 6256 * 768)
     assert sum(file.stat().st_size for file in big.rglob("*.pt")) > model

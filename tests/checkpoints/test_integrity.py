@@ -34,19 +34,19 @@ def problems(store: Path) -> dict[str, str | None]:
     return {file.name: check_file(store, file).problem for file in record.files}
 
 
-def test_what_convert_wrote_is_as_it_was_written(store: Path) -> None:
+def test_a_new_store_matches_its_manifest(store: Path) -> None:
     assert problems(store) == {"config.json": None, "model.safetensors": None}
 
 
 @pytest.mark.parametrize("at", [0, 700, -1])
-def test_one_flipped_bit_is_seen(store: Path, at: int) -> None:
+def test_one_flipped_bit_is_found(store: Path, at: int) -> None:
     data = bytearray((store / "model.safetensors").read_bytes())
     data[at] ^= 1
     (store / "model.safetensors").write_bytes(data)
     assert "has changed" in str(problems(store)["model.safetensors"])
 
 
-def test_truncated_and_missing_files_are_told_apart(store: Path) -> None:
+def test_truncated_and_missing_files_are_different_problems(store: Path) -> None:
     size = (store / "model.safetensors").stat().st_size
     with (store / "model.safetensors").open("rb+") as file:
         file.truncate(size - 1)
@@ -59,7 +59,7 @@ def test_truncated_and_missing_files_are_told_apart(store: Path) -> None:
     assert "is missing" in str(problems(store)["config.json"])
 
 
-def test_without_a_manifest_nothing_is_recorded(store: Path) -> None:
+def test_a_store_without_manifest_has_no_records(store: Path) -> None:
     (store / "manifest.json").unlink()
     assert read_manifest(store) is None
 
@@ -92,7 +92,7 @@ def test_a_damaged_manifest_is_an_error(store: Path, manifest: Any) -> None:
         read_manifest(store)
 
 
-def test_bytes_are_counted_while_they_are_read(store: Path) -> None:
+def test_the_callback_counts_the_bytes_read(store: Path) -> None:
     read: list[int] = []
     found = read_manifest(store)
     assert found is not None
@@ -106,7 +106,7 @@ def test_bytes_are_counted_while_they_are_read(store: Path) -> None:
 def test_numbers_that_are_not_finite_are_counted(made: Path, tmp_path: Path, weights: str) -> None:
     convert(made, tmp_path / "store", weights=weights)
     assert nonfinite_tensors(open_source(tmp_path / "store")) == {}
-    # The header tells where a tensor lies; its first numbers become all ones, which is a NaN.
+    # The header has the tensor's offset; all bits of its first numbers are set, which is NaN.
     path = tmp_path / "store" / "model.safetensors"
     data = bytearray(path.read_bytes())
     start = 8 + int.from_bytes(data[:8], "little")

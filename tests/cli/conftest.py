@@ -17,7 +17,7 @@ from tests.support.tiny_vocabulary import train
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of two ranks with a tiny vocabulary beside it in `vocabulary`."""
     folder = tmp_path_factory.mktemp("shards")
-    # Two ranks must divide the rows, so the size is set.
+    # The vocabulary size must be divisible by two ranks.
     vocabulary = train(folder / "vocabulary", vocab_size=190, hard_vocab_limit=True)
     size = Tokenizer.load(vocabulary).vocab_size
     return write_shards(folder / "checkpoint", vocab=size, positions=64, width=16)
@@ -25,7 +25,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def store(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same, converted."""
+    """The checkpoint as a store."""
     target = tmp_path_factory.mktemp("stores") / "tiny"
     vocabulary = shards.parent / "vocabulary"
     words = ["convert", str(shards), str(target), "--heads", "4", "--tokenizer", str(vocabulary)]
@@ -36,7 +36,7 @@ def store(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run() -> Run:
-    """Run the command in this process and expect it to succeed, unless told otherwise."""
+    """Run the command in this process and check its exit code, 0 by default."""
 
     def run(*words: Any, code: int = 0, stdin: str | bytes | None = None) -> Result:
         result = CliRunner().invoke(cpm, [str(word) for word in words], input=stdin)

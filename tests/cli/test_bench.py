@@ -1,4 +1,4 @@
-"""`cpm bench`: what it prints, not how fast anything is."""
+"""The output of `cpm bench`; speed is not tested."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_the_report_in_json(run: Run, store: Path) -> None:
     assert 1e8 < found["read_bytes_per_second"] < 1e13
     assert 1e8 < found["float32_operations_per_second"] < 1e14
     names = {step["name"]: step for step in found["steps"]}
-    assert list(names) == ["decode-1", "decode-32", "prefill-64"]  # the context has 64 positions
+    assert list(names) == ["decode-1", "decode-32", "prefill-64"]  # limited by 64 positions
     for step in found["steps"]:
         assert list(step) == STEP
         assert step["rounds"] >= 3
@@ -45,14 +45,16 @@ def test_the_report_as_text(run: Run, store: Path) -> None:
     assert max(map(len, text.splitlines())) < 200
 
 
-def test_no_store_and_no_threads(run: Run, tmp_path: Path) -> None:
+def test_a_missing_store_and_bad_threads_are_refused(run: Run, tmp_path: Path) -> None:
     assert run("bench", "-m", tmp_path, code=1).stderr.startswith("cpm: ")
     run("bench", "--threads", 0, code=2)
     assert "1 to 1024" in run("bench", "--threads", 5000, code=1).stderr
     run("bench", "--seconds", -1, code=2)
 
 
-def test_without_the_kernels(run: Run, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bench_without_kernels_is_refused(
+    run: Run, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delitem(sys.modules, "cpm_lm.engines.native.engine", raising=False)
     monkeypatch.setitem(sys.modules, "cpm_lm._native", None)
     monkeypatch.delattr("cpm_lm._native", raising=False)

@@ -15,7 +15,9 @@ def text(tmp_path: Path) -> Path:
     return tmp_path / "text.txt"
 
 
-def test_a_model_and_its_four_bits(run: Run, store: Path, text: Path, tmp_path: Path) -> None:
+def test_a_model_is_compared_with_its_4_bit_version(
+    run: Run, store: Path, text: Path, tmp_path: Path
+) -> None:
     made = run("convert", store, tmp_path / "q4", "--weights", "q4").stdout
     assert ", q4," in made
     words = ("compare", store, tmp_path / "q4", "--text", text, *ENGINE)

@@ -16,7 +16,7 @@ from tests.support.running import Run
 CPM = [sys.executable, "-m", "cpm_lm"]
 
 
-def test_help_is_quick_and_loads_no_framework() -> None:
+def test_help_is_fast_and_imports_no_framework() -> None:
     code = (
         "import sys; from click.testing import CliRunner; from cpm_lm.cli import cpm; "
         "print(CliRunner().invoke(cpm, ['--help']).output); "
@@ -36,7 +36,7 @@ def test_every_verb_has_help_in_both_languages(run: Run) -> None:
 
 
 def test_every_option_has_help_in_both_languages() -> None:
-    # `cpm vote --help` came out half in English.
+    # `cpm vote --help` once had options without Chinese help.
     context = click.Context(cpm)
     for verb in cpm.list_commands(context):
         command = cpm.get_command(context, verb)
@@ -64,7 +64,7 @@ def test_prompts_are_utf8_in_any_locale(store: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="pipes of POSIX")
-def test_a_reader_that_goes_away_is_no_traceback(store: Path) -> None:
+def test_a_closed_pipe_gives_no_traceback(store: Path) -> None:
     words = ["next", "今天", "-m", str(store), "-k", "190"]
     with subprocess.Popen(
         [*CPM, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -76,7 +76,7 @@ def test_a_reader_that_goes_away_is_no_traceback(store: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
-def test_ctrl_c_is_no_traceback(store: Path) -> None:
+def test_ctrl_c_gives_no_traceback(store: Path) -> None:
     import fcntl
     import signal
     import termios
@@ -88,7 +88,7 @@ def test_ctrl_c_is_no_traceback(store: Path) -> None:
         assert process.stdin
         process.stdin.write("今天".encode())
         process.stdin.flush()
-        for _ in range(1200):  # until it has read that, and waits for the rest
+        for _ in range(1200):  # until it has read the input and waits for more
             if fcntl.ioctl(process.stdin, termios.FIONREAD, bytes(4)) == bytes(4):
                 break
             time.sleep(0.05)
@@ -101,7 +101,7 @@ def test_ctrl_c_is_no_traceback(store: Path) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows hands over Unicode")
 def test_names_of_files_are_utf8_in_any_locale(tmp_path: Path) -> None:
-    # The locale leaves bytes undecoded then, which came out as `?????`.
+    # In the C locale Python keeps such bytes undecoded; once they were printed as `?????`.
     env = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
     for name, shown in (("目录".encode(), "目录"), (b"\xff", "\ufffd")):
         path = os.fsencode(tmp_path) + b"/" + name
@@ -109,13 +109,13 @@ def test_names_of_files_are_utf8_in_any_locale(tmp_path: Path) -> None:
         assert f"{shown} does not exist" in printed.stderr.decode("utf-8")
 
 
-def test_a_name_cannot_command_the_terminal(run: Run) -> None:
+def test_control_characters_in_a_name_are_escaped(run: Run) -> None:
     result = run("inspect", "\x1b[2J\x9b2J目录", code=1)
     assert result.stderr.startswith(r"cpm: \x1b[2J\x9b2J目录 does not exist")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a shell of POSIX")
-def test_a_closed_standard_input_is_no_traceback(store: Path) -> None:
+def test_a_closed_stdin_gives_no_traceback(store: Path) -> None:
     words = ["sh", "-c", 'exec "$@" <&-', "sh", *CPM, "sample", "-", "-m", str(store)]
     ended = subprocess.run(words, capture_output=True, text=True)
     assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
@@ -124,7 +124,7 @@ def test_a_closed_standard_input_is_no_traceback(store: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's full disk")
 @pytest.mark.parametrize("words", [["--help"], ["--version"], ["next", "--help"]])
-def test_help_into_a_full_disk_is_no_traceback(words: list[str]) -> None:
+def test_help_to_a_full_disk_gives_no_traceback(words: list[str]) -> None:
     with Path("/dev/full").open("w") as full:
         ended = subprocess.run([*CPM, *words], stdout=full, stderr=subprocess.PIPE, text=True)
     assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
@@ -133,8 +133,8 @@ def test_help_into_a_full_disk_is_no_traceback(words: list[str]) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="a shell of POSIX")
 @pytest.mark.parametrize("verb", ["convert", "verify", "vote"])
-def test_a_closed_standard_error_hinders_nothing(store: Path, tmp_path: Path, verb: str) -> None:
-    # The progress bar asked a stderr that was not there whether it is a terminal.
+def test_a_closed_stderr_is_no_error(store: Path, tmp_path: Path, verb: str) -> None:
+    # Once the progress bar called isatty on a stderr that was None.
     words = {
         "convert": ["convert", store, tmp_path / "new"],
         "verify": ["verify", store, "--no-loss"],

@@ -6,12 +6,12 @@ from tests.support.make_pretrained import random_model, state_of, write_bin
 from tests.support.running import Run, parsed
 
 
-def test_convert_says_what_it_made(run: Run, shards: Path, tmp_path: Path) -> None:
+def test_convert_prints_a_summary(run: Run, shards: Path, tmp_path: Path) -> None:
     result = run("convert", shards, tmp_path / "new", "--heads", 4, "--weights", "f16")
     assert str(tmp_path / "new") in result.stdout
     assert "f16" in result.stdout
-    assert "--tokenizer" in result.stdout  # it was given none, and says what that means
-    assert "%" not in result.stderr  # no bar where there is no terminal
+    assert "--tokenizer" in result.stdout  # none was given: the output explains --tokenizer
+    assert "%" not in result.stderr  # no progress bar without a terminal
 
 
 def test_convert_json_is_the_manifest(run: Run, shards: Path, tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_wrong_usage_exits_with_2(run: Run) -> None:
     run("nonsense", code=2)
 
 
-def test_inspect_tells_a_checkpoint(run: Run, shards: Path) -> None:
+def test_inspect_describes_a_checkpoint(run: Run, shards: Path) -> None:
     text = run("inspect", shards).stdout
     assert "deepspeed, 2 rank(s)" in text
     assert "500" in text
@@ -47,7 +47,7 @@ def test_inspect_tells_a_checkpoint(run: Run, shards: Path) -> None:
     assert parsed(run("inspect", shards, "--json", "--no-digests"))["files"][0]["sha1"] is None
 
 
-def test_inspect_tells_a_store(run: Run, store: Path) -> None:
+def test_inspect_describes_a_store(run: Run, store: Path) -> None:
     found = parsed(run("inspect", store, "--json"))
     assert found["layout"] == "store"
     assert found["n_head"] == 4
@@ -56,12 +56,12 @@ def test_inspect_tells_a_store(run: Run, store: Path) -> None:
     assert {need["engine"] for need in found["memory"]} >= {"reference", "tensorflow", "jax"}
 
 
-def test_inspect_of_nothing(run: Run, tmp_path: Path) -> None:
+def test_inspect_of_a_missing_path_is_refused(run: Run, tmp_path: Path) -> None:
     result = run("inspect", tmp_path / "nothing", code=1)
     assert result.stderr.count("\n") == 1
 
 
-def test_what_is_left_out_or_odd_is_told(run: Run, tmp_path: Path) -> None:
+def test_ignored_tensors_and_warnings_are_printed(run: Run, tmp_path: Path) -> None:
     model = random_model(vocab_size=60)
     write_bin(tmp_path / "in", model, state_of(model, buffers=True))
     for text in (

@@ -1,4 +1,4 @@
-"""A model by its name: from a hub on this machine to a store, in one command."""
+"""`cpm pull`: from a local fake hub to a store."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SHORT = "cpm-generate-distill"
 
 @pytest.fixture
 def hub(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    """A hub with the small model in the package, as if it were published."""
+    """A hub that publishes the model in the package."""
     from huggingface_hub import constants
 
     names = ("config.json", "model.safetensors", "chinese_vocab.model")
@@ -38,7 +38,7 @@ def hub(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
         yield served
 
 
-def test_a_short_name_becomes_a_verified_store_here(run: Run, hub: FakeHub, tmp_path: Path) -> None:
+def test_a_short_name_gives_a_verified_store(run: Run, hub: FakeHub, tmp_path: Path) -> None:
     printed = run("pull", SHORT, *ENGINE)
     made = tmp_path / "CPM-Generate-distill"
     assert f"{NAME} @ {COMMIT[:10]}" in printed.stdout
@@ -51,17 +51,17 @@ def test_a_short_name_becomes_a_verified_store_here(run: Run, hub: FakeHub, tmp_
     assert again.stderr.count("\n") == 1
 
 
-def test_json_says_all_and_options_are_heeded(run: Run, hub: FakeHub, tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()  # empty, hence no hindrance
+def test_json_has_all_fields_and_options_are_used(run: Run, hub: FakeHub, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()  # an empty directory may be used
     words = ["pull", NAME, "-o", tmp_path / "out", "--weights", "f32", "--revision", COMMIT]
     found = parsed(run(*words, "--json", *ENGINE))
     assert found["fetched"]["commit"] == COMMIT
     assert found["manifest"]["weights"] == "f32"
     assert found["verification"]["sound"] is True
-    assert hub.asked("GET", f"/revision/{COMMIT}")
+    assert hub.requested("GET", f"/revision/{COMMIT}")
 
 
-def test_what_goes_wrong_is_one_line(run: Run, hub: FakeHub, tmp_path: Path) -> None:
+def test_errors_are_one_line(run: Run, hub: FakeHub, tmp_path: Path) -> None:
     for words, said in (
         (["no such name"], "unknown model"),
         (["someone/else"], "has no public model someone/else"),
@@ -74,7 +74,7 @@ def test_what_goes_wrong_is_one_line(run: Run, hub: FakeHub, tmp_path: Path) -> 
     assert {entry.name for entry in tmp_path.iterdir()} <= {"cache"}
 
 
-def test_a_model_that_makes_no_sense_of_chinese_is_kept_and_told(
+def test_a_model_that_fails_the_check_of_chinese_is_kept_and_reported(
     run: Run, hub: FakeHub, store: Path, tmp_path: Path
 ) -> None:
     hub.files = {path.name: path.read_bytes() for path in store.iterdir()}
@@ -83,7 +83,7 @@ def test_a_model_that_makes_no_sense_of_chinese_is_kept_and_told(
     assert (tmp_path / "CPM-Generate-distill").is_dir()
 
 
-def test_without_the_client_it_says_what_to_install(
+def test_without_huggingface_hub_the_error_names_the_extra(
     run: Run, hub: FakeHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
@@ -92,12 +92,10 @@ def test_without_the_client_it_says_what_to_install(
     assert result.stderr.count("\n") == 1
 
 
-def test_ctrl_c_leaves_a_part_that_the_next_call_goes_on_with(
-    run: Run, hub: FakeHub, tmp_path: Path
-) -> None:
+def test_after_ctrl_c_the_next_call_resumes(run: Run, hub: FakeHub, tmp_path: Path) -> None:
     from huggingface_hub import constants
 
-    model = hub.files["model.safetensors"] * 4  # more than the client reads at once
+    model = hub.files["model.safetensors"] * 4  # more than the client reads in one call
     assert len(model) > 2 * constants.DOWNLOAD_CHUNK_SIZE
     hub.files["model.safetensors"] = model
     hub.stall, hub.break_after = threading.Event(), len(model) - 1
@@ -113,16 +111,16 @@ def test_ctrl_c_leaves_a_part_that_the_next_call_goes_on_with(
         finally:
             process.kill()
     hub.stall.set()
-    # The client's own lines may come before it, when a busy machine keeps it waiting.
+    # On a busy machine the client may print lines of its own before.
     assert said.splitlines()[-1].startswith("cpm: interrupted; run the same command to continue")
     assert "Traceback" not in said
     assert process.returncode == 1
     (kept,) = tmp_path.rglob("*.cpm.incomplete")
     size = kept.stat().st_size
     hub.requests.clear()
-    result = run("pull", NAME, *ENGINE, code=1)  # what was sent is no model
+    result = run("pull", NAME, *ENGINE, code=1)  # the bytes sent are not a model
     assert "model.safetensors" in result.stderr
-    assert [headers["range"] for headers in hub.asked("GET", "cdn/blob/model")] == [
+    assert [headers["range"] for headers in hub.requested("GET", "cdn/blob/model")] == [
         f"bytes={size}-"
     ]
-    assert [entry.name for entry in tmp_path.iterdir()] == ["cache"]  # nothing half-made
+    assert [entry.name for entry in tmp_path.iterdir()] == ["cache"]  # no incomplete store

@@ -9,7 +9,7 @@ from tests.support.running import Run, parsed
 PROMPT = "今天的天空很"
 
 
-def test_sample_json_says_all(run: Run, store: Path) -> None:
+def test_sample_json_has_all_fields(run: Run, store: Path) -> None:
     words = ["sample", PROMPT, "-m", store, "-n", 3, "--max-tokens", 5, "--json"]
     found = parsed(run(*words, "--seed", 7))
     assert found["seed"] == 7
@@ -29,12 +29,12 @@ def test_sample_prints_every_text_once_in_order(run: Run, store: Path) -> None:
     assert "seed 3" in printed.stderr
 
 
-def test_one_sample_is_printed_bare(run: Run, store: Path) -> None:
+def test_one_sample_is_printed_without_number(run: Run, store: Path) -> None:
     words = ["sample", PROMPT, "-m", store, "--max-tokens", 8, "--seed", 3]
     assert run(*words).stdout == parsed(run(*words, "--json"))["samples"][0]["text"] + "\n"
 
 
-def test_a_prompt_from_standard_input(run: Run, store: Path) -> None:
+def test_the_prompt_may_come_from_stdin(run: Run, store: Path) -> None:
     words = ["-m", store, "--max-tokens", 4, "--temperature", 0, "--json"]
     text = f"{PROMPT}\n第二行"
     read = parsed(run("sample", "-", *words, stdin=f"{text}\n".encode()))
@@ -63,14 +63,16 @@ def test_stop_strings_may_be_given_several_times(run: Run, store: Path) -> None:
         (["sample", "x", "--model", "nowhere"], "nowhere"),
     ],
 )
-def test_bad_requests_are_one_line(run: Run, store: Path, words: list[str], said: str) -> None:
+def test_bad_requests_are_one_line_errors(
+    run: Run, store: Path, words: list[str], said: str
+) -> None:
     model = [] if "--model" in words else ["--model", store]
     result = run(*words, *model, code=1)
     assert said in result.stderr
     assert result.stderr.count("\n") == 1
 
 
-def test_next_lists_the_likeliest_first(run: Run, store: Path) -> None:
+def test_next_lists_the_most_probable_first(run: Run, store: Path) -> None:
     found = parsed(run("next", PROMPT, "-m", store, "-k", 5, "--json"))["next"]
     masses = [token["probability"] for token in found]
     assert len(found) == 5
@@ -85,7 +87,7 @@ def test_next_lists_other_pieces_on_request(run: Run, store: Path) -> None:
     assert "云" in [token["text"] for token in found]
 
 
-def test_next_shows_what_cannot_be_seen(run: Run, store: Path) -> None:
+def test_next_escapes_invisible_characters(run: Run, store: Path) -> None:
     text = run("next", PROMPT, "-m", store, "-k", 190).stdout
     assert "\\n" in text
     assert "<eod>" in text

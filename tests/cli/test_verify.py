@@ -8,7 +8,7 @@ from tests.support.running import Run, parsed
 ENGINE = ("--engine", "reference")
 
 
-def test_a_sound_model(run: Run) -> None:
+def test_a_good_model_passes(run: Run) -> None:
     printed = run("verify", DEMO, *ENGINE).stdout
     assert "3 / 3" in printed
     assert "ln V = 8.99" in printed
@@ -26,7 +26,7 @@ def test_problems_are_lines_and_exit_with_1(run: Run, store: Path, shards: Path)
     run("verify", store, *ENGINE, "--no-loss")
 
 
-def test_two_models(run: Run, store: Path, shards: Path) -> None:
+def test_two_models_are_compared(run: Run, store: Path, shards: Path) -> None:
     words = ["verify", store, *ENGINE, "--no-loss", "--no-digests", "--against"]
     assert "against: 0" in run(*words, shards).stdout
     result = run(*words, DEMO, code=1)

@@ -18,14 +18,14 @@ PROMPT = "今天的天空很"
 
 @pytest.fixture
 def stops(store: Path) -> list[str]:
-    """Options that end answers often: a random model rarely ends a line."""
+    """Frequent stop strings: a random model rarely generates a line end."""
     tokenizer = Tokenizer.load(store)
     pieces = {tokenizer.piece(i) for i in range(tokenizer.vocab_size)}
     ends = sorted(piece for piece in pieces if len(piece) == 1 and piece > "\u4e00")[:30]
     return [word for end in ends for word in ("--stop", end)]
 
 
-def test_vote_json_says_all(run: Run, store: Path) -> None:
+def test_vote_json_has_all_fields(run: Run, store: Path) -> None:
     words = ["vote", PROMPT, "-m", store, "-n", 40, "--max-tokens", 6, "--seed", 7, "--json"]
     found = parsed(run(*words))
     again = parsed(run(*words))
@@ -39,7 +39,7 @@ def test_vote_json_says_all(run: Run, store: Path) -> None:
     assert found["winner"] == (found["tally"][0]["answer"] if found["tally"] else None)
 
 
-def test_vote_draws_bars_and_says_the_rest(run: Run, store: Path, stops: list[str]) -> None:
+def test_vote_prints_bars_and_a_summary(run: Run, store: Path, stops: list[str]) -> None:
     words = ["vote", PROMPT, "-m", store, "-n", 80, "--max-tokens", 8, "--seed", 1, *stops]
     found = parsed(run(*words, "--json"))
     assert len(found["tally"]) > 2
@@ -50,7 +50,7 @@ def test_vote_draws_bars_and_says_the_rest(run: Run, store: Path, stops: list[st
     assert lines[2].startswith(f"另有 {len(found['tally']) - 2} 个答案")
     assert lines[3] == f"截断 cut off: {found['cut_off']:.1%}"
     assert "seed 1, 80 texts" in printed.stderr
-    assert "\x1b" not in printed.stderr  # no live tally where there is no terminal
+    assert "\x1b" not in printed.stderr  # no live tally without a terminal
 
 
 def test_an_exact_vote_prints_bounds(run: Run, store: Path) -> None:
@@ -88,7 +88,9 @@ def test_aliases_come_from_a_file(run: Run, store: Path, stops: list[str], tmp_p
         (["--plot", "x.pdf"], "unsupported format x.pdf; use .png or .svg"),
     ],
 )
-def test_bad_requests_are_one_line(run: Run, store: Path, words: list[str], said: str) -> None:
+def test_bad_requests_are_one_line_errors(
+    run: Run, store: Path, words: list[str], said: str
+) -> None:
     result = run("vote", PROMPT, "-m", store, *words, code=1)
     assert said in result.stderr
     assert result.stderr.count("\n") == 1
@@ -104,10 +106,10 @@ def test_the_last_match_may_be_the_answer(run: Run, store: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["tally.png", "tally.svg"])
-def test_a_picture_is_drawn(
+def test_a_plot_is_written(
     run: Run, store: Path, stops: list[str], tmp_path: Path, name: str
 ) -> None:
-    # Everything counts as one answer, so that no font needs Chinese characters.
+    # All samples have the same empty answer, so that no Chinese font is needed.
     words = ["vote", "?", "-m", store, "-n", 20, "--max-tokens", 4, "--answer", "^()"]
     aliases = tmp_path / "aliases.tsv"
     aliases.write_text("any\t.\n", encoding="utf-8")
@@ -119,13 +121,13 @@ def test_a_picture_is_drawn(
     )
 
 
-def test_a_font_has_every_character_or_none_is_used() -> None:
+def test_a_font_is_used_only_if_it_has_every_character() -> None:
     assert font_for("answer 5 …") == "DejaVu Sans"
     with pytest.raises(RequestError, match=r"'\\U0010fffd' among them; install a Chinese font"):
         font_for("a\U0010fffd")
 
 
-def test_a_missing_extra_is_one_line(
+def test_a_missing_extra_is_a_one_line_error(
     run: Run, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
@@ -134,7 +136,7 @@ def test_a_missing_extra_is_one_line(
     assert result.stderr.count("\n") == 1
 
 
-def test_bars_stand_in_columns() -> None:
+def test_bars_are_aligned() -> None:
     lines = bars([("北京", 0.5, "50%"), ("a", 0.25, "5%")])
     assert lines == ["北京  50%  " + "█" * 30, "a      5%  " + "█" * 15]
     assert columns("北京a") == 5
@@ -143,7 +145,7 @@ def test_bars_stand_in_columns() -> None:
     assert bars([]) == []
 
 
-def test_a_live_tally_is_drawn_over_itself(
+def test_the_live_tally_overwrites_itself(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
@@ -153,7 +155,7 @@ def test_a_live_tally_is_drawn_over_itself(
         AnswerShare(answer="6", count=1, share=0.25),
     ]
     live.show(tally, 0.75)
-    live.show(tally, 1.0)  # too soon
+    live.show(tally, 1.0)  # within the minimum interval
     live.clear()
     live.clear()
     shown = capsys.readouterr().err

@@ -18,11 +18,11 @@ RULES = Rules(temperature=1, top_p=0.9)
 def draw(prompt: list[int], n: int, enough: Any = lambda: False, **limits: Any) -> Sampled:
     engine = FakeEngine(hashed(6), 6, n_positions=12)
     session = engine.session(limits.get("capacity", 4096))
-    told: list[tuple[int, int]] = []
+    reported: list[tuple[int, int]] = []
     over: list[int] = []
 
     def watch(i: int, token: int) -> bool:
-        told.append((i, token))
+        reported.append((i, token))
         return token == 5
 
     bounds = Limits(**{"max_tokens": 6, "n_positions": 12, "end_ids": {0}, **limits})
@@ -42,13 +42,13 @@ def draw(prompt: list[int], n: int, enough: Any = lambda: False, **limits: Any) 
     assert session.most_live <= bounds.capacity
     assert sorted(over) == list(range(len(found.continuations)))
     for i, c in enumerate(found.continuations):
-        assert tuple(token for j, token in told if j == i) == c.tokens
+        assert tuple(token for j, token in reported if j == i) == c.tokens
     return found
 
 
 @pytest.mark.parametrize("prompt", [[2], [3, 1, 2], [1] * 10])
 @pytest.mark.parametrize("n", [1, FIRST_ROUND, FIRST_ROUND + 1, 100])
-def test_a_sample_is_the_same_in_whatever_round(prompt: list[int], n: int) -> None:
+def test_a_sample_does_not_depend_on_its_round(prompt: list[int], n: int) -> None:
     engine = FakeEngine(hashed(6), 6, n_positions=12)
     limits = Limits(max_tokens=6, n_positions=12, end_ids={0})
     whole = sample(
@@ -69,19 +69,19 @@ def test_a_sample_is_the_same_in_whatever_round(prompt: list[int], n: int) -> No
     assert [c.tokens for c in tight.continuations] == [c.tokens for c in expected.continuations]
 
 
-def test_rounds_double_and_end_when_there_is_enough() -> None:
-    asked: list[int] = []
+def test_rounds_double_until_there_is_enough() -> None:
+    calls: list[int] = []
 
     def enough() -> bool:
-        asked.append(1)
-        return len(asked) == 3
+        calls.append(1)
+        return len(calls) == 3
 
     assert len(draw([3, 1, 2], 300, enough).continuations) == 4 * FIRST_ROUND
-    assert len(asked) == 3
+    assert len(calls) == 3
     assert draw([3, 1, 2], 300, enough=lambda: True).rows < draw([3, 1, 2], 300).rows
 
 
-def test_what_does_not_fit_is_refused() -> None:
+def test_samples_that_do_not_fit_are_refused() -> None:
     with pytest.raises(RequestError, match="'slide'"):
         draw([1], 4, slide=True)
     for prompt, capacity in (([1, 2], 1), ([1, 2], 6)):

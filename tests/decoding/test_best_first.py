@@ -32,16 +32,16 @@ def read(ids: tuple[int, ...], finished: bool) -> str | None:
     return None
 
 
-def truth(
-    following: Callable[[tuple[int, ...]], Any], longest: int, rules: Rules
+def enumerate_answers(
+    next_logits: Callable[[tuple[int, ...]], Any], longest: int, rules: Rules
 ) -> tuple[dict[str, float], float]:
-    """Every text, by brute force."""
+    """The exact masses of all answers, by enumeration; the mass cut off by the length limit."""
     answers: dict[str, float] = {}
     cut_off = 0.0
     open_: list[tuple[tuple[int, ...], float]] = [((), 1.0)]
     while open_:
         path, mass = open_.pop()
-        row = probabilities(np.array([following((*PROMPT, *path))], np.float32), rules)[0]
+        row = probabilities(np.array([next_logits((*PROMPT, *path))], np.float32), rules)[0]
         for token, p in enumerate(row.tolist()):
             ids = path if token == 0 else (*path, token)
             answer = read(ids, token == 0)
@@ -54,8 +54,8 @@ def truth(
     return answers, cut_off
 
 
-def find(following: Any, longest: int, rules: Rules = RULES, **more: Any) -> Found:
-    engine = FakeEngine(following, len(PIECES))
+def find(next_logits: Any, longest: int, rules: Rules = RULES, **more: Any) -> Found:
+    engine = FakeEngine(next_logits, len(PIECES))
     more = {"rows": 10_000, "tolerance": 0.0, "capacity": 1 << 14, **more}
     session = engine.session(more["capacity"])
     limits = Limits(max_tokens=longest, n_positions=64, end_ids={0}, capacity=more.pop("capacity"))
@@ -68,12 +68,12 @@ def find(following: Any, longest: int, rules: Rules = RULES, **more: Any) -> Fou
 @pytest.mark.parametrize("key", range(8))
 @pytest.mark.parametrize("rows", [2, 3, 10, 40, 10_000])
 @pytest.mark.parametrize("width", [1, 64])
-def test_the_bounds_bracket_the_truth(key: int, rows: int, width: int) -> None:
-    def following(path: tuple[int, ...]) -> Any:
+def test_the_bounds_contain_the_exact_mass(key: int, rows: int, width: int) -> None:
+    def next_logits(path: tuple[int, ...]) -> Any:
         return hashed(5)((key, *path))
 
-    answers, cut_off = truth(following, 4, RULES)
-    found = find(following, 4, rows=rows, width=width)
+    answers, cut_off = enumerate_answers(next_logits, 4, RULES)
+    found = find(next_logits, 4, rows=rows, width=width)
     assert found.rows <= rows
     assert found.cut_off <= cut_off + 1e-12
     for answer, mass in answers.items():
@@ -88,49 +88,49 @@ def test_the_bounds_bracket_the_truth(key: int, rows: int, width: int) -> None:
 
 def test_two_paths_of_one_text_are_one_answer() -> None:
     # a(0.3) then b, or ab(0.4), or b(0.3): each ends at once.
-    def following(path: tuple[int, ...]) -> list[float]:
+    def next_logits(path: tuple[int, ...]) -> list[float]:
         return {
             (): log(0, 0.3, 0.3, 0.4, 0),
             (1,): log(0, 0, 1, 0, 0),
         }.get(path[2:], log(1, 0, 0, 0, 0))
 
-    found = find(following, 4, Rules(temperature=1, top_p=1))
+    found = find(next_logits, 4, Rules(temperature=1, top_p=1))
     assert found.masses["ab"] == pytest.approx(0.7, abs=1e-6)
     assert found.reason == "proven"
 
 
-def test_the_leader_is_proven_before_all_is_explored() -> None:
-    def following(path: tuple[int, ...]) -> list[float]:
+def test_the_winner_is_proven_before_all_texts_are_explored() -> None:
+    def next_logits(path: tuple[int, ...]) -> list[float]:
         return log(0.6, 0.1, 0.1, 0.1, 0.1)
 
-    found = find(following, 8, Rules(temperature=1, top_p=1), width=1)
+    found = find(next_logits, 8, Rules(temperature=1, top_p=1), width=1)
     assert (found.reason, found.rows) == ("proven", 2)
     assert found.masses[""] >= 0.6 - 1e-6
 
 
-def test_a_tie_is_explored_and_not_proven() -> None:
-    def following(path: tuple[int, ...]) -> list[float]:
+def test_a_tie_is_explored_but_not_proven() -> None:
+    def next_logits(path: tuple[int, ...]) -> list[float]:
         return log(0, 0.5, 0.5, 0, 0) if len(path) == 2 else log(1, 0, 0, 0, 0)
 
-    found = find(following, 4, Rules(temperature=1, top_p=1), tolerance=1e-9)
+    found = find(next_logits, 4, Rules(temperature=1, top_p=1), tolerance=1e-9)
     assert found.reason == "explored"
     assert found.masses == pytest.approx({"a": 0.5, "b": 0.5})
 
 
-def test_what_the_length_limit_cuts_off_is_no_answer() -> None:
+def test_texts_cut_off_by_the_length_limit_have_no_answer() -> None:
     found = find(lambda _: log(0, 1, 0, 0, 0), 3, Rules(temperature=1, top_p=1))
     assert (found.masses, found.reason) == ({}, "explored")
     assert found.cut_off == pytest.approx(1)
     assert found.rows == len(PROMPT) + 2
 
 
-def test_a_budget_too_small_returns_the_bounds() -> None:
+def test_a_small_budget_gives_bounds() -> None:
     found = find(hashed(5), 6, rows=1)
     assert (found.masses, found.unexplored, found.rows) == ({}, 1.0, 0)
     assert found.reason == "budget"
 
 
-def test_the_capacity_is_a_budget_too() -> None:
+def test_a_small_capacity_gives_bounds() -> None:
     even = Rules(temperature=1, top_p=1)
     found = find(lambda _: log(0.2, 0.3, 0.3, 0.1, 0.1), 6, even, capacity=9)
     assert found.rows == 9

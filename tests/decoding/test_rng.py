@@ -7,7 +7,7 @@ from cpm_lm.decoding.rng import Independent, Stratified, uniform
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2021, 2**48 + 7, 2**64 - 1])
-def test_every_number_is_numpys_own(seed: int) -> None:
+def test_every_number_equals_numpys_philox(seed: int) -> None:
     samples = np.array([0, 0, 1, 7, 299, 2**32 - 1, 2**40])
     steps = np.array([0, 1, 0, 63, 5, 2**33, 1023])
     expected = [
@@ -29,7 +29,7 @@ def test_numbers_are_uniform_and_uncorrelated() -> None:
     assert abs(np.corrcoef(grid[:, :-1].ravel(), grid[:, 1:].ravel())[0, 1]) < 0.03
 
 
-def test_stratified_numbers_lie_one_in_each_part() -> None:
+def test_each_stratum_has_one_number() -> None:
     n = 40
     u = Stratified(3, n).uniform(np.arange(n), np.zeros(n, np.int64))
     assert (u * n).astype(int).tolist() == list(range(n))
@@ -46,7 +46,7 @@ def test_a_stratified_number_is_rescaled_from_the_intervals_it_falls_into() -> N
     np.testing.assert_allclose(after, before * 2 % 1, atol=1e-15)
 
 
-def test_a_worn_number_is_drawn_anew() -> None:
+def test_a_number_with_few_bits_left_is_drawn_again() -> None:
     draws = Stratified(3, 2)
     only = np.array([1])
     u = draws.uniform(only, np.array([0]))

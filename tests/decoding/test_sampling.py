@@ -55,7 +55,7 @@ def draw(
 def alone(
     engine: Engine, i: int, rules: Rules, seed: int, max_tokens: int
 ) -> tuple[tuple[int, ...], float, int]:
-    """Sample i the plain way: a session of its own, one token after the other."""
+    """Sample i by itself: its own session, token by token."""
     session = engine.session(256)
     nodes, logits = session.extend(PROMPT, [-1, -2, -3])
     rows, tokens, logprob = len(PROMPT), [], 0.0
@@ -75,7 +75,7 @@ def alone(
 @pytest.mark.long
 @pytest.mark.parametrize("engine", [FakeEngine(hashed(6), 6), random_engine()])
 @pytest.mark.parametrize("rules", [OPEN, Rules(temperature=0.8, top_p=0.9, top_k=20)])
-def test_a_tree_of_samples_is_that_many_separate_runs(engine: Engine, rules: Rules) -> None:
+def test_a_tree_of_samples_equals_separate_runs(engine: Engine, rules: Rules) -> None:
     n = 60
     together = draw(engine, n, rules=rules)
     separate = [alone(engine, i, rules, 7, 8) for i in range(n)]
@@ -89,7 +89,7 @@ def test_a_tree_of_samples_is_that_many_separate_runs(engine: Engine, rules: Rul
 
 @pytest.mark.long
 @pytest.mark.parametrize("engine", [FakeEngine(hashed(6), 6), random_engine()])
-def test_a_sample_is_the_same_whatever_is_around_it(engine: Engine) -> None:
+def test_a_sample_does_not_depend_on_the_others(engine: Engine) -> None:
     rules = Rules(temperature=0.9, top_p=0.95)
     whole = draw(engine, 300, rules=rules, max_tokens=5)
     for n in (1, 8):
@@ -101,7 +101,7 @@ def test_a_sample_is_the_same_whatever_is_around_it(engine: Engine) -> None:
         assert other.rows == whole.rows, "nothing is computed twice"
 
 
-def test_rows_are_the_distinct_prefixes() -> None:
+def test_rows_count_the_distinct_prefixes() -> None:
     engine = FakeEngine(hashed(5, 3.0), 5)
     session = engine.session(4096)
     sampled = draw(engine, 100, session=session)
@@ -112,7 +112,7 @@ def test_rows_are_the_distinct_prefixes() -> None:
 
 
 @pytest.mark.long
-def test_the_capacity_is_kept_and_may_be_one_sample() -> None:
+def test_the_capacity_is_not_exceeded_and_may_hold_one_sample() -> None:
     engine = FakeEngine(hashed(6), 6)
     for capacity in (len(PROMPT) + 7, 20, 60):
         session = engine.session(capacity)
@@ -122,25 +122,25 @@ def test_the_capacity_is_kept_and_may_be_one_sample() -> None:
         draw(engine, 1, capacity=9)
 
 
-def test_ended_branches_are_released_at_once() -> None:
+def test_finished_branches_are_released_at_once() -> None:
     engine = FakeEngine(lambda path: log(*[0.4, *[0.1] * 6]), 7)
     session = engine.session(4096)
     tokens = [c.tokens for c in draw(engine, 60, session=session, max_tokens=12).continuations]
-    # Call t computes token t of the samples that go on; nothing lives but what lies above them.
+    # Call t computes token t of the unfinished samples; only their prefixes are live.
     for t, live in enumerate(session.lives):
         going = [path for path in tokens if len(path) >= t and t < 12]
         assert live == len(PROMPT) + len({path[:k] for path in going for k in range(1, t + 1)})
 
 
 def test_counts_follow_the_exact_distribution() -> None:
-    following = hashed(4, 1.0)
-    engine = FakeEngine(following, 4)
+    next_logits = hashed(4, 1.0)
+    engine = FakeEngine(next_logits, 4)
     rules = Rules(temperature=0.8, top_p=0.95)
     exact: dict[tuple[int, ...], float] = {(): 1.0}
     for _ in range(3):
         grown: dict[tuple[int, ...], float] = {}
         for path, mass in exact.items():
-            logits = np.array([following((*PROMPT, *path))], np.float32)
+            logits = np.array([next_logits((*PROMPT, *path))], np.float32)
             d = distributions(logits, rules)[0]
             for token, m in zip(d.tokens.tolist(), d.masses.tolist(), strict=True):
                 grown[(*path, token)] = mass * m
@@ -158,10 +158,10 @@ def test_counts_follow_the_exact_distribution() -> None:
 
 @pytest.mark.long
 def test_the_p_values_of_many_seeds_are_uniform() -> None:
-    following = hashed(3, 0.7)
-    engine = FakeEngine(following, 3)
-    first = distributions(np.array([following((1,))], np.float32), OPEN)[0].masses
-    after = np.array([following((1, t)) for t in range(3)], np.float32)
+    next_logits = hashed(3, 0.7)
+    engine = FakeEngine(next_logits, 3)
+    first = distributions(np.array([next_logits((1,))], np.float32), OPEN)[0].masses
+    after = np.array([next_logits((1, t)) for t in range(3)], np.float32)
     exact = first[:, None] * np.array([d.masses for d in distributions(after, OPEN)])
     p_values = []
     for seed in range(200):
@@ -170,14 +170,14 @@ def test_the_p_values_of_many_seeds_are_uniform() -> None:
         for c in drawn.continuations:
             counts[c.tokens] += 1
         half = ((counts - 150 * exact) ** 2 / (150 * exact)).sum() / 2
-        # The chi-square tail of 8 degrees of freedom, which is even, is a finite sum.
+        # For 8 degrees of freedom, an even number, the chi-square tail is a finite sum.
         p_values.append(math.exp(-half) * sum(half**j / math.factorial(j) for j in range(4)))
     ranks = np.arange(200)
     distance = np.abs(np.sort(p_values) - (ranks + 0.5) / 200).max() + 0.5 / 200
     assert distance < 1.95 / 200**0.5  # Kolmogorov-Smirnov, p = 0.001
 
 
-def test_greedy_is_the_likeliest_token_each_time() -> None:
+def test_greedy_takes_the_most_probable_token() -> None:
     engine = random_engine()
     session = engine.session(64)
     nodes, logits = session.extend(PROMPT, [-1, -2, -3])
@@ -201,20 +201,20 @@ def test_the_end_token_counts_in_the_logprob_only() -> None:
         assert c.ended == (len(c.tokens) < 2)
 
 
-def test_on_token_ends_a_sample_after_the_token_it_was_told() -> None:
+def test_on_token_can_end_a_sample_after_a_token() -> None:
     engine = FakeEngine(hashed(6), 6)
-    told: list[tuple[int, int]] = []
+    reported: list[tuple[int, int]] = []
 
     def watch(i: int, token: int) -> bool:
         assert i not in over
-        told.append((i, token))
+        reported.append((i, token))
         return token == 2
 
     over: list[int] = []
     sampled = draw(engine, 40, on_token=watch, on_end=over.append)
     assert sorted(over) == list(range(40))
     for i, c in enumerate(sampled.continuations):
-        assert [token for j, token in told if j == i] == list(c.tokens)
+        assert [token for j, token in reported if j == i] == list(c.tokens)
         assert 2 not in c.tokens[:-1]
         assert c.ended == (c.tokens[-1:] == (2,) or len(c.tokens) < 8)
 
@@ -222,16 +222,18 @@ def test_on_token_ends_a_sample_after_the_token_it_was_told() -> None:
 def test_a_full_context_ends_a_sample() -> None:
     engine = FakeEngine(hashed(6), 6, n_positions=6)
     sampled = draw(engine, 3, max_tokens=50, end_ids=frozenset())
-    # Positions 3, 4 and 5 are computed, and one more token is drawn after the last of them.
+    # Positions 3, 4 and 5 are computed; one more token is drawn after position 5.
     assert [len(c.tokens) for c in sampled.continuations] == [4, 4, 4]
     assert not any(c.ended for c in sampled.continuations)
 
 
 @pytest.mark.parametrize("n_positions", [6, 7])
 @pytest.mark.parametrize("capacity", [4096, None])
-def test_sliding_drops_the_older_half_and_goes_on(n_positions: int, capacity: int | None) -> None:
-    following = hashed(5, 3.0)
-    engine = FakeEngine(following, 5, n_positions=n_positions)
+def test_sliding_drops_the_older_half_of_the_context(
+    n_positions: int, capacity: int | None
+) -> None:
+    next_logits = hashed(5, 3.0)
+    engine = FakeEngine(next_logits, 5, n_positions=n_positions)
     bounds = Limits(max_tokens=20, n_positions=n_positions, end_ids=(), slide=True)
     capacity = capacity or bounds.rows(len(PROMPT), 20)
     session = engine.session(capacity)
@@ -242,7 +244,7 @@ def test_sliding_drops_the_older_half_and_goes_on(n_positions: int, capacity: in
     for i, c in enumerate(sampled.continuations):
         context, total = list(PROMPT), total + len(PROMPT)
         for t, token in enumerate(c.tokens):
-            logits = np.array([following(tuple(context))], np.float32)
+            logits = np.array([next_logits(tuple(context))], np.float32)
             u = uniform(7, np.array([i]), np.array([t]))
             assert distributions(logits, OPEN)[0].invert(u)[0][0] == token
             if t == 19:
@@ -259,10 +261,10 @@ def test_sliding_drops_the_older_half_and_goes_on(n_positions: int, capacity: in
 
 @pytest.mark.parametrize("slide", [False, True])
 @pytest.mark.parametrize("n_positions", range(1, 10))
-def test_the_rows_of_one_sample_are_those_of_its_steps(n_positions: int, slide: bool) -> None:
+def test_the_rows_of_one_sample_are_the_sum_of_its_steps(n_positions: int, slide: bool) -> None:
     for prompt in range(1, n_positions + 1):
         limits = Limits(max_tokens=23, n_positions=n_positions, end_ids=(), slide=slide)
-        depth = rows = prompt  # after the first token, which is drawn from the prompt
+        depth = rows = prompt  # after the first token, which needs the prompt only
         tokens = 1
         assert limits.rows(prompt, tokens) == rows
         while tokens < 23 and (slide or depth < n_positions):
@@ -275,7 +277,7 @@ def test_the_rows_of_one_sample_are_those_of_its_steps(n_positions: int, slide: 
 
 
 def test_a_sliding_greedy_loop_is_one_sample_long() -> None:
-    # A text with a period returns to contexts whose logits have been used already.
+    # A periodic text has equal contexts again and again; each must be computed again.
     engine = FakeEngine(lambda path: log(0, *np.eye(3)[path[-1] % 3]), 4, n_positions=7)
     sampled = draw(engine, 3, rules=Rules(temperature=0), max_tokens=40, slide=True)
     assert {c.tokens for c in sampled.continuations} == {tuple([3, 1, 2] * 14)[:40]}
@@ -285,20 +287,22 @@ def test_a_sliding_greedy_loop_is_one_sample_long() -> None:
 
 
 def periodic(path: tuple[int, ...]) -> list[float]:
-    """A first token of 20 equal ones, then one of two: shares with period 1/20."""
+    """A uniform first token of 20, then one of two tokens: shares with period 1/20."""
     return log(*[0.05] * 20) if len(path) == 1 else log(*[0.7 / 10, 0.3 / 10] * 10)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("n", [10, 20])
-@pytest.mark.parametrize("following", [hashed(20), periodic])
-def test_stratified_shares_are_unbiased_and_never_noisier(n: int, following: Any) -> None:
-    engine = FakeEngine(following, 20)
+@pytest.mark.parametrize("next_logits", [hashed(20), periodic])
+def test_stratified_shares_are_unbiased_with_at_most_the_same_variance(
+    n: int, next_logits: Any
+) -> None:
+    engine = FakeEngine(next_logits, 20)
     rules = OPEN
-    logits = np.array([[following((1, t)) for t in range(20)]], np.float32)[0]
-    first = distributions(np.array([following((1,))], np.float32), rules)[0].masses
+    logits = np.array([[next_logits((1, t)) for t in range(20)]], np.float32)[0]
+    first = distributions(np.array([next_logits((1,))], np.float32), rules)[0].masses
     even = [d.masses[::2].sum() for d in distributions(logits, rules)]
-    exact = float((first * even).sum())  # of an even second token
+    exact = float((first * even).sum())  # the mass of an even second token
     shares: dict[str, list[float]] = {"independent": [], "stratified": []}
     for seed in range(120):
         for name, draws in (

@@ -49,7 +49,7 @@ def failing() -> Algorithm[float]:
 
 
 @pytest.mark.parametrize("max_tokens", [1, 2, 3, 5, 100])
-def test_slices_give_what_one_call_gives(max_tokens: int) -> None:
+def test_slices_equal_one_call(max_tokens: int) -> None:
     # Two roots, branches to earlier tokens of the request, logits in any order.
     whole = request([1, 2, 3, 4, 5, 1], [-1, -2, -2, -1, -3, -5], [5, 0, 3])
     session = FakeSession(ENGINE, 64)
@@ -61,7 +61,7 @@ def test_slices_give_what_one_call_gives(max_tokens: int) -> None:
 
 
 @pytest.mark.long
-def test_many_algorithms_together_get_what_each_gets_alone() -> None:
+def test_algorithms_together_get_the_results_they_get_alone() -> None:
     prompts = [[1, 2, 3], [4] * 20, [5], [3, 3]]
     for engine in (ENGINE, random_engine(6)):
         alone = [run(engine.session(256), sampler(p, 10, i)) for i, p in enumerate(prompts)]
@@ -70,7 +70,7 @@ def test_many_algorithms_together_get_what_each_gets_alone() -> None:
             jobs = []
             for i, prompt in enumerate(prompts):
                 jobs.append(scheduler.add(sampler(prompt, 10, i, capacity=64), nodes=64))
-                scheduler.step()  # the later ones come while the earlier ones run
+                scheduler.step()  # later jobs are added while earlier ones run
             while not all(job.done for job in jobs):
                 scheduler.step()
             assert session.live == 0
@@ -82,7 +82,7 @@ def test_many_algorithms_together_get_what_each_gets_alone() -> None:
             assert got.rows == expected.rows
 
 
-def test_a_long_prompt_does_not_hold_up_the_others() -> None:
+def test_a_long_prompt_does_not_delay_the_others() -> None:
     session = FakeSession(FakeEngine(hashed(6), 6, n_positions=512), 1024)
     with Scheduler(session, max_tokens=8) as scheduler:
         scheduler.add(sampler([1] * 400, 1, 0, capacity=500), nodes=500)
@@ -92,7 +92,7 @@ def test_a_long_prompt_does_not_hold_up_the_others() -> None:
             scheduler.step()
             steps += 1
         assert steps <= 7
-        assert max(session.calls) == 8, "what the short one leaves over is used"
+        assert max(session.calls) == 8, "the long prompt uses the tokens that the short one leaves"
     assert session.live == 0
 
 
@@ -110,7 +110,7 @@ def test_equal_requests_share_the_steps_equally() -> None:
     assert max(ended) == 29  # 150 tokens in steps of 5
 
 
-def test_jobs_wait_in_turn_until_their_nodes_are_free() -> None:
+def test_jobs_wait_in_order_until_their_nodes_are_free() -> None:
     session = FakeSession(ENGINE, 40)
     with Scheduler(session) as scheduler:
         jobs = [scheduler.add(sampler([1, 2], 3, i, capacity=20), nodes=20) for i in range(5)]
@@ -140,7 +140,7 @@ def test_an_error_ends_the_job_that_caused_it_and_no_other() -> None:
     assert session.live == 0
 
 
-def test_release_comes_before_what_is_added() -> None:
+def test_nodes_are_released_before_new_ones_are_added() -> None:
     session = FakeSession(ENGINE, 2)
 
     def algorithm() -> Algorithm[int]:
@@ -154,7 +154,7 @@ def test_release_comes_before_what_is_added() -> None:
     assert session.live == 0
 
 
-def test_cancelling_and_closing_release_everything() -> None:
+def test_cancel_and_close_release_all_nodes() -> None:
     session = FakeSession(ENGINE, 100)
     closed = []
 
@@ -178,14 +178,14 @@ def test_cancelling_and_closing_release_everything() -> None:
         assert session.live == 3
         scheduler.step()
         assert session.live == 5, "the third has moved up"
-        scheduler.cancel(first)  # once more changes nothing
+        scheduler.cancel(first)  # a second call changes nothing
     assert session.live == 0
     assert sorted(closed) == ["first", "second", "third"]
     with pytest.raises(RequestError, match="cancelled"):
         waiting.result()
 
 
-def test_an_interruption_leaves_nothing_behind() -> None:
+def test_an_interrupt_releases_all_nodes() -> None:
     def interrupted(path: tuple[int, ...]) -> Any:
         if len(path) == 4:
             raise KeyboardInterrupt

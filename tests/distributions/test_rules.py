@@ -40,14 +40,14 @@ def masses(logits: np.ndarray = FOUR, **options: Any) -> list[float]:
         ({"top_p": 0.95}, [0.1, 0.4, 0.2, 0.3]),
         # top-p looks at what top-k left: 4/9, 7/9
         ({"top_k": 3, "top_p": 0.75}, [0, 4 / 7, 0, 3 / 7]),
-        # hot first: 16/30, 25/30, 29/30; after: 0.4, 0.7, 0.9
+        # shares after the temperature: 16/30, 25/30, 29/30; before: 0.4, 0.7, 0.9
         ({"temperature": 0.5, "top_p": 0.8}, [0, 16 / 25, 0, 9 / 25]),
         ({"temperature": 0.5, "top_p": 0.8, "filter_order": "cpm"}, [0, 16 / 29, 4 / 29, 9 / 29]),
         ({"temperature": 0.5, "top_k": 2, "filter_order": "cpm"}, [0, 16 / 25, 0, 9 / 25]),
         ({"temperature": 0.5, "filter_order": "cpm"}, [1 / 30, 16 / 30, 4 / 30, 9 / 30]),
     ],
 )
-def test_written_out(options: dict[str, Any], expected: list[float]) -> None:
+def test_distributions_worked_out_by_hand(options: dict[str, Any], expected: list[float]) -> None:
     np.testing.assert_allclose(masses(**options), expected, atol=1e-7)
 
 
@@ -62,9 +62,7 @@ def test_written_out(options: dict[str, Any], expected: list[float]) -> None:
         ({"temperature": 0}, [1]),
     ],
 )
-def test_equal_tokens_are_kept_from_the_lowest_id(
-    options: dict[str, object], kept: list[int]
-) -> None:
+def test_ties_are_kept_from_the_lowest_id(options: dict[str, object], kept: list[int]) -> None:
     equal = np.array([[0.0, 1.0, 1.0, 1.0]], np.float32)
     if "top_p" in options:
         equal *= np.float32(np.log(2))
@@ -96,33 +94,33 @@ def test_masses_sum_to_one(row: list[float], t: float, p: float, k: int, order: 
 
 @given(logits, p_values)
 @settings(max_examples=examples(200), deadline=None)
-def test_the_nucleus_is_that_of_a_full_sort(row: list[float], p: float) -> None:
+def test_the_nucleus_equals_that_of_a_full_sort(row: list[float], p: float) -> None:
     x = np.array(row, np.float32)
     weights = np.exp(x.astype(np.float64) - x.max())
     order = np.argsort(-weights, kind="stable")
     share = np.cumsum(weights[order]) / weights.sum()
     expected = set(order[: int((share < p).sum()) + 1].tolist())
     got = set(distributions(x[None], Rules(temperature=1, top_p=p))[0].tokens.tolist())
-    # A share within rounding of p may fall on either side.
+    # A share within rounding error of p may be on either side.
     assert got == expected or np.isclose(share, p, atol=1e-12).any()
 
 
 @pytest.mark.parametrize("size", [65, 300, 5000])
 @pytest.mark.parametrize("spread", [0.0, 0.1, 1.0, 20.0])
 @pytest.mark.parametrize("decimals", [0, 6])
-def test_filters_of_large_rows_are_those_of_a_full_sort(
+def test_filters_of_large_rows_equal_those_of_a_full_sort(
     size: int, spread: float, decimals: int
 ) -> None:
     x = (spread * np.random.default_rng(size).standard_normal(size)).round(decimals)
-    x = x.astype(np.float32)  # rounded to whole numbers, most are equal to others
+    x = x.astype(np.float32)  # rounded to integers, most have equals
     weights = np.exp(x.astype(np.float64) - x.max())
     order = np.argsort(-x, kind="stable")
     share = np.cumsum(weights[order]) / weights.sum()
-    # The mean of these is rounded to below them all.
+    # Rounding puts the mean of these below all of them.
     assert len(top_k(np.full(size, 0.1, np.float32), 3)) == 3
     for k in (1, 2, 64, size - 1):
         assert top_k(x, k).tolist() == sorted(order[:k].tolist())
-    for p in (0.00123, 0.3123, 0.9123, 0.9999123):  # no share is within rounding of these
+    for p in (0.00123, 0.3123, 0.9123, 0.9999123):  # no share is within rounding error of these
         count = int((share < p).sum()) + 1
         assert nucleus(weights, p).tolist() == sorted(order[:count].tolist())
 
@@ -135,7 +133,7 @@ def test_rows_do_not_influence_each_other() -> None:
         np.testing.assert_array_equal(whole[i], probabilities(many[i : i + 1], rules)[0])
 
 
-def test_a_mass_is_inverted_by_ascending_id() -> None:
+def test_the_inverse_cdf_is_by_ascending_id() -> None:
     [four] = distributions(np.array([log(0.25, 0.5, 0, 0.25)], np.float32), Rules(**OFF))
     u = np.array([0, 0.2499, 0.2501, 0.7499, 0.7501, 1 - 2**-53])
     tokens, low, high = four.invert(u)
@@ -144,7 +142,7 @@ def test_a_mass_is_inverted_by_ascending_id() -> None:
     np.testing.assert_allclose(high, [0.25, 0.25, 0.75, 0.75, 1, 1], atol=1e-7)
 
 
-def test_log_partition_is_exact_far_from_zero() -> None:
+def test_log_partition_is_exact_for_large_logits() -> None:
     rows = np.array([[1000.0, 1000.0], [-1000.0, -2000.0]], np.float32)
     np.testing.assert_allclose(log_partition(rows), [1000 + np.log(2), -1000], rtol=1e-15)
 

@@ -1,4 +1,4 @@
-"""The forest's book-keeping against a plain dictionary of parents."""
+"""The forest against a dictionary of parents."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def path(parents: dict[int, int], node: int) -> list[int]:
 @pytest.mark.long
 @settings(max_examples=examples(60), deadline=None)
 @given(st.integers(0, 2**32 - 1))
-def test_ancestry_through_growth_release_and_reuse(seed):
+def test_ancestors_after_extend_release_and_reuse(seed):
     rng = np.random.default_rng(seed)
     forest, parents = Forest(90, 90), dict[int, int]()
     for _ in range(30):
         if parents and rng.random() < 0.3:
-            doomed = int(rng.choice(list(parents)))
-            forest.release(ids(doomed))
-            parents = {n: p for n, p in parents.items() if doomed not in path(parents, n)}
+            leaving = int(rng.choice(list(parents)))
+            forest.release(ids(leaving))
+            parents = {n: p for n, p in parents.items() if leaving not in path(parents, n)}
         above = [int(rng.choice([-1, *parents])) for _ in range(int(rng.integers(1, 4)))]
         above = [-2 - i + 1 if i and rng.random() < 0.5 else p for i, p in enumerate(above)]
         if forest.live + len(above) > forest.capacity:
@@ -51,14 +51,14 @@ def test_ancestry_through_growth_release_and_reuse(seed):
         assert forest.live == len(parents)
 
 
-def test_the_lowest_free_slot_comes_first():
+def test_the_lowest_free_slot_is_used_first():
     forest = Forest(8, 8)
     forest.grow(ids(-1, -1, -1, -1))
     forest.release(ids(2, 0))
     assert forest.grow(ids(-1, -1, -1)).tolist() == [0, 2, 4]
 
 
-def test_release_takes_the_descendants():
+def test_release_frees_the_descendants():
     forest = Forest(8, 8)
     forest.grow(ids(-1, -2, -3, -2, -1))
     forest.release(ids(1))
@@ -85,7 +85,7 @@ def test_a_node_and_its_descendant_may_be_released_together():
         (ids(2, -2), CapacityError, "position 4 was asked for.*4 positions, 0 to 3"),
     ],
 )
-def test_what_cannot_grow_changes_nothing(parents, error, message):
+def test_a_refused_call_changes_nothing(parents, error, message):
     forest = Forest(5, 4)
     forest.grow(ids(-1, -2, -3))
     forest.grow(ids(-1))
@@ -104,12 +104,12 @@ def test_releasing_twice_in_one_call_frees_nothing():
     assert forest.live == 2
 
 
-def test_a_capacity_of_nothing_is_refused():
+def test_a_capacity_of_zero_is_refused():
     with pytest.raises(RequestError, match="at least 1"):
         Forest(0, 4)
 
 
-def test_an_emptied_forest_is_as_small_as_a_new_one() -> None:
+def test_an_empty_forest_is_as_small_as_a_new_one() -> None:
     forest = Forest(capacity=300, n_positions=8)
     nodes = forest.grow(np.full(200, -1, np.int32))
     forest.release(nodes[1:])

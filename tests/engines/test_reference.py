@@ -1,4 +1,4 @@
-"""The readable statement of the network, against numbers that nobody here wrote."""
+"""The reference engine against numbers of the original code."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ def test_logits_equal_the_original(engine, expected):
         assert np.abs(logits - wanted).max() < LOGITS["float32"]
 
 
-def test_hidden_states_equal_the_originals(engine, expected):
+def test_hidden_states_equal_the_original(engine, expected):
     for i, row in enumerate(expected["input_ids"]):
         assert np.abs(states(engine, row) - expected["hidden"][:, i]).max() < HIDDEN
 
 
-def test_greedy_tokens_equal_the_originals(engine, expected):
+def test_greedy_tokens_equal_the_original(engine, expected):
     session = engine.session(40)
     prompt = expected["prompt"]
     nodes, logits = session.extend(prompt, CHAIN[: len(prompt)])
@@ -70,7 +70,7 @@ def test_greedy_tokens_equal_the_originals(engine, expected):
         nodes, logits = session.extend([int(wanted)], nodes[-1:])
 
 
-def test_the_other_gelu_is_another_network(engine, expected):
+def test_the_other_gelu_gives_other_logits(engine, expected):
     row, wanted = expected["input_ids"][0], expected["logits_erf_gelu"][0]
     _, ours = engine.session(LENGTH).extend(row, CHAIN, list(range(LENGTH)))
     assert np.abs(ours - wanted).max() > 5 * LOGITS["float32"]
@@ -85,7 +85,7 @@ def test_erf_form_of_gelu():
     np.testing.assert_allclose(gelu_erf(x), [-0.15865525, 0, 1.9544997], rtol=1e-6)
 
 
-def test_slices_are_the_whole(engine, expected, monkeypatch):
+def test_slices_equal_one_call(engine, expected, monkeypatch):
     session = engine.session(LENGTH)
     monkeypatch.setattr(session, "slice_tokens", 7)
     _, logits = session.extend(expected["input_ids"][0], CHAIN, list(range(LENGTH)))
@@ -106,7 +106,7 @@ def test_bad_calls_are_refused(engine, tokens, parents, at, message):
         engine.session(8).extend(tokens, parents, at)
 
 
-def test_a_full_session_says_so(engine):
+def test_a_full_session_is_refused(engine):
     session = engine.session(3)
     with pytest.raises(CapacityError, match="4 new tokens do not fit"):
         session.extend([1] * 4, [-1] * 4)

@@ -1,4 +1,4 @@
-"""Engines by name, what `auto` takes, threads, and what a process cannot do twice."""
+"""Engines by name and by `auto`, threads, and choices that a process can make once."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def store(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(script: str, *arguments: object) -> list[str]:
-    """Run a script in a process of its own and return its lines; it must be silent beside."""
+    """Run a script in its own process and return its lines; its stderr must be empty."""
     command = [sys.executable, "-W", "error", "-c", script, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.splitlines()
 
 
-def test_an_unknown_name_lists_the_known(store):
+def test_an_unknown_name_lists_the_known_ones(store):
     with pytest.raises(EngineError, match=r"'torch' is unknown.*auto, native, tensorflow"):
         open_engine(store, engine="torch")
 
@@ -51,7 +51,7 @@ def test_an_unknown_name_lists_the_known(store):
         (False, {"jax", "tensorflow", "keras", "cpm_lm._native"}, "native"),
     ],
 )
-def test_auto(monkeypatch, gpu, installed, name):
+def test_auto_chooses_by_gpu_and_installed_backends(monkeypatch, gpu, installed, name):
     monkeypatch.setattr(select, "has_gpu", lambda: gpu)
     monkeypatch.setattr(select, "find_spec", lambda package: package in installed or None)
     assert select.automatic() == name
@@ -60,9 +60,9 @@ def test_auto(monkeypatch, gpu, installed, name):
 @pytest.mark.parametrize(
     ("answers", "devices", "usable"), [(0, 1, True), (0, 0, False), (100, 1, False)]
 )
-def test_the_driver_is_asked_for_a_gpu(monkeypatch, answers, devices, usable):
+def test_a_gpu_is_found_through_the_driver(monkeypatch, answers, devices, usable):
     class Driver:
-        def cuInit(self, flags):  # noqa: N802 - the driver's own name
+        def cuInit(self, flags):  # noqa: N802 - a name of the driver
             return answers
 
         def cuDeviceGetCount(self, count):  # noqa: N802
@@ -73,7 +73,7 @@ def test_the_driver_is_asked_for_a_gpu(monkeypatch, answers, devices, usable):
     assert select.has_gpu() is usable
 
 
-def test_no_driver_no_gpu(monkeypatch):
+def test_without_a_driver_there_is_no_gpu(monkeypatch):
     def missing(name):
         raise OSError(name)
 
@@ -81,8 +81,8 @@ def test_no_driver_no_gpu(monkeypatch):
     assert not select.has_gpu()
 
 
-def test_threads_of_the_reference_engine(store):
-    with threadpool_limits():  # puts back what was set
+def test_the_reference_engine_sets_the_blas_threads(store):
+    with threadpool_limits():  # restores the settings
         open_engine(store, engine="reference", threads=1)
         assert {
             pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"
@@ -91,14 +91,14 @@ def test_threads_of_the_reference_engine(store):
 
 @pytest.mark.parametrize("engine", ["native", "reference"])
 @pytest.mark.parametrize("threads", [-1, 0, 1025, 10**9])
-def test_threads_must_be_some_and_not_too_many(store, engine, threads):
+def test_an_impossible_number_of_threads_is_refused(store, engine, threads):
     with pytest.raises(EngineError, match=f"threads is {threads}; 1 to 1024 were expected"):
         open_engine(store, engine=engine, threads=threads)
 
 
-def test_threads_from_the_environment(store, monkeypatch):
-    def threads(asked: int | None = None) -> int:
-        engine = open_engine(store, engine="native", threads=asked)
+def test_cpm_threads_is_the_default_number_of_threads(store, monkeypatch):
+    def threads(given: int | None = None) -> int:
+        engine = open_engine(store, engine="native", threads=given)
         assert isinstance(engine, NativeEngine)
         return engine.threads
 
@@ -110,13 +110,13 @@ def test_threads_from_the_environment(store, monkeypatch):
 
 
 @pytest.mark.parametrize("value", ["0", "two", "-1", "1.5", "1025", "²"])
-def test_a_bad_number_of_threads_in_the_environment(store, monkeypatch, value):
+def test_a_bad_cpm_threads_is_refused(store, monkeypatch, value):
     monkeypatch.setenv("CPM_THREADS", value)
     with pytest.raises(EngineError, match=r"CPM_THREADS is .* 1 to 1024 was expected"):
         open_engine(store, engine="native")
 
 
-def test_options_of_the_native_engine_are_no_others(store):
+def test_options_of_the_native_engine_are_refused_by_others(store):
     with pytest.raises(EngineError, match="cache_dtype was given, which the reference engine"):
         open_engine(store, engine="reference", cache_dtype="f16")
     with pytest.raises(EngineError, match="cache_dtype is 'f8'; expected 'f32' or 'f16'"):
@@ -125,7 +125,7 @@ def test_options_of_the_native_engine_are_no_others(store):
         open_engine(store, engine="native", cache_bytes=0)
 
 
-# An installation without the kernels, as CPM_NO_NATIVE=1 makes it.
+# The package without kernels, as it is with CPM_NO_NATIVE=1.
 WITHOUT = """if True:
     import sys
     sys.modules["cpm_lm._native"] = None
@@ -150,13 +150,13 @@ def test_without_the_kernels(store):
 
 
 @pytest.mark.parametrize("engine", ["native", "tensorflow", "jax", "reference"])
-def test_a_missing_store_is_one_clear_line(tmp_path, engine):
+def test_a_missing_store_is_a_one_line_error(tmp_path, engine):
     with pytest.raises(CheckpointError, match="nothing does not exist"):
         open_engine(tmp_path / "nothing", engine=engine)
 
 
 @pytest.mark.parametrize("missing", ["jax", "keras"])
-def test_a_missing_extra_gives_the_command(monkeypatch, store, missing):
+def test_a_missing_extra_names_the_pip_command(monkeypatch, store, missing):
     monkeypatch.setattr(backend, "_running", lambda: None)
     monkeypatch.setattr(backend, "find_spec", lambda name: None if name == missing else True)
     with pytest.raises(
@@ -165,7 +165,7 @@ def test_a_missing_extra_gives_the_command(monkeypatch, store, missing):
         open_engine(store, engine="jax")
 
 
-def test_another_framework_named_in_the_environment(monkeypatch):
+def test_another_backend_in_keras_backend_is_refused(monkeypatch):
     monkeypatch.setattr(backend, "_running", lambda: None)
     monkeypatch.setenv("KERAS_BACKEND", "torch")
     with pytest.raises(EngineError, match="KERAS_BACKEND is 'torch'"):
@@ -173,7 +173,7 @@ def test_another_framework_named_in_the_environment(monkeypatch):
 
 
 @pytest.mark.parametrize("engine", ["auto", "native", "reference"])
-def test_engines_without_a_framework_load_none(store, engine):
+def test_native_and_reference_import_no_framework(store, engine):
     script = """if True:
         import sys
         from cpm_lm.engines.select import open_engine
@@ -183,8 +183,8 @@ def test_engines_without_a_framework_load_none(store, engine):
     assert run(script, store, engine) == ["[]"]
 
 
-# One process for each backend, as starting TensorFlow takes seconds: silence, threads, and what
-# cannot be changed afterwards.
+# One process for each backend tests several things, because TensorFlow takes seconds to start: no
+# output, the threads, and that backend and threads cannot change afterwards.
 PROCESS = """if True:
     import sys
     from cpm_lm.engines.select import open_engine

@@ -1,4 +1,4 @@
-"""Wants on engines whose logits come to the host, and on one that answers them by itself."""
+"""Wants on engines that return logits to the host, and on one that answers them on its device."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.random_models import both, shape
 
 
 class DeviceEngine(FakeEngine):
-    """Answers wants by itself, one row at a time, and never gives logits that nobody wants."""
+    """Answers wants itself, row by row, and returns logits only if they are wanted."""
 
     def session(self, capacity: int = 1024) -> DeviceSession:
         return DeviceSession(self, capacity)
@@ -81,7 +81,7 @@ class TestFakeDevice(EngineContract):
         return DeviceEngine(hashed(30), 30)
 
 
-def test_samples_are_the_same_wherever_wants_are_answered() -> None:
+def test_samples_are_the_same_on_host_and_device() -> None:
     from cpm_lm.model import Model
     from tests.support.fakes import FakeTokenizer
 
@@ -96,20 +96,20 @@ def test_samples_are_the_same_wherever_wants_are_answered() -> None:
 
 
 @pytest.mark.parametrize("want", ["draws", "scores"])
-def test_numbers_that_are_not_finite_end_the_call_and_leave_no_trace(want: str) -> None:
+def test_nonfinite_logits_are_refused_and_change_nothing(want: str) -> None:
     engine = FakeEngine(lambda path: [np.nan if len(path) == 3 else 0.0] * 20, 20)
     session = engine.session(64)
     at = ints(2)
-    asked = Draws(at, [PLAIN], [np.array([0.5])]) if want == "draws" else LogProbs(at, [ints(1)])
+    request = Draws(at, [PLAIN], [np.array([0.5])]) if want == "draws" else LogProbs(at, [ints(1)])
     with pytest.raises(EngineError, match="not finite"):
-        session.extend([1, 2, 3], chain(3), [Logits(ints(0)), asked])
+        session.extend([1, 2, 3], chain(3), [Logits(ints(0)), request])
     assert session.live == 0
     session.extend([1, 2], chain(2), [Draws(ints(1), [PLAIN], [np.array([0.5])])])
     assert session.live == 2
 
 
-class Watched(HostSession):
-    """Counts the rows of logits that are held at once."""
+class CountingSession(HostSession):
+    """Records how many rows of logits are computed at a time."""
 
     def __init__(self, engine: Engine, capacity: int) -> None:
         super().__init__(engine.config, capacity)
@@ -128,14 +128,14 @@ def test_logits_are_computed_in_blocks_and_once_for_each_row(
 ) -> None:
     engine = FakeEngine(hashed(30), 30)
     monkeypatch.setattr("cpm_lm.engines.wants.BLOCK_BYTES", 4 * 30 * 8)
-    session: Session = Watched(engine, 64)
+    session: Session = CountingSession(engine, 64)
     at = np.arange(20, dtype=np.int32)
     wants: list[Want] = [LogProbs.of_each(at, at), Draws(at, [PLAIN] * 20, [np.array([0.5])] * 20)]
     session.extend([1] * 20, chain(20), wants)
     assert session.blocks == [8, 8, 4]  # type: ignore[attr-defined]
 
 
-# A vocabulary of CPM's size; a thousand rows of its logits are 120 MB.
+# With CPM's vocabulary, a thousand rows of logits take 120 MB.
 MEMORY = """
 import resource, sys
 import numpy as np

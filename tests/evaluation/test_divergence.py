@@ -1,4 +1,4 @@
-"""How far two models' predictions are apart: the sums against the formulas, and what is refused."""
+"""The divergence of two models' predictions: the sums equal the formulas; bad input is refused."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 def test_the_formulas_on_two_windows() -> None:
     rng, first, second = np.random.default_rng(0), engine(), engine(noise=0.02)
-    windows = [rng.integers(0, 61, n).tolist() for n in (150, 3)]  # more than a slice, and few
-    told: list[tuple[int, int]] = []
-    found = divergence(first, second, windows, progress=lambda *at: told.append(at))
+    windows = [rng.integers(0, 61, n).tolist() for n in (150, 3)]  # longer and shorter than a slice
+    reported: list[tuple[int, int]] = []
+    found = divergence(first, second, windows, progress=lambda *at: reported.append(at))
     p, q = (
         np.concatenate([softmax(next(chain_logits(e, ids))) for ids in windows])
         for e in (first, second)
@@ -62,16 +62,16 @@ def test_the_formulas_on_two_windows() -> None:
     assert found.predicted == 151
     assert found.perplexity == pytest.approx(np.exp(losses[0]), rel=1e-5)
     assert found.perplexity_ratio == pytest.approx(np.exp(losses[1] - losses[0]), rel=1e-5)
-    assert told == [(64, 153), (128, 153), (150, 153), (153, 153)]
+    assert reported == [(64, 153), (128, 153), (150, 153), (153, 153)]
 
 
-def test_a_model_and_itself() -> None:
+def test_a_model_does_not_diverge_from_itself() -> None:
     found = divergence(engine(), engine(), [[5]])
     assert (found.mean_kl, found.worst_kl, found.same_top) == (0, 0, 1)
-    assert found.perplexity is None  # nothing stands before the only token
+    assert found.perplexity is None  # a single token has no context
 
 
-def test_numbers_that_are_none() -> None:
+def test_nan_weights_are_refused() -> None:
     broken: Engine = engine()
     broken.weights["ln_f.bias"][0] = np.nan  # type: ignore[attr-defined]
     with pytest.raises(EngineError, match="not finite"):
@@ -89,7 +89,7 @@ def shards(folder: Path, vocabulary: Path, **sizes: Any) -> Path:
     return write_shards(folder, **{"vocab": size, "positions": 16, "width": 80, **sizes})
 
 
-def test_a_model_and_its_roundings(vocabulary: Path, tmp_path: Path) -> None:
+def test_fewer_bits_diverge_more(vocabulary: Path, tmp_path: Path) -> None:
     source, found = shards(tmp_path / "in", vocabulary), {}
     for weights in ("f32", "f16", "q8", "q4"):
         store = tmp_path / weights
@@ -100,12 +100,12 @@ def test_a_model_and_its_roundings(vocabulary: Path, tmp_path: Path) -> None:
     kl = [found[weights].mean_kl for weights in ("f32", "f16", "q8", "q4")]
     assert kl[0] == 0
     assert kl == sorted(kl)
-    # Shards are converted for the while; they have no vocabulary beside them, and no heads.
+    # Shards are converted to a temporary store; they have no vocabulary and no number of heads.
     again = compare(source, tmp_path / "q8", TEXT, heads=4, engine="reference")
     assert again.mean_kl == pytest.approx(found["q8"].mean_kl)
 
 
-def test_what_cannot_be_compared(vocabulary: Path, tmp_path: Path) -> None:
+def test_models_that_cannot_be_compared_are_refused(vocabulary: Path, tmp_path: Path) -> None:
     source, target = shards(tmp_path / "in", vocabulary), tmp_path / "store"
     convert(source, target, heads=4, tokenizer=vocabulary)
     with pytest.raises(RequestError, match="0 tokens"):

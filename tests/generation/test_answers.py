@@ -22,7 +22,7 @@ from cpm_lm.generation.answers import Answers, normalized, read_aliases
         ("。", ""),
     ],
 )
-def test_answers_are_compared_without_form(text: str, plain: str) -> None:
+def test_answers_are_normalized(text: str, plain: str) -> None:
     assert normalized(text) == plain
 
 
@@ -46,7 +46,7 @@ def test_answers_are_compared_without_form(text: str, plain: str) -> None:
         ("约１２个", "12", "12"),
     ],
 )
-def test_a_number_is_decided_once_it_is_certain(
+def test_a_number_is_decided_when_no_more_text_can_change_it(
     text: str, so_far: str | None, at_the_end: str | None
 ) -> None:
     number = Answers(pattern="number")
@@ -55,7 +55,7 @@ def test_a_number_is_decided_once_it_is_certain(
 
 
 @pytest.mark.parametrize("whole", ["12.5,3", "a1b2", "-3.", "+4.4.4", "1 2", "..7..", "9.x"])
-def test_what_is_decided_early_is_what_the_end_says(whole: str) -> None:
+def test_an_early_number_equals_that_of_the_whole_text(whole: str) -> None:
     number = Answers(pattern="number")
     for end in range(len(whole) + 1):
         early = number.of(whole[:end], finished=False)

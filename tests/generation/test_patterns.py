@@ -321,7 +321,7 @@ CATASTROPHIC = [
 
 
 @pytest.mark.parametrize("pattern", CATASTROPHIC)
-def test_a_pattern_that_explodes_is_refused(pattern: str) -> None:
+def test_a_pattern_with_catastrophic_backtracking_is_refused(pattern: str) -> None:
     with pytest.raises(RequestError, match="could take very long"):
         AnswerPattern(pattern)
 

@@ -1,4 +1,4 @@
-"""Requests: run by anybody, stopped and begun again, polled without repetition."""
+"""Requests: run by any scheduler, stopped and restarted, polled without repetition."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def voting(**options: Any) -> VoteRequest:
 
 
 def run(session: Session, request: GenerationRequest[Any, Any], steps: int = 10**6) -> list[Any]:
-    """Take so many steps with a request, then take its nodes away; return what was polled."""
+    """Run some steps of a request, then release its nodes; return the polled events."""
     events: list[Any] = []
     with Scheduler(session) as scheduler:
         job = scheduler.add(request.algorithm(), nodes=request.node_budget)
@@ -44,7 +44,7 @@ def run(session: Session, request: GenerationRequest[Any, Any], steps: int = 10*
 
 @pytest.mark.parametrize("stop", [(), "de", ["a", "fg"]])
 @pytest.mark.parametrize("stops", [[0], [1], [4], [2, 5, 3]])
-def test_a_completion_begun_again_repeats_no_text(stops: list[int], stop: Any) -> None:
+def test_a_restarted_completion_repeats_no_text(stops: list[int], stop: Any) -> None:
     whole = completion(stop=stop)
     run(ENGINE.session(1024), whole)
     request = completion(stop=stop)
@@ -52,7 +52,7 @@ def test_a_completion_begun_again_repeats_no_text(stops: list[int], stop: Any) -
     for steps in stops:
         events += run(ENGINE.session(1024), request, steps)
     if max(stops) > 2 and not stop:
-        assert any(event.text for event in events), "something was told before the end"
+        assert any(event.text for event in events), "text was reported before the end"
     events += run(ENGINE.session(1024), request)
     assert request.result() == whole.result()
     for sample in request.result():
@@ -65,7 +65,7 @@ def test_a_completion_begun_again_repeats_no_text(stops: list[int], stop: Any) -
 @pytest.mark.parametrize(
     "options", [{}, {"method": "stratified"}, {"confidence": 0.9}, {"method": "exact"}]
 )
-def test_a_vote_begun_again_tells_only_more(options: dict[str, Any]) -> None:
+def test_a_restarted_vote_reports_only_progress(options: dict[str, Any]) -> None:
     whole = voting(**options)
     run(ENGINE.session(1024), whole)
     request = voting(**options)
@@ -81,7 +81,7 @@ def test_a_vote_begun_again_tells_only_more(options: dict[str, Any]) -> None:
     )
 
 
-def test_many_requests_share_a_scheduler_and_get_what_each_gets_alone() -> None:
+def test_requests_in_one_scheduler_get_the_results_they_get_alone() -> None:
     requests: list[Any] = [completion(seed=1), voting(seed=2), voting(method="exact")]
     requests.append(completion(top_k=2, filter_order="cpm", seed=4))
     alone: list[Any] = [completion(seed=1), voting(seed=2), voting(method="exact")]

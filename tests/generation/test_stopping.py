@@ -24,12 +24,19 @@ def run(stops: list[str], pieces: list[str]) -> tuple[list[str], bool]:
         (["bc"], ["ab", "d"], ["a", "bd", ""], False),
         (["bc"], ["ab"], ["a", "b"], False),
         (["aab"], ["a", "a", "a", "b"], ["", "", "a", "", ""], True),
-        (["bcd", "c"], ["abc", "d"], ["ab", "", ""], True),  # c is complete first
-        (["c", "abc"], ["xabc"], ["x", ""], True),  # both end here: the longer one is cut
+        (["bcd", "c"], ["abc", "d"], ["ab", "", ""], True),  # "c" ends first
+        (
+            ["c", "abc"],
+            ["xabc"],
+            ["x", ""],
+            True,
+        ),  # both end at the same place: the longer one is cut off
         (["。", "\n"], ["你好", "。\n"], ["你好", "", ""], True),
     ],
 )
-def test_written_out(stops: list[str], pieces: list[str], passed: list[str], stopped: bool) -> None:
+def test_stop_strings_worked_out_by_hand(
+    stops: list[str], pieces: list[str], passed: list[str], stopped: bool
+) -> None:
     assert run(stops, pieces) == (passed, stopped)
 
 
@@ -39,13 +46,13 @@ words = st.text("ab", min_size=1, max_size=4)
 @pytest.mark.long
 @given(st.lists(words, max_size=3), st.text("ab", max_size=14), st.data())
 @settings(max_examples=examples(400), deadline=None)
-def test_the_cut_does_not_depend_on_the_pieces(
+def test_the_cut_does_not_depend_on_the_tokens(
     stops: list[str], text: str, data: st.DataObject
 ) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=6)))
     pieces = [text[i:j] for i, j in zip([0, *cuts], [*cuts, len(text)], strict=True)]
     parts, stopped = run(stops, pieces)
-    # Character by character, from the definition.
+    # The definition, character by character.
     expected = text
     for end in range(1, len(text) + 1):
         if done := [s for s in stops if text[:end].endswith(s)]:
@@ -55,7 +62,7 @@ def test_the_cut_does_not_depend_on_the_pieces(
     assert stopped == (expected != text)
 
 
-def test_stops_are_normalised_and_each_is_kept_once() -> None:
+def test_stop_strings_are_normalized_and_unique() -> None:
     normalize = {"，": ",", ",": ",", "b": "b"}.__getitem__
     assert normalized_stops(["，", ",", "b"], normalize) == (",", "b")
     assert normalized_stops("，", normalize) == (",",)

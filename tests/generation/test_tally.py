@@ -8,7 +8,7 @@ import pytest
 from cpm_lm.generation.tally import posterior_lead, tally, wilson
 
 
-def test_a_tally_counts_the_winner_first_and_ties_by_the_draw() -> None:
+def test_a_tally_is_sorted_by_count_then_by_first_sample() -> None:
     found = tally(["b", "a", None, "a", "b", "c"], independent=False)
     assert [(t.answer, t.count, t.low) for t in found] == [
         ("b", 2, None),
@@ -25,17 +25,17 @@ def test_a_tally_counts_the_winner_first_and_ties_by_the_draw() -> None:
     ("count", "n", "low", "high"),
     [(5, 10, 0.2366, 0.7634), (0, 10, 0, 0.2775), (10, 10, 0.7225, 1), (81, 263, 0.2553, 0.3662)],
 )
-def test_wilson_is_the_published_interval(count: int, n: int, low: float, high: float) -> None:
+def test_wilson_equals_published_intervals(count: int, n: int, low: float, high: float) -> None:
     assert wilson(count, n) == pytest.approx((low, high), abs=5e-5)
 
 
-def test_the_posterior_lead_is_the_beta_tail() -> None:
+def test_the_posterior_lead_equals_the_beta_tail() -> None:
     assert posterior_lead(0, 0) == 0.5
     assert posterior_lead(7, 7) == 0.5
     assert posterior_lead(1, 0) == 0.75  # the integral of 2x from 1/2 to 1
     assert posterior_lead(3, 0) == 1 - 1 / 16
     assert posterior_lead(2, 9) == pytest.approx(1 - posterior_lead(9, 2))
-    steps = 20_000  # by the midpoint rule
+    steps = 20_000  # of the midpoint rule
     xs = [(i + 0.5) / steps for i in range(steps)]
     beta = [x**6 * (1 - x) ** 4 for x in xs]
     assert posterior_lead(6, 4) == pytest.approx(sum(beta[steps // 2 :]) / sum(beta), abs=1e-6)

@@ -20,9 +20,9 @@ from tests.support.fakes import FakeEngine, FakeTokenizer, hashed, log
 LETTERS = " 123ab\n.,"  # the first is the end
 
 
-def model(following: Any = None) -> Model:
+def model(next_logits: Any = None) -> Model:
     spread = hashed(len(LETTERS), 1.5)
-    return Model(FakeEngine(following or spread, len(LETTERS)), FakeTokenizer(LETTERS))
+    return Model(FakeEngine(next_logits or spread, len(LETTERS)), FakeTokenizer(LETTERS))
 
 
 def always(**masses: float) -> Model:
@@ -31,7 +31,7 @@ def always(**masses: float) -> Model:
 
 
 def after_one(*masses: float) -> Model:
-    """Answers 1, 2 and 3 with these probabilities, each ended by a line's end."""
+    """The answers 1, 2 and 3 with these probabilities, each followed by a line end."""
     first = log(0, *masses, *[0] * (len(LETTERS) - 1 - len(masses)))
     line = log(*(float(c == "\n") for c in LETTERS))
     return model(lambda path: first if len(path) == 1 else line)
@@ -43,11 +43,11 @@ def sums_to_one(vote: Vote) -> bool:
 
 
 Reader = Callable[[str, bool], str | None]
-"""Told a text and whether the end follows: the answer, "-" for none, None while it is open."""
+"""From a text and whether it has ended: the answer, "-" for none, None if it is undecided."""
 
 
 def cut(text: str, ended: bool) -> tuple[str, bool]:
-    """A text up to its end, and whether it has one."""
+    """A text up to its stop string, and whether it has ended."""
     at = min((text.index(s) for s in ("\n", ".") if s in text), default=len(text))
     return text[:at], ended or at < len(text)
 
@@ -70,14 +70,16 @@ def first_number_of_all(text: str, ended: bool) -> str | None:
     return first_number(text, ended) if cut(text, ended)[1] else None
 
 
-def truth(asked: Model, longest: int, reader: Reader, top_p: float = 1.0) -> dict[str, float]:
-    """The exact distribution of answers, by brute force over all texts."""
+def enumerate_answers(
+    subject: Model, longest: int, reader: Reader, top_p: float = 1.0
+) -> dict[str, float]:
+    """The exact distribution of answers, by enumeration of all texts."""
     rules = Rules(temperature=1, top_p=top_p)
     masses: dict[str, float] = {}
     open_: list[tuple[tuple[int, ...], float]] = [((), 1.0)]
     while open_:
         path, mass = open_.pop()
-        logits = np.array([asked.engine.following((4, *path))], np.float32)  # type: ignore[attr-defined]
+        logits = np.array([subject.engine.next_logits((4, *path))], np.float32)  # type: ignore[attr-defined]
         for token, p in enumerate(probabilities(logits, rules)[0].tolist()):
             ids = path if token == 0 else (*path, token)
             found = reader("".join(LETTERS[i] for i in ids), token == 0)
@@ -95,14 +97,14 @@ def truth(asked: Model, longest: int, reader: Reader, top_p: float = 1.0) -> dic
     [(None, whole), ("[0-9]+", first_number), ("[0-9]+(?![0-9])", first_number_of_all)],
 )
 @pytest.mark.parametrize("top_p", [1.0, 0.8])
-def test_all_methods_find_the_distribution_of_brute_force(
+def test_all_methods_find_the_exact_distribution(
     answer: str | None, reader: Reader, top_p: float
 ) -> None:
-    asked = model()
+    subject = model()
     options: dict[str, Any] = {"stop": ".", "answer": answer, "max_tokens": 3, "top_p": top_p}
-    exact = truth(asked, 3, reader, top_p)
+    exact = enumerate_answers(subject, 3, reader, top_p)
     best = max((k for k in exact if k not in ("-", "cut off")), key=exact.__getitem__)
-    found = asked.vote("a", method="exact", **options)
+    found = subject.vote("a", method="exact", **options)
     assert (found.winner, found.certified, found.reason) == (best, True, "proven")
     for row in found.tally:
         assert row.low is not None
@@ -111,7 +113,7 @@ def test_all_methods_find_the_distribution_of_brute_force(
     assert found.cut_off <= exact["cut off"] + 1e-9 <= found.cut_off + found.unexplored + 2e-9
     assert sums_to_one(found)
     for method in ("sample", "stratified"):
-        drawn = asked.vote("a", method=method, n=3000, seed=1, **options)
+        drawn = subject.vote("a", method=method, n=3000, seed=1, **options)
         assert sums_to_one(drawn)
         shares = {row.answer: row.share for row in drawn.tally}
         shares |= {"cut off": drawn.cut_off, "-": drawn.no_answer}
@@ -120,11 +122,11 @@ def test_all_methods_find_the_distribution_of_brute_force(
 
 
 @pytest.mark.parametrize("method", ["sample", "stratified", "exact"])
-def test_a_number_ends_its_text_as_soon_as_it_is_certain(method: str) -> None:
-    asked = model()
+def test_a_sample_ends_when_its_number_is_decided(method: str) -> None:
+    subject = model()
     options: dict[str, Any] = {"stop": ".", "max_tokens": 4, "method": method, "seed": 5}
-    early = asked.vote("a", n=400, answer="number", **options)
-    exact = truth(asked, 4, first_number)
+    early = subject.vote("a", n=400, answer="number", **options)
+    exact = enumerate_answers(subject, 4, first_number)
     for row in early.tally:
         mass = exact[row.answer]
         if method == "exact":
@@ -132,53 +134,53 @@ def test_a_number_ends_its_text_as_soon_as_it_is_certain(method: str) -> None:
         else:
             assert abs(row.share - mass) < 4 * (mass / 400) ** 0.5 + 1e-3
     assert sums_to_one(early)
-    late = asked.vote("a", n=400, answer="number", match="last", **options)
+    late = subject.vote("a", n=400, answer="number", match="last", **options)
     assert early.cut_off + early.unexplored < late.cut_off + late.unexplored
     assert early.rows < late.rows or method == "exact"
 
 
 @pytest.mark.long
-def test_sample_i_votes_the_same_whatever_n_is() -> None:
-    asked, node = model(), model().engine.config.node_bytes
-    told: list[float] = []
-    whole = asked.vote("a", n=300, seed=2, max_tokens=4)
+def test_the_vote_of_sample_i_does_not_depend_on_n() -> None:
+    subject, node = model(), model().engine.config.node_bytes
+    reported: list[float] = []
+    whole = subject.vote("a", n=300, seed=2, max_tokens=4)
     for n in (1, 8, 300):
-        fewer = asked.vote("a", n=n, seed=2, max_tokens=4, memory=5 * node)
-        texts = [s.text for s in asked.sample("a", n=n, seed=2, max_tokens=4, stop="\n", **OPEN)]
+        fewer = subject.vote("a", n=n, seed=2, max_tokens=4, memory=5 * node)
+        texts = [s.text for s in subject.sample("a", n=n, seed=2, max_tokens=4, stop="\n", **OPEN)]
         assert fewer.drawn == n
         firsts = [t.answer for t in fewer.tally]
         assert set(firsts) <= {text.rstrip(",. ") for text in texts}
     assert fewer.tally == whole.tally
     assert fewer.rows == whole.rows
 
-    def hear(tally: Sequence[AnswerShare], decided: float) -> None:
-        told.append(decided)
+    def on_tally(tally: Sequence[AnswerShare], decided: float) -> None:
+        reported.append(decided)
         assert sum(t.share for t in tally) <= 1 + 1e-9
 
-    assert asked.vote("a", n=300, seed=2, max_tokens=4, on_tally=hear).tally == whole.tally
-    assert told[-1] == 1
-    assert told == sorted(told)
+    assert subject.vote("a", n=300, seed=2, max_tokens=4, on_tally=on_tally).tally == whole.tally
+    assert reported[-1] == 1
+    assert reported == sorted(reported)
 
 
 OPEN: dict[str, Any] = {"temperature": 1.0, "top_p": 1.0}
 
 
-def test_intervals_are_given_where_they_are_honest() -> None:
-    asked = after_one(0.5, 0.3, 0.2)
-    drawn = asked.vote("a", seed=1)
+def test_intervals_are_given_only_if_they_are_valid() -> None:
+    subject = after_one(0.5, 0.3, 0.2)
+    drawn = subject.vote("a", seed=1)
     for row in drawn.tally:
         assert (row.low, row.high) == wilson(row.count or 0, 300)
     assert "Wilson" in drawn.intervals
     without: list[dict[str, Any]] = [{"method": "stratified"}, {"confidence": 0.9}]
     for options in without:
-        vote = asked.vote("a", seed=1, **options)
+        vote = subject.vote("a", seed=1, **options)
         assert {(row.low, row.high) for row in vote.tally} == {(None, None)}
         assert vote.intervals.startswith("no intervals: ")
         assert not vote.certified
-    assert "bounds" in asked.vote("a", method="exact").intervals
+    assert "bounds" in subject.vote("a", method="exact").intervals
 
 
-def test_drawing_ends_early_when_the_leader_leads() -> None:
+def test_sampling_ends_early_when_the_lead_is_confident() -> None:
     sure = after_one(0.9, 0.1).vote("a", seed=1, confidence=0.95)
     assert (sure.winner, sure.reason, sure.drawn) == ("1", "confident", 16)
     unsure = after_one(0.5, 0.5).vote("a", seed=1, n=100, confidence=0.999999)
@@ -186,7 +188,9 @@ def test_drawing_ends_early_when_the_leader_leads() -> None:
     plain = after_one(0.5, 0.5).vote("a", seed=1, n=100)
     assert [(t.answer, t.count) for t in unsure.tally] == [(t.answer, t.count) for t in plain.tally]
     assert sure.rows_unmerged == 16 * 2
-    silent = always(a=1.0).vote("a", max_tokens=2, confidence=0.5)  # nobody answers, nobody leads
+    silent = always(a=1.0).vote(
+        "a", max_tokens=2, confidence=0.5
+    )  # without answers there is no leader
     assert (silent.winner, silent.reason) == (None, "drawn")
 
 
@@ -198,7 +202,7 @@ def test_the_winner_is_proven_with_few_rows_and_a_tie_never() -> None:
     assert (tie.reason, tie.certified) == ("explored", False)
 
 
-def test_a_budget_too_small_gives_bounds() -> None:
+def test_a_small_budget_gives_bounds() -> None:
     for budget in (1, 2, 3):
         vote = model().vote("a", method="exact", budget=budget)
         assert vote.reason == "budget"
@@ -207,13 +211,13 @@ def test_a_budget_too_small_gives_bounds() -> None:
         assert sums_to_one(vote)
 
 
-def test_aliases_and_form_do_not_split_the_vote() -> None:
+def test_aliases_and_normalization_join_answers() -> None:
     vote = after_one(0.4, 0.3, 0.3).vote("a", seed=1, aliases={" 2": "two", "3。": "two"})
     assert vote.winner == "two"
     assert len(vote.tally) == 2
 
 
-def test_an_answer_ends_at_a_line_or_where_one_says() -> None:
+def test_an_answer_ends_at_a_line_end_or_a_stop_string() -> None:
     row = {"1": 0.5, "line": 0.2, ",": 0.3}
     lines = always(**row).vote("a", n=50, seed=1, method="exact", budget=400)
     assert any("," in t.answer for t in lines.tally)
@@ -221,7 +225,7 @@ def test_an_answer_ends_at_a_line_or_where_one_says() -> None:
     assert not any("," in t.answer or "\n" in t.answer for t in stopped.tally)
 
 
-def test_what_is_cut_off_is_no_answer_and_the_vote_says_what_to_do() -> None:
+def test_texts_cut_off_have_no_answer_and_a_note_says_what_to_do() -> None:
     endless = always(a=0.9, line=0.1).vote("1", n=100, max_tokens=3, seed=1)
     assert endless.cut_off > 0.5
     assert "after 3 tokens" in endless.note
@@ -278,7 +282,7 @@ def test_the_last_number_is_known_at_the_end() -> None:
         ).cut_off == pytest.approx(1)
 
 
-def test_the_vote_says_what_it_cost() -> None:
+def test_the_vote_reports_its_cost() -> None:
     vote = after_one(0.5, 0.3, 0.2).vote("a", seed=1)
     assert (vote.rows, vote.rows_unmerged) == (4, 600)
     assert 0 < vote.seconds < 60
@@ -328,10 +332,10 @@ def test_the_time_of_the_stopping_rule_is_part_of_the_vote(
 def test_bad_options_are_refused_before_anything_is_computed(
     options: dict[str, Any], said: str
 ) -> None:
-    asked = model()
+    subject = model()
     with pytest.raises(RequestError, match=re.escape(said)):
-        asked.vote("a", **options)
-    assert not asked.engine.sessions  # type: ignore[attr-defined]
+        subject.vote("a", **options)
+    assert not subject.engine.sessions  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
@@ -350,21 +354,21 @@ def test_logits_that_are_not_numbers_end_every_vote(
 
 @pytest.mark.parametrize("method", ["sample", "stratified", "exact"])
 def test_a_prompt_or_a_memory_that_does_not_fit_is_refused(method: str) -> None:
-    asked = model()
-    node = asked.engine.config.node_bytes + (method == "exact") * row_bytes(len(LETTERS))
+    subject = model()
+    node = subject.engine.config.node_bytes + (method == "exact") * row_bytes(len(LETTERS))
     with pytest.raises(RequestError, match="has 64 tokens; the model's context of 64"):
-        asked.vote("a" * 64, method=method)
+        subject.vote("a" * 64, method=method)
     with pytest.raises(CapacityError, match=f"needs {4 * node} bytes for 4"):
-        asked.vote("a", method=method, max_tokens=4, memory=4 * node - 1)
-    small = asked.vote("a", method=method, max_tokens=4, memory=4 * node, seed=1)
+        subject.vote("a", method=method, max_tokens=4, memory=4 * node - 1)
+    small = subject.vote("a", method=method, max_tokens=4, memory=4 * node, seed=1)
     assert sums_to_one(small)
     if method != "exact":
-        assert small.tally == asked.vote("a", method=method, max_tokens=4, seed=1).tally
+        assert small.tally == subject.vote("a", method=method, max_tokens=4, seed=1).tally
     else:
         assert small.rows <= 4
 
 
-def test_the_options_are_those_of_the_call() -> None:
+def test_voting_options_equal_the_parameters_of_vote() -> None:
     import dataclasses
     import inspect
 

@@ -1,4 +1,4 @@
-"""An exported model is TensorFlow's: on another backend these tests cannot even be imported."""
+"""Exported models need TensorFlow; with another backend these tests cannot be imported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `export` writes, opened by TensorFlow alone in another process, and by Keras."""
+"""Exported models, loaded by TensorFlow alone in another process, and by Keras."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def store(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store of one layer, where it does not matter what it computes."""
+    """A store of one layer, for tests that do not check its logits."""
     root = tmp_path_factory.mktemp("small")
     convert(write_shards(root / "in", layers=1, positions=16), root / "store", heads=2)
     return root / "store"
@@ -75,7 +75,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def reference(checkpoints: Path) -> dict[str, Any]:
-    """What the original computes with these weights."""
+    """The original's outputs with these weights."""
     with np.load(checkpoints / "tiny-mp2" / "reference.npz") as arrays:
         return dict(arrays)
 
@@ -88,7 +88,7 @@ def exported(
     return target, export(store, target, format="saved-model", weights=request.param)
 
 
-def test_tensorflow_alone_computes_what_the_original_does(
+def test_tensorflow_alone_gives_the_original_logits(
     exported: tuple[Path, Exported], reference: dict[str, Any], tmp_path: Path
 ) -> None:
     path, about = exported
@@ -136,19 +136,19 @@ def test_weights_are_stored_once(exported: tuple[Path, Exported]) -> None:
     assert max(constants) < 400
 
 
-def test_it_is_read_back_as_the_model_it_was(
+def test_an_export_converts_back_to_the_same_model(
     exported: tuple[Path, Exported], store: Path, tmp_path: Path
 ) -> None:
     path, about = exported
-    convert(path, tmp_path / "again", weights=about.weights)  # the heads are told by the export
+    convert(path, tmp_path / "again", weights=about.weights)  # the export records the heads
     convert(store, tmp_path / "expected", weights=about.weights)
     for part in ("model.safetensors", "config.json"):
         expected = (tmp_path / "expected" / part).read_bytes()
         assert (tmp_path / "again" / part).read_bytes() == expected
 
 
-def test_the_first_ports_forms(small: Path, tmp_path: Path) -> None:
-    """Its two-argument signature, its one token more, and scalars where it declared [None]."""
+def test_the_first_ports_signatures(small: Path, tmp_path: Path) -> None:
+    """Two arguments, one token more, and scalars although it declared [None]."""
     export(small, tmp_path / "port", format="saved-model", compat=True, short=True)
     signatures = tf.saved_model.load(str(tmp_path / "port")).signatures
     assert set(signatures) == SIGNATURES
@@ -161,7 +161,7 @@ def test_the_first_ports_forms(small: Path, tmp_path: Path) -> None:
         assert np.array_equal(found[:, :3], inp)
 
 
-def test_a_text_ends_by_the_tokenizers_id(tmp_path: Path) -> None:
+def test_a_text_ends_at_the_tokenizers_end_token(tmp_path: Path) -> None:
     vocabulary = train(tmp_path / "vocabulary", vocab_size=190, hard_vocab_limit=True)
     size = Tokenizer.load(vocabulary).vocab_size
     shards = write_shards(tmp_path / "shards", vocab=size, layers=1)
@@ -193,7 +193,7 @@ def test_a_text_ends_by_the_tokenizers_id(tmp_path: Path) -> None:
         ({"format": "keras"}, "does not end in .keras"),
     ],
 )
-def test_what_does_not_go_together_is_refused(
+def test_incompatible_options_are_refused(
     store: Path, tmp_path: Path, options: dict[str, Any], says: str
 ) -> None:
     with pytest.raises(ConfigError, match=says):
@@ -201,13 +201,13 @@ def test_what_does_not_go_together_is_refused(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_shard_is_no_store(checkpoints: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_that_is_not_a_store_is_refused(checkpoints: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="cpm convert"):
         export(checkpoints / "tiny-mp2", tmp_path / "out", format="saved-model")
 
 
 @pytest.mark.parametrize("kind", ["saved-model", "keras"])
-def test_numbers_too_large_for_sixteen_bits_are_refused(tmp_path: Path, kind: str) -> None:
+def test_numbers_too_large_for_16_bits_are_refused(tmp_path: Path, kind: str) -> None:
     def edit(rank: int, root: dict[str, Any]) -> None:
         root["module"]["transformer.layers.1.mlp.dense_h_to_4h.bias"][3] = 7e4
 
@@ -219,7 +219,7 @@ def test_numbers_too_large_for_sixteen_bits_are_refused(tmp_path: Path, kind: st
 
 
 @pytest.mark.parametrize("kind", ["saved-model", "keras"])
-def test_an_existing_target_is_kept(store: Path, tmp_path: Path, kind: str) -> None:
+def test_an_existing_target_is_not_overwritten(store: Path, tmp_path: Path, kind: str) -> None:
     target = tmp_path / "mine.keras"
     if kind == "keras":
         target.write_text("mine")
@@ -237,7 +237,7 @@ def test_an_existing_target_is_kept(store: Path, tmp_path: Path, kind: str) -> N
 
 
 @pytest.mark.parametrize("kind", ["saved-model", "keras"])
-def test_a_full_disk_leaves_nothing(
+def test_a_full_disk_leaves_no_files(
     small: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*arguments: Any, **options: Any) -> None:
@@ -251,7 +251,7 @@ def test_a_full_disk_leaves_nothing(
     assert not list(tmp_path.iterdir())
 
 
-def test_tensorflows_own_errors_while_writing_are_ours(
+def test_tensorflows_write_errors_become_ours(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*arguments: Any, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""The program of an exported model, run where it was traced: what it draws, and when it stops."""
+"""The generate program of an exported model: its distribution and its end."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def calls(model: GPT) -> Calls:
 
 
 def chi_square(counts: np.ndarray, masses: np.ndarray) -> float:
-    """How many standard deviations the statistic lies above its mean."""
+    """The chi-square statistic, in standard deviations above its mean."""
     expected = counts.sum() * masses
     used = expected > 0
     assert not counts[~used].any()
@@ -39,12 +39,12 @@ def chi_square(counts: np.ndarray, masses: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("length", [1, 2, 7, 17])
-def test_greedy_with_the_cache_is_greedy_without(model: GPT, calls: Calls, length: int) -> None:
+def test_greedy_with_and_without_cache_is_the_same(model: GPT, calls: Calls, length: int) -> None:
     assert np.array_equal(calls(PROMPTS, length, temperature=0), greedy(model, PROMPTS, length))
 
 
 @pytest.mark.parametrize("given", [1, 2, 19])
-def test_any_number_of_ids_may_be_given(model: GPT, calls: Calls, given: int) -> None:
+def test_prompts_of_any_length(model: GPT, calls: Calls, given: int) -> None:
     ids = np.arange(given)[None] % 20
     assert np.array_equal(calls(ids, 1, temperature=0), greedy(model, ids, 1))
 
@@ -63,16 +63,14 @@ def test_a_tiny_nucleus_is_greedy_at_any_temperature(model: GPT, calls: Calls) -
         Rules(temperature=0.7, top_p=0.8),
     ],
 )
-def test_the_first_token_has_the_distribution_of_the_rules(
-    model: GPT, calls: Calls, rules: Rules
-) -> None:
+def test_the_first_token_has_the_right_distribution(model: GPT, calls: Calls, rules: Rules) -> None:
     ids = np.repeat(PROMPTS[:1], 4000, 0)
     found = calls(ids, 1, rules.top_p, rules.temperature, seed=11)[:, -1]
     expected = probabilities(np.asarray(model(PROMPTS[:1]))[:, -1], rules)[0]
     assert chi_square(np.bincount(found, minlength=24), expected) < 4
 
 
-def test_the_second_token_has_the_distribution_after_the_first(model: GPT, calls: Calls) -> None:
+def test_the_second_token_has_the_right_distribution(model: GPT, calls: Calls) -> None:
     found = calls(np.repeat(PROMPTS[:1], 6000, 0), 2, seed=5)[:, 3:]
     likely = np.bincount(found[:, 0]).argmax()
     second = found[found[:, 0] == likely, 1]
@@ -82,7 +80,7 @@ def test_the_second_token_has_the_distribution_after_the_first(model: GPT, calls
     assert chi_square(np.bincount(second, minlength=24), expected) < 4
 
 
-def test_a_seed_decides_and_its_absence_does_not(calls: Calls) -> None:
+def test_a_seed_makes_samples_repeatable(calls: Calls) -> None:
     ids = np.repeat(PROMPTS, 8, 0)
     assert np.array_equal(calls(ids, 9, seed=3), calls(ids, 9, seed=3))
     assert not np.array_equal(calls(ids, 9, seed=3), calls(ids, 9, seed=4))
@@ -93,15 +91,15 @@ def test_a_seed_decides_and_its_absence_does_not(calls: Calls) -> None:
     tf.random.set_seed(0)
     assert not np.array_equal(first, full(*arguments).numpy())
     rows = calls(np.repeat(PROMPTS[:1], 8, 0), 9, seed=3)
-    assert len({tuple(row) for row in rows}) > 1  # rows are drawn apart
+    assert len({tuple(row) for row in rows}) > 1  # rows are independent
 
 
 def ending(texts: np.ndarray) -> int:
-    """An id that comes second or later in the first text, and in no other."""
+    """An id that the first text alone has, after its first token."""
     return next(int(t) for t in texts[0, 4:] if t not in texts[1:] and t != texts[0, 3])
 
 
-def test_rows_end_apart_and_are_filled(model: GPT) -> None:
+def test_rows_end_separately_and_are_padded(model: GPT) -> None:
     texts = greedy(model, PROMPTS, 12)
     end, other = ending(texts), int(texts[1, 9])
     found = Calls(model, (end, other))(PROMPTS, 12, temperature=0)
@@ -115,13 +113,15 @@ def test_rows_end_apart_and_are_filled(model: GPT) -> None:
     assert len(sizes) > 1
 
 
-def test_an_id_that_ends_counts_only_where_it_was_drawn(model: GPT) -> None:
+def test_an_end_token_in_the_prompt_ends_nothing(model: GPT) -> None:
     texts = greedy(model, PROMPTS, 2)
     found = Calls(model, (int(PROMPTS[0, 0]),))(PROMPTS[:1], 2, temperature=0)
     assert np.array_equal(found[0, :4], texts[0, :4])
 
 
-def test_it_stops_when_all_rows_have_ended(model: GPT, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_generation_stops_when_all_rows_have_ended(
+    model: GPT, monkeypatch: pytest.MonkeyPatch
+) -> None:
     steps = []
     real = generating._Program.step
 
@@ -134,19 +134,22 @@ def test_it_stops_when_all_rows_have_ended(model: GPT, monkeypatch: pytest.Monke
     texts = greedy(model, PROMPTS, 12)
     end = ending(texts)
     Calls(model)(PROMPTS[:1], 12, temperature=0)
-    assert len(steps) == 11  # the last token drawn is not read
+    assert len(steps) == 11  # the last token is not computed
     steps.clear()
     Calls(model, (end,))(PROMPTS[:1], 12, temperature=0)
     assert len(steps) == list(texts[0, 3:]).index(end)
 
 
-def test_one_token_more_for_those_who_are_used_to_it(model: GPT, calls: Calls) -> None:
+def test_compat_draws_one_token_more(model: GPT, calls: Calls) -> None:
     more = Calls(model, extra=1)
     found = more(PROMPTS, 6, temperature=0)
     assert found.shape == (3, 10)
     assert np.array_equal(found, calls(PROMPTS, 7, temperature=0))
     assert more(PROMPTS, 0).shape == (3, 4)
-    assert more(PROMPTS, 17).shape == (3, 21)  # the context's limit: the last is never read
+    assert more(PROMPTS, 17).shape == (
+        3,
+        21,
+    )  # the limit of the context; the last token is not computed
     assert np.array_equal(calls(PROMPTS, 0), PROMPTS)
 
 
@@ -178,12 +181,14 @@ def test_each_row_may_have_its_own_arguments(calls: Calls) -> None:
         ({"temperature": [1, 1]}, "ncompatible shapes"),
     ],
 )
-def test_what_is_out_of_range_is_said(calls: Calls, arguments: dict[str, Any], says: str) -> None:
+def test_arguments_out_of_range_are_refused(
+    calls: Calls, arguments: dict[str, Any], says: str
+) -> None:
     with pytest.raises(tf.errors.InvalidArgumentError, match=says):
         calls(**{"inp": PROMPTS, "length": 2, **arguments})
 
 
-def test_no_rows_are_no_error(calls: Calls) -> None:
+def test_zero_rows_are_allowed(calls: Calls) -> None:
     assert calls(np.zeros((0, 3)), 2).shape == (0, 5)
 
 
@@ -191,14 +196,14 @@ def test_no_rows_are_no_error(calls: Calls) -> None:
     ("top_p", "allowed"),
     [(0.49, {2}), (0.51, {2, 0}), (0.81, {2, 0, 1}), (1.0, {0, 1, 2, 3})],
 )
-def test_the_token_that_crosses_top_p_is_in(top_p: float, allowed: set[int]) -> None:
+def test_the_nucleus_includes_the_token_that_crosses_top_p(top_p: float, allowed: set[int]) -> None:
     logits = tf.math.log(tf.repeat([[0.3, 0.15, 0.5, 0.05]], 600, 0))
     ones = tf.ones([600])
     found = draw(logits, top_p * ones, ones, tf.constant([1, 2], tf.int64)).numpy()
     assert set(found.tolist()) == allowed
 
 
-def test_of_equal_scores_the_lower_id_is_first() -> None:
+def test_ties_are_ordered_by_id() -> None:
     logits = tf.constant([[1.0, 2, 2, 2, 0]])
     seed = tf.constant([0, 0], tf.int64)
     assert draw(logits, tf.ones([1]), tf.zeros([1]), seed).numpy() == [1]
@@ -258,6 +263,6 @@ def test_the_cache_is_one_tensor_written_in_place(calls: Calls, signature: str) 
     kinds = [op.type for op in body.get_operations()]
     assert kinds.count("InplaceUpdate") == 1
     (update,) = [op for op in body.get_operations() if op.type == "InplaceUpdate"]
-    assert update.inputs[0].op.type == "Placeholder"  # the loop's own, not a copy of it
+    assert update.inputs[0].op.type == "Placeholder"  # the loop's variable, not a copy of it
     assert "PadV2" not in kinds
     assert "Pad" not in kinds

@@ -1,4 +1,4 @@
-"""Fetching from a hub on this machine that behaves well, badly, or breaks off."""
+"""Fetching from a local fake hub: normal, faulty and interrupted transfers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def get(hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Get:
 
     monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 10_000)
     real = time.sleep
-    monkeypatch.setattr(time, "sleep", lambda seconds: real(min(seconds, 0.01)))  # of its retries
+    monkeypatch.setattr(time, "sleep", lambda seconds: real(min(seconds, 0.01)))  # between retries
     return lambda **options: fetch(NAME, cache=tmp_path / "cache", **options)
 
 
@@ -55,33 +55,31 @@ def part(tmp_path: Path) -> Path:
     return tmp_path / "cache" / "models--owner--tiny" / "blobs" / f"{SHA}.cpm.incomplete"
 
 
-def test_only_what_is_needed_is_fetched(hub: FakeHub, get: Get, tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
-    found = get(progress=lambda done, total: told.append((done, total)))
+def test_only_needed_files_are_fetched(hub: FakeHub, get: Get, tmp_path: Path) -> None:
+    reported: list[tuple[int, int]] = []
+    found = get(progress=lambda done, total: reported.append((done, total)))
     assert {path.name: path.read_bytes() for path in found.directory.iterdir()} == {
         **SMALL,
         "model.safetensors": MODEL,
     }
     assert (found.name, found.commit) == (NAME, COMMIT)
     assert found.bytes == sum(map(len, (*SMALL.values(), MODEL)))
-    assert told[-1] == (found.bytes, found.bytes)
-    assert all(total == found.bytes for _, total in told)
+    assert reported[-1] == (found.bytes, found.bytes)
+    assert all(total == found.bytes for _, total in reported)
     for name in BESIDES:
-        assert not hub.asked("GET", name)
+        assert not hub.requested("GET", name)
 
 
 def test_nothing_is_fetched_twice(hub: FakeHub, get: Get) -> None:
     first = get()
     hub.requests.clear()
-    told: list[tuple[int, int]] = []
-    assert get(progress=lambda *numbers: told.append(numbers)) == first
+    reported: list[tuple[int, int]] = []
+    assert get(progress=lambda *numbers: reported.append(numbers)) == first
     assert [path for _, path, _ in hub.requests] == [f"/api/models/{NAME}/revision/main?blobs=true"]
-    assert told[-1] == (first.bytes, first.bytes)
+    assert reported[-1] == (first.bytes, first.bytes)
 
 
-def test_the_hub_s_own_client_finds_what_was_fetched(
-    hub: FakeHub, get: Get, tmp_path: Path
-) -> None:
+def test_huggingface_hub_finds_the_fetched_files(hub: FakeHub, get: Get, tmp_path: Path) -> None:
     from huggingface_hub import hf_hub_download
 
     found = get()
@@ -92,7 +90,7 @@ def test_the_hub_s_own_client_finds_what_was_fetched(
     assert hub.requests == []
 
 
-def test_no_telemetry_is_sent_and_the_token_stays_with_the_hub(hub: FakeHub, get: Get) -> None:
+def test_no_telemetry_is_sent_and_the_cdn_gets_no_token(hub: FakeHub, get: Get) -> None:
     get()
     for method, path, headers in hub.requests:
         assert method in ("GET", "HEAD")
@@ -100,10 +98,10 @@ def test_no_telemetry_is_sent_and_the_token_stays_with_the_hub(hub: FakeHub, get
         agent = headers["user-agent"]
         assert [word.split("/")[0] for word in agent.split("; ")] == ["cpm-lm", "hf_hub", "python"]
         assert ("authorization" in headers) == (not path.startswith("cdn"))
-    assert hub.asked("GET", "cdn/blob")
+    assert hub.requested("GET", "cdn/blob")
 
 
-def test_the_client_s_settings_are_left_as_they_were(
+def test_the_settings_of_huggingface_hub_are_not_changed(
     get: Get, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from huggingface_hub import constants
@@ -117,18 +115,18 @@ def test_the_client_s_settings_are_left_as_they_were(
 
 
 @pytest.mark.parametrize("ranges", [True, False])
-def test_a_connection_that_breaks_is_taken_up_in_the_same_call(
+def test_a_broken_connection_is_resumed_in_the_same_call(
     hub: FakeHub, get: Get, ranges: bool
 ) -> None:
     hub.break_after, hub.ranges = 100_000, ranges
-    told: list[int] = []
-    found = get(progress=lambda done, total: told.append(done))
+    reported: list[int] = []
+    found = get(progress=lambda done, total: reported.append(done))
     assert (found.directory / "model.safetensors").read_bytes() == MODEL
-    assert told[-1] == found.bytes
-    asked = [headers.get("range") for headers in hub.asked("GET", "cdn/blob")]
-    assert asked[0] is None
-    assert len(asked) == 2
-    assert str(asked[1]).startswith("bytes=")
+    assert reported[-1] == found.bytes
+    ranges_sent = [headers.get("range") for headers in hub.requested("GET", "cdn/blob")]
+    assert ranges_sent[0] is None
+    assert len(ranges_sent) == 2
+    assert str(ranges_sent[1]).startswith("bytes=")
 
 
 FETCH = """
@@ -143,7 +141,7 @@ fetch("owner/tiny", cache=Path(sys.argv[1]))
 
 @contextmanager
 def fetching(tmp_path: Path, size: int) -> Iterator[subprocess.Popen[bytes]]:
-    """Another process that fetches the model and has so much of it."""
+    """Another process that fetches the model and has `size` bytes of it."""
     command = [sys.executable, "-c", FETCH, str(tmp_path / "cache")]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         try:
@@ -159,10 +157,10 @@ def fetching(tmp_path: Path, size: int) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_an_interrupted_fetch_goes_on_where_it_stopped(
+def test_an_interrupted_fetch_is_resumed(
     hub: FakeHub, get: Get, tmp_path: Path, how: signal.Signals
 ) -> None:
-    """The client's own version 2 throws the part away; here it must still be there."""
+    """Version 2 of huggingface_hub deletes the partial file; this package must keep it."""
     hub.stall, hub.break_after = threading.Event(), 200_000
     with fetching(tmp_path, 100_000) as process:
         process.send_signal(how)
@@ -173,12 +171,14 @@ def test_an_interrupted_fetch_goes_on_where_it_stopped(
     assert SHA not in blobs(tmp_path)
     hub.requests.clear()
     found = get()
-    assert [headers["range"] for headers in hub.asked("GET", "cdn/blob")] == [f"bytes={have}-"]
+    assert [headers["range"] for headers in hub.requested("GET", "cdn/blob")] == [f"bytes={have}-"]
     assert (found.directory / "model.safetensors").read_bytes() == MODEL
     assert not part(tmp_path).exists()
 
 
-def test_two_at_once(hub: FakeHub, get: Get, tmp_path: Path) -> None:
+def test_a_second_process_is_refused_while_one_fetches(
+    hub: FakeHub, get: Get, tmp_path: Path
+) -> None:
     hub.stall, hub.break_after = threading.Event(), 100_000
     with fetching(tmp_path, 1) as process:
         with pytest.raises(CheckpointError, match="another process is fetching"):
@@ -188,7 +188,7 @@ def test_two_at_once(hub: FakeHub, get: Get, tmp_path: Path) -> None:
     assert (get().directory / "model.safetensors").read_bytes() == MODEL
 
 
-def test_a_damaged_file_is_thrown_away(hub: FakeHub, get: Get, tmp_path: Path) -> None:
+def test_a_damaged_file_is_deleted(hub: FakeHub, get: Get, tmp_path: Path) -> None:
     hub.damaged = True
     with pytest.raises(CheckpointError, match="arrived damaged"):
         get()
@@ -198,12 +198,12 @@ def test_a_damaged_file_is_thrown_away(hub: FakeHub, get: Get, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("size", [1000, len(MODEL) + 5])
-def test_a_part_of_something_else_does_no_harm(
+def test_a_partial_file_of_another_model_is_replaced(
     hub: FakeHub, get: Get, tmp_path: Path, size: int
 ) -> None:
     part(tmp_path).parent.mkdir(parents=True)
     part(tmp_path).write_bytes(b"?" * size)
-    if size < len(MODEL):  # it is taken up, and found out at the end
+    if size < len(MODEL):  # it is resumed, and the digest does not match
         with pytest.raises(CheckpointError, match="arrived damaged"):
             get()
     assert (get().directory / "model.safetensors").read_bytes() == MODEL
@@ -221,7 +221,7 @@ def test_a_part_of_something_else_does_no_harm(
         (429, None, "status 429"),
     ],
 )
-def test_refusals_say_what_to_do(
+def test_http_errors_say_what_to_do(
     hub: FakeHub, get: Get, status: int, error: str | None, said: str
 ) -> None:
     hub.status, hub.error = status, error
@@ -229,39 +229,39 @@ def test_refusals_say_what_to_do(
         get()
 
 
-def test_a_revision_that_is_not_there(get: Get) -> None:
+def test_a_missing_revision_is_an_error(get: Get) -> None:
     with pytest.raises(CheckpointError, match="no such revision"):
         get(revision="v9")
     assert get(revision=COMMIT).commit == COMMIT
 
 
 @pytest.mark.parametrize("page", [b"<html>log in</html>", b"[]", b'{"id": 3}', b"null"])
-def test_what_is_no_hub_is_told_so(hub: FakeHub, get: Get, page: bytes) -> None:
+def test_a_server_that_is_not_a_hub_is_an_error(hub: FakeHub, get: Get, page: bytes) -> None:
     hub.page = page
     with pytest.raises(CheckpointError, match="does not answer as the hub does"):
         get()
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "corrupt",
     [
         lambda listing: listing.update(sha="../../../../tmp/x"),
         lambda listing: listing.update(sha=None),
         lambda listing: listing["siblings"][-1]["lfs"].update(sha256="../../x"),
     ],
 )
-def test_a_hostile_listing_names_no_path(
-    hub: FakeHub, get: Get, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: Any
+def test_a_malicious_listing_is_refused(
+    hub: FakeHub, get: Get, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, corrupt: Any
 ) -> None:
     listing = hub.listing()
-    spoil(listing)
+    corrupt(listing)
     monkeypatch.setattr(hub, "listing", lambda: listing)
     with pytest.raises(CheckpointError, match="does not answer as the hub does"):
         get()
     assert not list(tmp_path.rglob("*"))
 
 
-def test_a_hub_that_cannot_be_reached(
+def test_an_unreachable_hub_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hub: FakeHub
 ) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
@@ -273,7 +273,7 @@ def test_a_hub_that_cannot_be_reached(
         fetch(NAME, cache=tmp_path)
 
 
-def test_offline(get: Get, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_mode_is_an_error(get: Get, monkeypatch: pytest.MonkeyPatch) -> None:
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
@@ -281,7 +281,7 @@ def test_offline(get: Get, monkeypatch: pytest.MonkeyPatch) -> None:
         get()
 
 
-def test_a_disk_that_is_too_small_is_noticed_beforehand(
+def test_too_little_disk_space_is_refused_at_the_start(
     hub: FakeHub, get: Get, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free = len(MODEL) * 3 // 2
@@ -289,7 +289,7 @@ def test_a_disk_that_is_too_small_is_noticed_beforehand(
     monkeypatch.setattr(shutil, "disk_usage", lambda path: fake)
     with pytest.raises(CheckpointError, match=rf"{free:,} bytes free, [\d,]+ are needed"):
         get(reserve=lambda size: (tmp_path / "out", size))  # both on one disk
-    assert not hub.asked("GET", "resolve")
+    assert not hub.requested("GET", "resolve")
     sizes: list[int] = []
 
     def reserve(size: int) -> tuple[Path, int]:
@@ -300,7 +300,7 @@ def test_a_disk_that_is_too_small_is_noticed_beforehand(
     assert sizes == [len(MODEL)]
 
 
-def test_a_full_disk_keeps_what_is_there(
+def test_a_full_disk_keeps_the_partial_file(
     hub: FakeHub, get: Get, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import errno
@@ -315,7 +315,7 @@ def test_a_full_disk_keeps_what_is_there(
             raise OSError(errno.ENOSPC, "No space left on device")
         return real(self, data)
 
-    hub.break_after = 100_000  # so that what is there is in several pieces
+    hub.break_after = 100_000  # so that the file is written in several parts
     monkeypatch.setattr(ProgressFile, "write", full)
     with pytest.raises(CheckpointError, match="the disk is full"):
         get()
@@ -353,7 +353,7 @@ def files(*names: str) -> list[_File]:
         (["model.safetensors.index.json", "pytorch_model.bin"], ["pytorch_model.bin"]),
     ],
 )
-def test_one_form_of_the_weights_is_chosen(there: list[str], chosen: list[str]) -> None:
+def test_one_format_of_the_weights_is_chosen(there: list[str], chosen: list[str]) -> None:
     found = choose_files(
         NAME, files(*there, "config.json", "spiece.model", "rust_model.ot", "a/vocab.txt")
     )
@@ -368,12 +368,12 @@ def test_one_form_of_the_weights_is_chosen(there: list[str], chosen: list[str]) 
         ([], "found nothing"),
     ],
 )
-def test_what_cannot_be_read_is_not_fetched(there: list[str], said: str) -> None:
+def test_unreadable_formats_are_not_fetched(there: list[str], said: str) -> None:
     with pytest.raises(CheckpointError, match=said):
         choose_files(NAME, files(*there))
 
 
-def test_names() -> None:
+def test_short_and_full_names() -> None:
     for known in KNOWN:
         assert full_name(known) == known
         assert full_name(known.split("/")[1].upper()) == known

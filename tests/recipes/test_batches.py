@@ -14,11 +14,11 @@ def test_every_id_but_the_first_is_predicted_once():
     assert (cut[:, 1:] == cut[:, :-1] + 1).all()
 
 
-def test_what_does_not_fill_a_window_is_left_over():
+def test_an_incomplete_window_is_dropped():
     assert windows(np.arange(20, dtype=np.uint16), 10).shape == (1, 11)
 
 
-def test_stages_share_the_ids_in_order():
+def test_stages_split_the_ids_in_order():
     settings = dataclasses.replace(Settings(), stages=((4, 0.5), (8, 0.5)), batch_tokens=16)
     (short, many), (long, few) = stages(np.arange(200, dtype=np.uint16), settings)
     assert (many, few) == (4, 2)

@@ -18,8 +18,8 @@ def test_bigrams_worked_out_by_hand():
     # 0 1 0 1 0 2 0 1: the pairs 01 x 3, 10 x 2, 02 x 1, 20 x 1.
     model = KneserNey(np.array([0, 1, 0, 1, 0, 2, 0, 1]), 3, 2)
     # n1 = 2, n2 = 1, n3 = 1, n4 = 0 (taken as 1): y = 1/2, discounts 1/2, 1/2, 1.
-    # Characters seen before each: 0 after {1, 2}, 1 after {0}, 2 after {0}.
-    # n1 = 2, n2 = 1, n3 and n4 taken as 1: discounts 1/2 and 1/2; 3/2 left to share in three.
+    # Characters before each: 0 after {1, 2}, 1 after {0}, 2 after {0}.
+    # n1 = 2, n2 = 1, n3 and n4 taken as 1: discounts 1/2 and 1/2; 3/2 is split in three.
     lower = (np.array([1.5, 0.5, 0.5]) + 1.5 / 3) / 4
     # After 0: counts 3 and 1 of 4, discounted to 2 and 1/2; 3/2 goes to the lower order.
     expected = (np.array([0, 2, 0.5]) + 1.5 * lower) / 4
@@ -27,7 +27,7 @@ def test_bigrams_worked_out_by_hand():
     assert found == pytest.approx(expected)
 
 
-def test_regular_text_is_foreseen():
+def test_regular_text_is_predicted():
     ids = np.tile(np.arange(7), 200)
     assert KneserNey(ids, 8).probabilities(ids[:50]).min() > 0.9
 

@@ -28,7 +28,7 @@ HIDDEN = sums.held_out_pairs(SETTINGS.held_out_sums, SETTINGS.seed)
         (198, "一百九十八"),
     ],
 )
-def test_words(number, text):
+def test_numbers_in_words(number, text):
     assert sums.words(number) == text
 
 
@@ -60,12 +60,12 @@ def test_a_pair_is_found_in_every_form(text):
     assert (27, 36) in sums.mentioned_pairs(text)
 
 
-def test_a_chain_of_terms_gives_up_every_pair_in_it():
+def test_every_pair_in_a_chain_of_terms_is_found():
     assert {(1, 2), (2, 3)} <= sums.mentioned_pairs("1+2+3=6")
 
 
 @pytest.mark.parametrize("text", ["他加入了三十六人", "127+36", "2020-11-14", "一+=+2"])
-def test_what_is_no_such_sum_is_not_found(text):
+def test_other_sums_are_not_found(text):
     assert (27, 36) not in sums.mentioned_pairs(text)
 
 
@@ -76,7 +76,7 @@ def test_no_generated_text_holds_a_held_out_pair_in_any_form(generate):
     assert not any(sums.mentioned_pairs(text) & HIDDEN for text in texts)
 
 
-def test_the_scan_would_see_held_out_pairs_if_they_were_generated():
+def test_the_check_finds_generated_held_out_pairs():
     texts = islice(sums.documents(frozenset(), random.Random(1)), 500)
     assert any(sums.mentioned_pairs(text) & HIDDEN for text in texts)
 

@@ -18,7 +18,7 @@ def test_a_poem_becomes_title_author_and_one_line():
     assert list(poems(POEM)) == ["静夜思\n李白\n床前明月光，疑是地上霜。举头望明月，低头思故乡。"]
 
 
-def test_a_title_that_stands_alone_belongs_to_the_next_poem():
+def test_a_separate_title_belongs_to_the_next_poem():
     text = "关雎\n\n关关雎鸠，在河之洲。\n窈窕淑女，君子好逑。\n\n葛覃\n\n葛之覃兮，施于中谷。\n"
     assert list(poems(text)) == [
         "关雎\n关关雎鸠，在河之洲。窈窕淑女，君子好逑。",
@@ -26,7 +26,7 @@ def test_a_title_that_stands_alone_belongs_to_the_next_poem():
     ]
 
 
-def test_a_line_without_a_stop_gets_one():
+def test_a_line_without_punctuation_gets_a_full_stop():
     assert next(iter(poems("甲\n乙\n山一程，水一程\n夜深千帐灯"))).endswith("水一程。夜深千帐灯。")
 
 
@@ -86,7 +86,7 @@ def test_another_edition_of_a_text_is_a_duplicate():
     assert list(unique([first, second], 0.5)) == [first]
 
 
-def test_one_quoted_line_makes_no_duplicate():
+def test_one_common_line_is_not_a_duplicate():
     pair = documents(
         "国破山河在，城春草木深。感时花溅泪，恨别鸟惊心。",
         "国破山河在，新句一二三。新句四五六，新句七八九。",
@@ -94,7 +94,7 @@ def test_one_quoted_line_makes_no_duplicate():
     assert list(unique(pair, 0.5)) == pair
 
 
-def test_rare_characters_cost_a_poem_all_and_prose_a_sentence():
+def test_rare_characters_drop_a_poem_but_a_sentence_of_prose():
     common = common_characters(documents("天地玄黄。" * 3, "龘"), 6)
     assert legible(Document("poem", "天地。龘黄。"), common) is None
     assert legible(Document("novel", "天地。龘黄。玄黄。"), common) == Document(
@@ -104,25 +104,25 @@ def test_rare_characters_cost_a_poem_all_and_prose_a_sentence():
     assert legible(Document("poem", "天地\n玄黄"), common) == Document("poem", "天地\n玄黄")
 
 
-def test_the_share_set_aside():
+def test_the_share_of_held_out_documents():
     texts = documents(*(f"第{i}首，一二三四五。" for i in range(4_000)))
     share = sum(held_out(document, 5.0) for document in texts) / len(texts)
     assert 0.03 < share < 0.07
 
 
-def test_what_is_set_aside_does_not_depend_on_punctuation():
+def test_holding_out_does_not_depend_on_punctuation():
     pair = documents("国破山河在，城春草木深", "国破山河在。城春草木深！")
     assert held_out(pair[0], 50.0) == held_out(pair[1], 50.0)
 
 
-def test_choosing_takes_each_kind_up_to_its_share_whatever_the_order():
+def test_each_kind_is_taken_up_to_its_amount_in_any_order():
     texts = documents(*(f"{i:04}" for i in range(50))) + documents("长" * 9, kind="law")
     chosen = choose(texts, {"poem": 40, "law": 100})
     assert len(chosen) == 11
     assert choose(texts[::-1], {"poem": 40, "law": 100}) == chosen
 
 
-def test_digits_stand_apart_where_pieces_are_learned():
+def test_digits_are_separated_for_the_training_of_the_tokenizer():
     assert pieces._segmented("1+12=13\n我有 2个") == ["1 + 1 2 = 1 3", "我 有 ▂ 2 个"]
 
 
@@ -139,7 +139,7 @@ def test_generated_text_reaches_its_size_and_is_the_same_every_time():
 
 
 @pytest.mark.parametrize("name", facts.LISTS)
-def test_tables_name_everything_once(name):
+def test_tables_have_no_duplicates(name):
     names = [left for left, _ in facts.table(name)]
     assert len(names) == len(set(names)) > 50
 
@@ -149,7 +149,7 @@ def prompt_line(name, row):
     return form.format(*row)
 
 
-def test_a_question_about_a_fact_does_not_hold_its_answer():
+def test_a_question_about_a_fact_does_not_contain_its_answer():
     rng = random.Random(0)
     for name in facts.LISTS:
         for row in facts.table(name):
@@ -161,11 +161,11 @@ def test_a_question_about_a_fact_does_not_hold_its_answer():
             assert question not in "\n".join(shots)
 
 
-def test_facts_go_on_without_end():
+def test_facts_are_generated_endlessly():
     assert len(list(islice(facts.documents(random.Random(0)), 300))) == 300
 
 
-def test_the_training_text_takes_repeats_and_generates_what_the_mix_says():
+def test_the_training_text_has_the_repeats_and_generated_texts_of_the_mix():
     usable = documents(*(f"新{i}首" for i in range(20)))
     mix = Mix(characters={"poem": 30}, repeats={"poem": 2}, fact_characters=100)
     text = texts.training_text(usable, dataclasses.replace(Settings(), mix=mix))

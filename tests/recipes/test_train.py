@@ -1,4 +1,4 @@
-"""The recipe from texts to a store, on a corpus of a few lines."""
+"""The whole recipe on a corpus of a few lines."""
 
 import dataclasses
 import json
@@ -36,7 +36,7 @@ def work(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_training_learns_logs_and_leaves_a_store(work, monkeypatch):
+def test_training_lowers_the_loss_logs_and_writes_a_store(work, monkeypatch):
     from recipes.demo.train import train
 
     figures = train(work, SETTINGS)
@@ -51,7 +51,7 @@ def test_training_learns_logs_and_leaves_a_store(work, monkeypatch):
     assert model.sample("1+1=", max_tokens=2, seed=0)[0].text
 
 
-def test_pieces_hold_one_digit_and_ids_end_every_document(tmp_path):
+def test_pieces_have_one_digit_and_every_document_ends_with_eod(tmp_path):
     documents = [Document("sum", "12+34=46"), Document("sum", "床前明月光")] * 20
     settings = dataclasses.replace(SETTINGS, pieces=55)
     pieces.train_tokenizer(documents, tmp_path, settings)

@@ -1,6 +1,6 @@
-"""What every engine must do with wants, tested on any engine: subclass `EngineContract`.
+"""Tests of wants for every engine: subclass `EngineContract`.
 
-The oracle is the engine's own logits, and formulas written out here.
+The expected values come from the engine's own logits and the formulas in this file.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ def ints(*values: int) -> np.ndarray:
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
-    wide = logits.astype(np.float64)
-    wide -= wide.max(axis=1, keepdims=True)
-    return wide - np.log(np.exp(wide).sum(axis=1, keepdims=True))
+    scores = logits.astype(np.float64)
+    scores -= scores.max(axis=1, keepdims=True)
+    return scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
 
 
 def chosen(logits: np.ndarray, rules: Rules, u: float) -> tuple[int, float, float]:
-    """The token and the interval of a number, the plain way: one id after the other."""
+    """The token and the interval that contain u, id by id."""
     masses = np.exp(log_softmax(logits[None])[0] / (rules.temperature or 1))
     masses /= masses.sum()
     order = sorted(range(len(masses)), key=lambda i: (-masses[i], i))
@@ -60,23 +60,23 @@ class EngineContract:
     """Tests for any engine with at least 12 ids and 24 positions; `engine` is a fixture."""
 
     tolerance = 1e-5
-    """How far logits may be apart between two calls with the same tokens."""
+    """The largest difference of logits between two calls with the same tokens."""
 
     def grown(self, engine: Engine, count: int = 9) -> tuple[Session, Any, Any, np.ndarray]:
-        """A new session, some tokens, their parents, and all their logits."""
+        """A new session, tokens, their parents, and all logits, from another session."""
         tokens = np.arange(count, dtype=np.int32) * 5 % engine.config.vocab_size
         parents = chain(count)
-        parents[count // 2] = -3  # a branch
+        parents[count // 2] = -3  # a second branch
         everything = np.arange(count, dtype=np.int32)
         _, logits = engine.session(64).extend(tokens, parents, logits_at=everything)
         return engine.session(64), tokens, parents, logits
 
-    def test_logits_are_those_of_the_shorthand(self, engine: Engine) -> None:
+    def test_wanted_logits_equal_those_of_logits_at(self, engine: Engine) -> None:
         session, tokens, parents, logits = self.grown(engine)
         _, (found,) = session.extend(tokens, parents, [Logits(ints(7, 0, 3, 0))])
         np.testing.assert_allclose(found, logits[[7, 0, 3, 0]], atol=self.tolerance)
 
-    def test_draws_invert_each_row_under_its_own_rules(self, engine: Engine) -> None:
+    def test_draws_invert_the_cdf_of_each_row_with_its_rules(self, engine: Engine) -> None:
         session, tokens, parents, logits = self.grown(engine)
         u = [np.array(row) for row in ([0.1, 0.95], [], [0.5], [0.0, 0.3, 0.999])]
         rules = [PLAIN, SHARP, GREEDY, SHARP]
@@ -95,7 +95,7 @@ class EngineContract:
         logprobs = [row[token] for token, _, _, row in expected]
         np.testing.assert_allclose(drawn.logprobs, logprobs, atol=near)
 
-    def test_log_probabilities_are_under_the_model_itself(self, engine: Engine) -> None:
+    def test_logprobs_are_those_of_the_unfiltered_model(self, engine: Engine) -> None:
         session, tokens, parents, logits = self.grown(engine)
         want = LogProbs(ints(5, 2, 8), [ints(3, 3, 0), ints(), ints(11)], top=4)
         _, (scored,) = session.extend(tokens, parents, [want])
@@ -127,7 +127,7 @@ class EngineContract:
         np.testing.assert_allclose(answers[3].logprobs, expected, atol=10 * self.tolerance)
         assert len(answers[4].tokens) == 0
 
-    def test_slices_give_the_same_answers(self, engine: Engine) -> None:
+    def test_slices_equal_one_call(self, engine: Engine) -> None:
         session, tokens, parents, _ = self.grown(engine, 20)
         u = [np.array([0.3, 0.6]), np.array([0.9]), np.array([0.1])]
         wants = [
@@ -147,7 +147,7 @@ class EngineContract:
         np.testing.assert_allclose(parts[1].logprobs, whole[1].logprobs, atol=near)
         np.testing.assert_allclose(parts[2], whole[2], atol=near)
 
-    def test_nothing_may_be_wanted(self, engine: Engine) -> None:
+    def test_the_list_of_wants_may_be_empty(self, engine: Engine) -> None:
         session, tokens, parents, _ = self.grown(engine)
         nodes, answers = session.extend(tokens, parents, [])
         assert (len(nodes), answers) == (9, [])
@@ -161,7 +161,7 @@ class EngineContract:
             LogProbs(ints(0), [ints(10**6)]),
         ],
     )
-    def test_what_is_out_of_range_is_refused(self, engine: Engine, want: Any) -> None:
+    def test_an_index_or_id_out_of_range_is_refused(self, engine: Engine, want: Any) -> None:
         session, tokens, parents, _ = self.grown(engine)
         with pytest.raises(RequestError, match="expected 0 to"):
             session.extend(tokens, parents, [want])

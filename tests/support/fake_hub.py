@@ -1,6 +1,6 @@
-"""A hub on this machine: as much of its protocol as its client needs to fetch a model.
+"""A fake hub on this machine, with the part of the protocol that its client uses to fetch a model.
 
-Kept after the client's own source (huggingface_hub 2.4: `HfApi.model_info`, `hf_hub_download`,
+Written after the client's source (huggingface_hub 2.4: `HfApi.model_info`, `hf_hub_download`,
 `http_get`) and the hub's published API: a model's listing with sizes and digests, HEAD and GET of
 `resolve`, ranges, large files redirected to another host.
 """
@@ -19,35 +19,35 @@ from urllib.parse import urlsplit
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 LARGE = 1000
-"""Files from here on are kept by their digest, as Git LFS does."""
+"""Files of at least this size are stored by digest, as in Git LFS."""
 
 
 @dataclass
 class FakeHub:
-    """What the hub has, how it misbehaves, and what it was asked."""
+    """The hub's files, its faults, and the requests it got."""
 
     name: str = "owner/tiny"
     files: dict[str, bytes] = field(default_factory=dict)
     status: int | None = None
-    """Answers everything with this status."""
+    """Answers every request with this status."""
     error: str | None = None
-    """The hub's name of that error."""
+    """The error code of that answer."""
     break_after: int | None = None
-    """Breaks off once, after so many bytes of a large file."""
+    """Closes the connection once, after this many bytes of a large file."""
     ranges: bool = True
-    """Whether a part of a file may be asked for."""
+    """Whether Range requests are honored."""
     page: bytes | None = None
-    """Answers everything with this page, as a hotel's log-in page does."""
+    """Answers every request with this page, as a captive portal does."""
     damaged: bool = False
     """Sends large files with a bit flipped."""
     stall: threading.Event | None = None
-    """Once `break_after` bytes are sent, waits for this instead of breaking off."""
+    """Once `break_after` bytes are sent, waits for this event instead of closing."""
     requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
     url: str = ""
     cdn: str = ""
 
-    def asked(self, method: str, part: str) -> list[dict[str, str]]:
-        """The headers of the requests of one method whose path has this part."""
+    def requested(self, method: str, part: str) -> list[dict[str, str]]:
+        """The headers of the requests of one method whose path contains `part`."""
         return [headers for m, path, headers in self.requests if m == method and part in path]
 
     def listing(self) -> dict[str, Any]:
@@ -131,8 +131,12 @@ def handler(hub: FakeHub, is_cdn: bool) -> type[BaseHTTPRequestHandler]:  # noqa
             data = hub.files[name]
             if hub.damaged:
                 data = bytes([data[0] ^ 1]) + data[1:]
-            asked = self.headers.get("Range")
-            start = int(asked.removeprefix("bytes=").split("-")[0]) if asked and hub.ranges else 0
+            range_header = self.headers.get("Range")
+            start = (
+                int(range_header.removeprefix("bytes=").split("-")[0])
+                if range_header and hub.ranges
+                else 0
+            )
             self.send_response(206 if start else 200)
             self.send_header("Content-Length", str(len(data) - start))
             if start:
@@ -154,15 +158,15 @@ def handler(hub: FakeHub, is_cdn: bool) -> type[BaseHTTPRequestHandler]:  # noqa
 
 @contextmanager
 def serving(hub: FakeHub) -> Iterator[FakeHub]:
-    """Serve the hub, and the host that it keeps large files on, until the block ends."""
+    """Serve the hub, and a second host for large files, until the block ends."""
     servers = []
     for is_cdn in (False, True):
         server = ThreadingHTTPServer(("127.0.0.1", 0), handler(hub, is_cdn))
         server.daemon_threads = True
-        server.handle_error = lambda *_: None  # type: ignore[method-assign]  # who went away
+        server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a client that disconnects
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         servers.append(server)
-    # Two names of one machine, so that to the client they are two hosts.
+    # Two names of one machine are two hosts for the client.
     hub.url = f"http://127.0.0.1:{servers[0].server_port}"
     hub.cdn = f"http://localhost:{servers[1].server_port}"
     try:

@@ -1,4 +1,4 @@
-"""A model of a few lines: its next-token distribution depends on the tokens so far, exactly."""
+"""Fake engine and tokenizer: the next-token distribution is a function of the tokens so far."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ NextLogits = Callable[[tuple[int, ...]], Sequence[float]]
 
 
 class FakeEngine(Engine):
-    """Logits after a path are whatever `following(path)` says."""
+    """The logits after a path of tokens are `next_logits(path)`."""
 
     name = "fake"
 
-    def __init__(self, following: NextLogits, vocab_size: int, n_positions: int = 64) -> None:
+    def __init__(self, next_logits: NextLogits, vocab_size: int, n_positions: int = 64) -> None:
         self.config = GPTConfig(
             vocab_size=vocab_size, n_positions=n_positions, n_embd=2, n_layer=1, n_head=1
         )
-        self.following = following
+        self.next_logits = next_logits
         self.sessions: list[FakeSession] = []
 
     def session(self, capacity: int = 1024) -> FakeSession:
@@ -37,7 +37,7 @@ class FakeEngine(Engine):
 class FakeSession(HostSession):
     def __init__(self, engine: FakeEngine, capacity: int) -> None:
         super().__init__(engine.config, capacity)
-        self.following = engine.following
+        self.next_logits = engine.next_logits
         self.paths: dict[int, tuple[int, ...]] = {}
         self.rows = 0
         self.calls: list[int] = []
@@ -57,32 +57,32 @@ class FakeSession(HostSession):
         return nodes.tolist()
 
     def _logits(self, hidden: Any, rows: Any) -> Any:
-        found = [self.following(self.paths[hidden[i]]) for i in rows.tolist()]
+        found = [self.next_logits(self.paths[hidden[i]]) for i in rows.tolist()]
         return np.array(found, np.float32).reshape(len(found), self.config.vocab_size)
 
 
 def log(*masses: float) -> list[float]:
-    """Logits of a distribution that is written out."""
+    """The logits of a distribution given by its masses."""
     return [float(np.log(m)) if m else -1e4 for m in masses]
 
 
 def hashed(vocab_size: int, spread: float = 2.0) -> NextLogits:
-    """A model that seems random, the same for the same path on every machine."""
+    """Pseudorandom logits, which depend only on the path, on every machine."""
 
-    def following(path: tuple[int, ...]) -> Sequence[float]:
+    def next_logits(path: tuple[int, ...]) -> Sequence[float]:
         key = 0
         for token in path:
             key = (key * 1000003 + token + 1) % 2**61
         rng = np.random.Generator(np.random.Philox(key=key))
         return (spread * rng.standard_normal(vocab_size)).tolist()
 
-    return following
+    return next_logits
 
 
 def random_engine(
     vocab_size: int = 40, n_positions: int = 32, scale: float = 0.6
 ) -> ReferenceEngine:
-    """The reference engine with random weights, so that logits come from real attention."""
+    """The reference engine with random weights, so that logits depend on attention."""
     config = GPTConfig(
         vocab_size=vocab_size, n_positions=n_positions, n_embd=16, n_layer=2, n_head=2
     )
@@ -122,7 +122,7 @@ class FakeDecoder(Decoder):
 
 
 class FakeTokenizer(Tokenizer):
-    """One character per id; the first one is the end and has no text."""
+    """One character per id; id 0 is the end token and has no text."""
 
     def __init__(self, letters: str) -> None:
         self.letters = letters

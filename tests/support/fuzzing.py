@@ -1,7 +1,7 @@
-"""Damages every kind of file that a user can be given, and reads it: `make fuzz`.
+"""Read damaged files of every format: `make fuzz`.
 
-Any bytes must give a model or one of our errors: nothing is executed, nothing hangs, and memory
-stays near the size of the file. What breaks that is kept beside the script's own output.
+Any bytes must give a model or one of our errors; nothing is executed, nothing hangs, and memory
+stays near the size of the file. A file that fails this is copied to `--keep`.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from tests.support.make_shards import write_shards
 from tests.support.tiny_bert import PIECES, write_pieces
 
 LONGEST = 10.0
-"""Seconds that one reading may take; the files are of a few kilobytes."""
+"""Seconds that reading may take; the files have a few kilobytes."""
 MAX_GROWTH = 100_000_000
-"""Bytes that memory may grow by, over all readings."""
+"""Bytes that memory may grow by while one format is tested."""
 MODEL = random_model(n_layer=1, vocab_size=len(PIECES), n_embd=8, n_head=2, n_positions=8)
 ODD: tuple[Any, ...] = (
     None, True, -1, 0, 1 << 31, 1 << 63, 10**300, 1e308, float("nan"), "", "../x", "\x00", [], {},
@@ -97,12 +97,12 @@ def encoding(directory: Path) -> None:
     Tokenizer.load(directory).encode("今天天气 hello")
 
 
-def widened(directory: Path) -> None:
-    """Whatever opens must have finite numbers in all its packed matrices."""
+def check_finite(directory: Path) -> None:
+    """Open a store; all packed matrices must have finite numbers."""
     store = Store.open(directory)
     for name in store.names:
-        wide = store.float32(name)
-        if store.packed(name) is not None and not np.isfinite(wide).all():
+        values = store.float32(name)
+        if store.packed(name) is not None and not np.isfinite(values).all():
             raise AssertionError(f"{name} holds numbers that are not finite")
 
 
@@ -116,8 +116,8 @@ TARGETS: dict[str, tuple[Callable[[Path], Path], str, Read]] = {
     "older torch file": (legacy, "pytorch_model.bin", open_source),
     "shard": (shards, "mp_rank_00_model_states.pt", open_source),
     "safetensors": (saved, "model.safetensors", open_source),
-    "q8": (lambda d: packed(d, "q8"), "model.safetensors", widened),
-    "q4": (lambda d: packed(d, "q4"), "model.safetensors", widened),
+    "q8": (lambda d: packed(d, "q8"), "model.safetensors", check_finite),
+    "q4": (lambda d: packed(d, "q4"), "model.safetensors", check_finite),
     "quantization": (lambda d: packed(d, "q4"), "config.json", Store.open),
     "h5": (lambda d: write_h5(d, MODEL), "tf_model.h5", open_source),
     "config": (saved, "config.json", open_source),
@@ -134,11 +134,11 @@ TARGETS: dict[str, tuple[Callable[[Path], Path], str, Read]] = {
     "text style": (with_special_names, "text_style.json", encoding),
     "tokenizer.json": (newer_tokenizer, "tokenizer.json", encoding),
 }
-"""What is written, which file of it is damaged, and what reads it."""
+"""By format: the writer, the file to damage, the reader."""
 
 
 def damaged(content: bytes, draw: random.Random) -> bytes:
-    """Return some bytes changed, left out, repeated or put in; the beginning most of all."""
+    """Change, delete, repeat or insert some bytes, most often near the beginning."""
     data = bytearray(content)
     for _ in range(draw.choice([1, 1, 2, 5, 30])):
         start = draw.randrange(min(len(data), draw.choice([64, 1000, 1 << 30])) or 1)
@@ -159,7 +159,7 @@ def damaged(content: bytes, draw: random.Random) -> bytes:
 
 
 def altered(value: Any, draw: random.Random) -> Any:
-    """Return JSON with one of its values, at any depth, exchanged."""
+    """Replace one value of a JSON document, at any depth."""
     inside = list(value) if isinstance(value, dict) else range(len(value)) if value else []
     if not isinstance(value, dict | list) or not inside or draw.random() < 0.2:
         return draw.choice(ODD)
@@ -179,13 +179,13 @@ def too_slow(*_: Any) -> None:
 
 
 def fuzz(target: str, seconds: float, seed: int, keep: Path) -> tuple[int, int]:
-    """Read damaged files for so long; return how many, and how many of them were readable."""
+    """Read damaged files for some seconds; return how many, and how many were readable."""
     write, name, read = TARGETS[target]
     draw, tried, fine = random.Random(seed), 0, 0
     with tempfile.TemporaryDirectory() as folder:
         directory = write(Path(folder) / "in")
         whole = (directory / name).read_bytes()
-        read(directory)  # undamaged it is readable, else nothing is shown
+        read(directory)  # it must be readable when undamaged
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -211,9 +211,9 @@ def fuzz(target: str, seconds: float, seed: int, keep: Path) -> tuple[int, int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=600, help="in all")
+    parser.add_argument("--seconds", type=float, default=600, help="in total")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--keep", type=Path, default=Path(), help="where a culprit is kept")
+    parser.add_argument("--keep", type=Path, default=Path(), help="directory for a file that fails")
     options = parser.parse_args()
     signal.signal(signal.SIGALRM, too_slow)
     for target in TARGETS:

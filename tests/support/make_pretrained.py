@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-# What transformers calls a model in its TensorFlow files, which differs by version.
+# The names of the model in TensorFlow files of different versions of transformers.
 TF_SCOPES = ("transformer/tfgp_t2lm_head_model/transformer", "tfgp_t2model/transformer", "")
 
 logging.getLogger("transformers").setLevel(logging.ERROR)
 
 
 def random_model(*, seed: int = 0, **settings: Any) -> GPT2LMHeadModel:
-    """A model whose logits have a spread of about one, in float32."""
+    """A float32 model whose logits have a standard deviation of about 1."""
     sizes = {"vocab_size": 48, "n_positions": 24, "n_embd": 24, "n_layer": 3, "n_head": 4}
     config = GPT2Config(**(sizes | settings))
     torch.manual_seed(seed)
@@ -43,7 +43,7 @@ def logits_of(model: GPT2LMHeadModel, ids: list[int]) -> np.ndarray:
 def state_of(
     model: GPT2LMHeadModel, *, prefix: bool = True, buffers: bool = False
 ) -> dict[str, torch.Tensor]:
-    """The tensors as files of some version hold them: with the buffers of older ones."""
+    """The tensors as in a file, with the attention buffers of older versions if wanted."""
     state = {name: value.clone() for name, value in model.transformer.state_dict().items()}
     if buffers:
         P = model.config.n_positions
@@ -55,7 +55,7 @@ def state_of(
 
 
 def write_config(directory: Path, model: GPT2LMHeadModel, **changes: Any) -> Path:
-    """Write `config.json` with the ids that the published ones carry."""
+    """Write `config.json` with the special ids of published ones."""
     directory.mkdir(parents=True, exist_ok=True)
     values = model.config.to_dict() | {"bos_token_id": 50256, "eos_token_id": 50256}
     values |= {"pad_token_id": 0} | changes
@@ -66,7 +66,7 @@ def write_config(directory: Path, model: GPT2LMHeadModel, **changes: Any) -> Pat
 def write_bin(
     directory: Path, model: GPT2LMHeadModel, state: dict[str, torch.Tensor], shards: int = 1
 ) -> Path:
-    """Write `pytorch_model.bin`, or as many shards with their index."""
+    """Write `pytorch_model.bin`, or shards with an index."""
     write_config(directory, model)
     if shards == 1:
         torch.save(state, directory / "pytorch_model.bin")

@@ -23,7 +23,7 @@ def whole_model(
     seed: int = 0,
     scale: float = 1.0,
 ) -> Weights:
-    """A model in Megatron's names and its [out, in] layout, uncut."""
+    """A model with Megatron's names and [out, in] matrices, not sharded."""
     draw = torch.Generator().manual_seed(seed)
 
     def normal(*shape: int) -> torch.Tensor:
@@ -51,8 +51,8 @@ def whole_model(
     return weights
 
 
-def cut(name: str, tensor: torch.Tensor, rank: int, ranks: int) -> torch.Tensor:
-    """The part of one rank, as the original's model-parallel layers share a tensor out."""
+def shard(name: str, tensor: torch.Tensor, rank: int, ranks: int) -> torch.Tensor:
+    """The part of one rank, as the original's model-parallel layers shard a tensor."""
     if "query_key_value" in name:
         parts = [third.chunk(ranks)[rank] for third in tensor.chunk(3)]
         return torch.cat(parts)
@@ -76,7 +76,7 @@ def write_shards(
     """Write a checkpoint to `folder` and return it; `edit` may change what each rank saves."""
     weights = whole_model(**sizes)
     for rank in range(ranks):
-        own = {name: cut(name, value, rank, ranks).to(dtype) for name, value in weights.items()}
+        own = {name: shard(name, value, rank, ranks).to(dtype) for name, value in weights.items()}
         root = {"iteration": 500, "np_rng_state": np.random.get_state(), "lr": None}  # noqa: NPY002
         root["random_rng_state"] = random.getstate()
         if layout == "deepspeed":

@@ -1,8 +1,8 @@
-"""SavedModels as the first TensorFlow port wrote them: its objects and names, written anew.
+"""SavedModels as the first TensorFlow port wrote them; its model is rewritten here.
 
-What is reproduced: attributes and layers are named as in its tf2gpt/model.py, queries, keys and
-values are three layers, and Keras 2's own `save` writes the files, with the arguments and the
-signature of its conversion notebooks. Keras 2 lives on as the package tf-keras.
+Attributes and layers have the names of its tf2gpt/model.py; queries, keys and values are three
+layers; Keras 2's `save` writes the files, with the arguments and the signature of its conversion
+notebooks. Keras 2 is the package tf-keras today.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Attention(tf_keras.layers.Layer):
 
     def call(self, x: Any) -> Any:
         T, size = tf.shape(x)[1], self.width // self.heads
-        # In this order, which is the order of the variables in the published files.
+        # The order of the variables in the published files.
         q, k, v = (
             tf.transpose(tf.reshape(layer(x), [-1, T, self.heads, size]), [0, 2, 1, 3])
             for layer in (self.query, self.key, self.value)
@@ -51,7 +51,7 @@ class Transformer(tf_keras.layers.Layer):
 
     def call(self, x: Any) -> Any:
         x = x + self.attn(self.ln0(x))
-        # The port took the erf form here; the weights do not know.
+        # The port used the erf form here; the weights are the same.
         return x + self.output_layer(tf.nn.gelu(self.intermediate_layer(self.ln1(x)), True))
 
 
@@ -81,7 +81,7 @@ class GPT(tf_keras.Model):
 
 
 def port_model(whole: dict[str, np.ndarray], heads: int, dtype: str = "float32") -> GPT:
-    """A model of the port's structure with a Megatron model's weights (uncut, by its names)."""
+    """A model of the port's structure with the weights of a Megatron model that is not sharded."""
     V, D = whole["word_embeddings.weight"].shape
     depth = 1 + max(int(name.split(".")[2]) for name in whole if ".layers." in name)
     tf_keras.backend.clear_session()

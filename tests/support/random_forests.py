@@ -1,4 +1,4 @@
-"""Random forests, grown alike in two engines."""
+"""Random forests in two engines."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.support.tolerances import LOGITS
 
 
 def random_parents(rng: np.random.Generator, live: list[int], count: int) -> list[int]:
-    """Roots, live nodes and tokens of the same call, mixed."""
+    """Parents: roots, live nodes and tokens of the same call."""
     parents = []
     for i in range(count):
         inner = i > 0 and rng.random() < 0.5
@@ -21,20 +21,20 @@ def random_parents(rng: np.random.Generator, live: list[int], count: int) -> lis
 
 
 def close(got: np.ndarray, wanted: np.ndarray) -> bool:
-    """Say whether float32 logits agree."""
+    """Return whether float32 logits agree."""
     return bool(np.abs(got - wanted).max() < LOGITS["float32"])
 
 
-def grow_alike(ours: Session, theirs: Session, rng: np.random.Generator) -> None:
+def compare_random_calls(ours: Session, theirs: Session, rng: np.random.Generator) -> None:
     """Extend two sessions by random calls, releasing nodes and using their slots again."""
     live: list[int] = []
     released = 0
     for _ in range(24):
         count = int(rng.integers(1, 9))
         while ours.capacity - ours.live < count:
-            doomed = [int(rng.choice(live))]
-            ours.release(doomed)
-            theirs.release(doomed)
+            leaving = [int(rng.choice(live))]
+            ours.release(leaving)
+            theirs.release(leaving)
             live = [node for node in live if ours._forest._alive[node]]
             released += 1
         parents = random_parents(rng, live, count)
@@ -44,4 +44,4 @@ def grow_alike(ours: Session, theirs: Session, rng: np.random.Generator) -> None
         assert nodes.tolist() == same.tolist()
         assert close(got, wanted)
         live += nodes.tolist()
-    assert released  # or the test has not tried what it is for
+    assert released  # otherwise no slot was reused

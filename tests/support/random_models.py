@@ -24,13 +24,13 @@ from cpm_lm.engines.reference import ReferenceEngine
 
 
 def shape(**sizes: Any) -> GPTConfig:
-    """A small shape with the numbers that matter to a test."""
+    """A small shape; `sizes` replace its values."""
     small = {"vocab_size": 61, "n_positions": 64, "n_embd": 24, "n_layer": 2, "n_head": 3}
     return GPTConfig(**(small | sizes))
 
 
 def random_tensors(config: GPTConfig, seed: int = 0) -> dict[str, np.ndarray]:
-    """Numbers large enough that attention is far from uniform, norms that do not cancel."""
+    """Random weights, large enough that attention is far from uniform."""
     rng = np.random.default_rng(seed)
     tensors = {}
     for name, size in shapes(Dims.of(config)).items():
@@ -48,26 +48,26 @@ def both(
         return both_packed(config, element, seed, **options)
     dtype = WEIGHTS[element]
     stored = {name: from_float32(t, dtype) for name, t in random_tensors(config, seed).items()}
-    wide = {name: np.array(to_float32(tensor, dtype)) for name, tensor in stored.items()}
-    return NativeEngine(config, stored, element, **options), ReferenceEngine(config, wide)
+    exact = {name: np.array(to_float32(tensor, dtype)) for name, tensor in stored.items()}
+    return NativeEngine(config, stored, element, **options), ReferenceEngine(config, exact)
 
 
 def both_packed(
     config: GPTConfig, element: str, seed: int, **options: Any
 ) -> tuple[NativeEngine, ReferenceEngine]:
-    """The two engines on the same packed weights; the reference has them widened."""
+    """The two engines on the same packed weights, which the reference gets dequantized."""
     stored: dict[str, np.ndarray | PackedMatrix] = {}
-    wide: dict[str, np.ndarray] = {}
+    exact: dict[str, np.ndarray] = {}
     for name, values in random_tensors(config, seed).items():
         packing = format_of(element, name)
         if packing is None:
-            stored[name] = wide[name] = values
+            stored[name] = exact[name] = values
             continue
         matrix = packed(values.T if is_transposed(name) else values, packing)
         assert matrix.shape == out_in_shape(name, values.shape)
         stored[name] = matrix
-        wide[name] = Dequantized(matrix, is_transposed(name)).read()
-    return NativeEngine(config, stored, element, **options), ReferenceEngine(config, wide)
+        exact[name] = Dequantized(matrix, is_transposed(name)).read()
+    return NativeEngine(config, stored, element, **options), ReferenceEngine(config, exact)
 
 
 def packed(matrix: np.ndarray, packing: PackedFormat) -> PackedMatrix:

@@ -1,4 +1,4 @@
-"""How the tests of the command line call it and read what it prints."""
+"""Helpers that run the command line and parse its output."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ Run = Callable[..., Result]
 
 
 def parsed(result: Result) -> Any:
-    """What was printed, which must be one JSON document and nothing else."""
+    """The printed JSON document; other output is an error."""
     return json.loads(result.stdout)

@@ -13,7 +13,7 @@ from cpm_lm.gpt.gpt import GPT
 
 SMALL = GPTConfig(vocab_size=24, n_positions=20, n_embd=32, n_layer=2, n_head=2)
 UNLIKELY = 23
-"""An id whose embedding, and so its score, is zero: some other is always likelier."""
+"""An id whose embedding, and thus its logit, is zero: another id is always more probable."""
 
 
 def small_gpt(config: GPTConfig = SMALL, seed: int = 300) -> GPT:
@@ -62,9 +62,9 @@ class Calls:
 
 
 def greedy(model: GPT, ids: np.ndarray, length: int) -> np.ndarray:
-    """The likeliest tokens, with the whole text read again for each."""
+    """The most probable tokens, each computed from the whole text without a cache."""
     for _ in range(length):
-        # One id more, which changes nothing: Keras warns of a softmax over a single score.
+        # One extra id does not change the logits; Keras warns of a softmax over a single element.
         scores = np.asarray(model(np.pad(ids, ((0, 0), (0, 1)))))[:, -2]
         ids = np.concatenate([ids, scores.argmax(-1)[:, None]], 1)
     return ids

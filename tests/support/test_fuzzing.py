@@ -1,6 +1,6 @@
-"""Damaged files of every kind give a model or one of our errors: a moment of it; `make fuzz` more.
+"""Damaged files of every format give a model or one of our errors; `make fuzz` runs longer.
 
-In a process of its own, because a library that crashes would take the tests with it.
+It runs in its own process, because a crash of a library would end the tests.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def test_a_moment_of_fuzzing(tmp_path: Path) -> None:
+def test_fuzzing_finds_no_error_in_a_short_time(tmp_path: Path) -> None:
     words = ["-m", "tests.support.fuzzing", "--seconds", "4", "--keep", str(tmp_path)]
     found = subprocess.run(
         [sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=False

@@ -1,4 +1,4 @@
-"""A vocabulary of CPM's kind, trained in a blink on a few sentences written for it."""
+"""A small vocabulary of CPM's kind, trained on a few sentences written for the tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far results may lie from the reference, by dtype: largest absolute difference of logits.
+"""Tolerances by dtype: the largest absolute difference of logits from the reference.
 
 One table for all tests. The reference's logits have a standard deviation of 1.2 to 1.5.
 """
@@ -9,11 +9,12 @@ LOGITS = {
     # measured on the tiny checkpoints.
     "float16": 1e-2,
     "bfloat16": 8e-2,
-    # The same packed weights in the kernels and widened: activations rounded to 16 bits. A product
-    # is then off by 0.3 / 32767 of the ratio of a row's largest activation to its usual one, 1e-5
-    # of its size for random models and ten times that where training has made outliers; a model
-    # adds up a few dozen of those. 1.0e-3 was measured on the packaged model, whose logits have a
-    # standard deviation of 2. Activations in 8 bits, 256 times as far off, would not pass.
+    # Packed weights in the kernels against the same weights dequantized; the kernels round
+    # activations to 16 bits. The relative error of a product is 0.3 / 32767 times the ratio of a
+    # row's largest activation to its typical one: 1e-5 for random models, ten times that with the
+    # outliers of trained ones; a model accumulates a few dozen of them. 1.0e-3 was measured on the
+    # packaged model, whose logits have a standard deviation of 2. Activations in 8 bits, with 256
+    # times the error, would fail.
     "packed": 2e-3,
 }
 

@@ -1,4 +1,4 @@
-"""Encoding and decoding, on a vocabulary of CPM's kind trained here."""
+"""Encoding and decoding with a small vocabulary of CPM's kind."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def special_ids(tokenizer: Tokenizer) -> set[int]:
     return {names[name] for name in SPECIAL if name in names and name != "<unk>"}
 
 
-def test_words_spaces_and_lines_come_back(tokenizer: Tokenizer) -> None:
+def test_words_spaces_and_lines_are_decoded(tokenizer: Tokenizer) -> None:
     text = "今天天气不错\n中国的首都是北京 hello"
     ids = tokenizer.encode(text)
     assert tokenizer.decode(ids) == text
@@ -73,12 +73,12 @@ def test_unknown_characters_are_counted(tokenizer: Tokenizer) -> None:
 
 
 @pytest.mark.parametrize("name", [*SPECIAL, "＜eod＞", "今天<eod>", "<eod><eod>", "< eod >"])
-def test_a_typed_special_piece_is_text(tokenizer: Tokenizer, name: str) -> None:
+def test_the_name_of_a_special_piece_in_a_text_is_text(tokenizer: Tokenizer, name: str) -> None:
     assert not special_ids(tokenizer).intersection(tokenizer.encode(name))
 
 
-def test_a_typed_line_mark_is_unknown_and_a_typed_space_mark_a_space(tokenizer: Tokenizer) -> None:
-    """The original read a typed U+2583 as a line end, with which a user could forge a line."""
+def test_a_line_mark_in_a_text_is_unknown_and_a_space_mark_is_a_space(tokenizer: Tokenizer) -> None:
+    """In the original, U+2583 in a text was a line end, so a user could insert lines."""
     assert tokenizer.normalize("天▃气") == "天⁇气"
     assert tokenizer.normalize("天▂气") == "天 气"
     assert tokenizer.normalize("\uffff") == "⁇"
@@ -106,7 +106,7 @@ def test_a_control_piece_of_another_name_decodes_to_nothing(tmp_path: Path) -> N
 
 
 def test_special_pieces_are_found_by_name_not_by_number(tmp_path: Path) -> None:
-    """A model that merges a space with its word mark has no piece 8 or 10 like CPM's."""
+    """If the space is merged with the word mark, pieces 8 and 10 are not CPM's."""
     symbols = "<pad>,<eod>,▁▂,▃,<sep>,<mask>"
     tokenizer = Tokenizer.load(train(tmp_path, user_defined_symbols=symbols))
     ids = tokenizer.encode("今 天\n气")
@@ -131,24 +131,26 @@ def test_ids_may_be_an_array(tokenizer: Tokenizer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("prompt", "torn"),
+    ("prompt", "splits"),
     [("今天", True), ("GPT", True), ("100", True), ("答案：", False), ("天\n", False), ("", False)],
 )
-def test_where_a_word_would_be_torn(tokenizer: Tokenizer, prompt: str, torn: bool) -> None:
-    assert tokenizer.splits_word(prompt) is torn
+def test_a_prompt_that_splits_a_word_is_found(
+    tokenizer: Tokenizer, prompt: str, splits: bool
+) -> None:
+    assert tokenizer.splits_word(prompt) is splits
 
 
 @given(text=TEXTS)
-def test_words_are_what_jieba_makes_of_the_whole_text(text: str) -> None:
+def test_words_equal_jiebas_of_the_whole_text(text: str) -> None:
     whole = list(segmentation._jieba().cut(text))
     assert list(words(text)) == whole
     assert "".join(whole) == text
 
 
 @given(text=TEXTS)
-def test_the_ids_are_the_originals(tokenizer: Tokenizer, text: str) -> None:
-    """The original joins the words with spaces and encodes the whole at once."""
-    # Apart from the two kinds of characters that it read as line ends or could not read.
+def test_ids_equal_the_originals(tokenizer: Tokenizer, text: str) -> None:
+    """The original joins the words with spaces and encodes all of them in one call."""
+    # Without the characters that the original reads as line ends or refuses.
     clean = text.translate(dict.fromkeys([ord("▃"), *range(0xD800, 0xE000)], "\uffff"))
     marked = str.maketrans(" \n", "▂▃")
     assert tokenizer.encode(text) == original(tokenizer).encode(
@@ -162,7 +164,7 @@ def original(tokenizer: Tokenizer) -> Any:
 
 
 @given(text=TEXTS)
-def test_no_text_becomes_a_special_id(tokenizer: Tokenizer, text: str) -> None:
+def test_no_text_gives_a_special_id(tokenizer: Tokenizer, text: str) -> None:
     assert not special_ids(tokenizer).intersection(tokenizer.encode(text))
     assert tokenizer.normalize(text).count("\n") == text.count("\n")
 
@@ -174,14 +176,14 @@ def test_lines_encode_independently(tokenizer: Tokenizer, first: str, second: st
 
 
 @given(text=TEXTS)
-def test_normalised_text_stays(tokenizer: Tokenizer, text: str) -> None:
+def test_normalized_text_is_unchanged(tokenizer: Tokenizer, text: str) -> None:
     once = tokenizer.normalize(text)
     if not tokenizer.unknown_count(tokenizer.encode(text)):
         assert tokenizer.normalize(once) == once
 
 
 @given(data=st.data())
-def test_decoding_one_by_one_is_decoding_the_whole(tokenizer: Tokenizer, data: Any) -> None:
+def test_incremental_decoding_equals_decoding(tokenizer: Tokenizer, data: Any) -> None:
     ids = data.draw(st.lists(st.integers(0, tokenizer.vocab_size - 1), max_size=40))
     cut = data.draw(st.integers(0, len(ids)))
     decoder = tokenizer.decoder()
@@ -189,7 +191,7 @@ def test_decoding_one_by_one_is_decoding_the_whole(tokenizer: Tokenizer, data: A
     assert tokenizer.decode(ids[:cut]) + tokenizer.decode(ids[cut:]) == tokenizer.decode(ids)
 
 
-def test_a_long_text_is_encoded_like_its_words(tokenizer: Tokenizer) -> None:
+def test_a_long_text_is_encoded_word_by_word(tokenizer: Tokenizer) -> None:
     text = SENTENCES * 3
     parts = list(words(text))
     assert len(parts) > 5 * WORDS_PER_CALL
@@ -202,7 +204,7 @@ def test_a_very_long_word(tokenizer: Tokenizer) -> None:
     assert tokenizer.normalize("he" * 5000) == "he" * 5000
 
 
-def test_threads_agree(directory: Path, tokenizer: Tokenizer) -> None:
+def test_threads_give_equal_ids(directory: Path, tokenizer: Tokenizer) -> None:
     lines = SENTENCES.splitlines() * 4
     expected = [tokenizer.encode(line) for line in lines]
     fresh = Tokenizer.load(directory)
@@ -210,7 +212,7 @@ def test_threads_agree(directory: Path, tokenizer: Tokenizer) -> None:
         assert list(pool.map(fresh.encode, lines)) == expected
 
 
-def test_importing_and_decoding_load_no_jieba(directory: Path) -> None:
+def test_import_and_decoding_load_no_jieba(directory: Path) -> None:
     code = (
         "import sys; from cpm_lm.tokenizer import Tokenizer; t = Tokenizer.load(sys.argv[1]);"
         "t.decode([8, 9]); sys.exit('jieba' in sys.modules)"

@@ -1,4 +1,4 @@
-"""Vocabulary files: which there are, and what is said about those that cannot be used."""
+"""CPM's vocabulary files: which are found, and errors for those that cannot be used."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def write_vocab(directory: Path, vocab: Any) -> None:
     (directory / "vocab.json").write_text(json.dumps(vocab), encoding="utf-8")
 
 
-def test_files(tmp_path: Path) -> None:
+def test_the_files_of_a_vocabulary(tmp_path: Path) -> None:
     assert Tokenizer.files(tmp_path) == Tokenizer.files(tmp_path / "none") == ()
-    write_vocab(tmp_path, {})  # GPT-2's files have a vocab.json too
+    write_vocab(tmp_path, {})  # GPT-2 has a vocab.json too
     assert Tokenizer.files(tmp_path) == ()
     train(tmp_path)
     assert Tokenizer.files(str(tmp_path)) == ("chinese_vocab.model", "vocab.json")
@@ -39,8 +39,8 @@ def test_ids_are_those_of_vocab_json(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("named", [False, True], ids=["model only", "vocab.json"])
-def test_the_older_models_line_end(tmp_path: Path, named: bool) -> None:
-    """Its id 3 is a control piece `<cls>`, so that its own ids make every line end unknown."""
+def test_the_line_end_of_the_older_model(tmp_path: Path, named: bool) -> None:
+    """Its id 3 is the control piece `<cls>`, so that with its own ids every line end is unknown."""
     train(tmp_path, control_symbols="<cls>", user_defined_symbols="<sep>,<pad>,<mask>,<eod>")
     model, own = read_vocabulary(tmp_path)
     assert model.encode("▃") == [model.piece_to_id("▁"), 0]
@@ -53,14 +53,14 @@ def test_the_older_models_line_end(tmp_path: Path, named: bool) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"not a model", b"\x0a", bytes(1000)])
-def test_not_a_model(tmp_path: Path, data: bytes) -> None:
+def test_a_file_that_is_not_a_model_is_refused(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "chinese_vocab.model").write_bytes(data)
     with pytest.raises(TokenizerError, match="is not a SentencePiece model") as raised:
         Tokenizer.load(tmp_path)
     assert one_line(raised.value)
 
 
-def test_no_model(tmp_path: Path) -> None:
+def test_a_missing_model_is_refused(tmp_path: Path) -> None:
     for directory in (tmp_path, tmp_path / "none"):
         with pytest.raises(
             TokenizerError, match=r"no vocabulary: .*chinese_vocab\.model"
@@ -69,7 +69,7 @@ def test_no_model(tmp_path: Path) -> None:
         assert one_line(raised.value)
 
 
-def test_a_truncated_model(tmp_path: Path) -> None:
+def test_a_truncated_model_is_refused(tmp_path: Path) -> None:
     path = train(tmp_path) / "chinese_vocab.model"
     path.write_bytes(path.read_bytes()[:1500])
     with pytest.raises(TokenizerError) as raised:
@@ -86,7 +86,9 @@ def test_a_truncated_model(tmp_path: Path) -> None:
         ({"user_defined_symbols": "<sep>,<eod>"}, "has no piece '▃'"),
     ],
 )
-def test_a_model_of_another_kind(tmp_path: Path, settings: dict[str, Any], message: str) -> None:
+def test_a_model_of_another_kind_is_refused(
+    tmp_path: Path, settings: dict[str, Any], message: str
+) -> None:
     with pytest.raises(TokenizerError, match=message) as raised:
         Tokenizer.load(train(tmp_path, **settings))
     assert one_line(raised.value)
@@ -107,7 +109,7 @@ def renamed(own: dict[str, int]) -> dict[str, int]:
         (renamed, "does not fit .* 1 of the model's pieces .* '▁今天'"),
     ],
 )
-def test_a_vocab_json_that_does_not_fit(
+def test_a_vocab_json_that_does_not_match_is_refused(
     tmp_path: Path, change: Callable[[dict[str, int]], Any], message: str
 ) -> None:
     _, own = read_vocabulary(train(tmp_path))
@@ -118,7 +120,7 @@ def test_a_vocab_json_that_does_not_fit(
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"\xff\xfe\xff"])
-def test_a_vocab_json_that_is_not_json(tmp_path: Path, data: bytes) -> None:
+def test_a_vocab_json_that_is_not_json_is_refused(tmp_path: Path, data: bytes) -> None:
     (train(tmp_path) / "vocab.json").write_bytes(data)
     with pytest.raises(TokenizerError, match=r"cannot read .*vocab\.json") as raised:
         Tokenizer.load(tmp_path)

@@ -1,4 +1,4 @@
-"""CPM's own vocabulary, in its two versions: published ids and computed edge cases."""
+"""The two versions of CPM's vocabulary: published ids, and edge cases of the original code."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ load = cache(Tokenizer.load)
 def tokenizer(
     request: pytest.FixtureRequest, shared_data: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Tokenizer:
-    """Both versions, each with its vocab.json and from the model alone."""
+    """Both versions, each with and without its vocab.json."""
     version, _, alone = request.param.partition(" ")
     if not alone:
         return load(shared_data / "vocab" / version)
@@ -72,7 +72,7 @@ def test_the_vocabulary(tokenizer: Tokenizer) -> None:
     assert tokenizer.decode(range(9)) == "⁇\n"
 
 
-def test_a_typed_special_piece_is_text(tokenizer: Tokenizer) -> None:
+def test_the_name_of_a_special_piece_in_a_text_is_text(tokenizer: Tokenizer) -> None:
     for name in "<s> </s> <cls> <sep> <pad> <mask> <eod>".split():
         assert tokenizer.normalize(name) == name
         assert min(tokenizer.encode(name)) >= 8
@@ -80,11 +80,11 @@ def test_a_typed_special_piece_is_text(tokenizer: Tokenizer) -> None:
 
 
 @given(ids=st.lists(st.integers(0, 29999), max_size=60))
-def test_decoding_is_the_originals(shared_data: Path, ids: list[int]) -> None:
-    """The original asks sentencepiece for a text and then replaces its marks."""
+def test_decoding_equals_the_originals(shared_data: Path, ids: list[int]) -> None:
+    """The original decodes with sentencepiece and then replaces the marks."""
     tokenizer = load(shared_data / "vocab" / "cpm-1-generate")
     assert isinstance(tokenizer, CPMTokenizer)
-    ids = [i for i in ids if i != 7]  # to the original `<eod>` is text
+    ids = [i for i in ids if i != 7]  # in the original `<eod>` is text
     text = tokenizer._model.decode(ids).replace(" ", "")
     assert tokenizer.decode(ids) == text.replace("▂", " ").replace("▃", "\n")
     decoder = tokenizer.decoder()
@@ -105,9 +105,9 @@ def test_prose_encodes_as_the_original_does(shared_data: Path) -> None:
 
 
 def test_the_end_of_a_long_text_is_encoded_like_its_beginning(shared_data: Path) -> None:
-    """Encoded as one, scores add up until float32 loses their differences.
+    """If a text is encoded in one call, its score grows until float32 cannot resolve differences.
 
-    With `命`, which the vocabulary cuts two ways with almost equal scores, that happens after
+    For `命`, which has two segmentations of almost equal scores, that happens after
     9,000 pieces.
     """
     tokenizer = load(shared_data / "vocab" / "cpm-1-generate")

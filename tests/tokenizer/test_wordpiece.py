@@ -1,4 +1,4 @@
-"""BERT's word pieces: the ids are Hugging Face's, and the text comes back with its spaces."""
+"""BERT's word pieces: ids equal Hugging Face's, and decoding restores the spaces."""
 
 from __future__ import annotations
 
@@ -57,24 +57,24 @@ def ids_of(tokenizer: Tokenizer, *pieces: str) -> list[int]:
     ],
     ids=str,
 )
-def test_ids_are_hugging_faces(tmp_path: Path, settings: dict[str, Any]) -> None:
+def test_ids_equal_hugging_faces(tmp_path: Path, settings: dict[str, Any]) -> None:
     write_pieces(tmp_path, tokenizer_class="BertTokenizer", **settings)
     ours, theirs = Tokenizer.load(tmp_path), BertTokenizer.from_pretrained(tmp_path)
     for text in TEXTS:
-        if "[" not in text:  # theirs takes the names of special pieces for the pieces
+        if "[" not in text:  # theirs reads the name of a special piece as that piece
             assert ours.encode(text) == theirs.encode(text, add_special_tokens=False), text
     around = theirs.encode("今天")
     assert around == [*ours.prefix_ids, *ours.encode("今天"), *ours.end_ids]
     assert (ours.vocab_size, ours.pad_id) == (len(theirs), theirs.pad_token_id)
 
 
-def test_no_text_is_a_special_piece(tokenizer: Tokenizer) -> None:
+def test_no_text_gives_a_special_piece(tokenizer: Tokenizer) -> None:
     found = tokenizer.encode("[CLS][SEP] [MASK] [PAD]今")
     assert not {CLS, SEP, MASK, 0} & set(found)
     assert found.count(PIECES.index("今")) == 1
 
 
-def test_a_special_piece_without_brackets_is_no_word(tmp_path: Path) -> None:
+def test_a_special_piece_without_brackets_is_not_a_word(tmp_path: Path) -> None:
     write_pieces(tmp_path, [*PIECES, "bos", "eos"], cls_token="bos", sep_token={"content": "eos"})
     tokenizer = Tokenizer.load(tmp_path)
     assert tokenizer.prefix_ids == (len(PIECES),)
@@ -97,7 +97,7 @@ def test_a_special_piece_without_brackets_is_no_word(tmp_path: Path) -> None:
         ("hello天", None),
     ],
 )
-def test_a_text_and_what_comes_back(tokenizer: Tokenizer, text: str, expected: str | None) -> None:
+def test_encode_then_decode(tokenizer: Tokenizer, text: str, expected: str | None) -> None:
     found = tokenizer.decode(tokenizer.encode(text))
     assert found == (text if expected is None else expected)
     assert tokenizer.normalize(found.replace("⁇", "龘")) == found
@@ -107,7 +107,7 @@ def test_a_text_and_what_comes_back(tokenizer: Tokenizer, text: str, expected: s
     ("stop", "expected"),
     [
         ("Hello  World", "hello world"),
-        ("S", "s"),  # a part of a word: no piece by itself
+        ("S", "s"),  # a part of a word, not a piece
         ("elloworl", "elloworl"),
         ("公 园\n散步", "公园散步"),
         ("龘", ""),
@@ -115,13 +115,13 @@ def test_a_text_and_what_comes_back(tokenizer: Tokenizer, text: str, expected: s
         ("⁇", ""),
     ],
 )
-def test_stop_strings_are_as_they_would_be_drawn(
+def test_stop_strings_are_normalized_like_decoded_text(
     tokenizer: Tokenizer, stop: str, expected: str
 ) -> None:
     assert tokenizer.as_generated(stop) == expected
 
 
-def test_special_pieces_have_no_text_and_part_nothing(tokenizer: Tokenizer) -> None:
+def test_special_pieces_have_no_text_and_add_no_space(tokenizer: Tokenizer) -> None:
     hello, world, ing = ids_of(tokenizer, "hello", "world", "##ing")
     assert tokenizer.decode([CLS, hello, SEP, MASK, 0, world]) == "hello world"
     assert tokenizer.decode([ing, CLS, ing]) == "inging"
@@ -144,7 +144,7 @@ def test_a_continuation_begins_with_the_space_it_needs(tokenizer: Tokenizer) -> 
 
 
 @given(st.lists(st.integers(0, len(PIECES) - 1), max_size=20), st.integers(0, 20))
-def test_decoding_one_by_one_and_from_any_place(ids: list[int], cut: int) -> None:
+def test_incremental_decoding_from_any_position(ids: list[int], cut: int) -> None:
     tokenizer = SHARED
     decoder = tokenizer.decoder()
     assert "".join(map(decoder.feed, ids)) + decoder.flush() == tokenizer.decode(ids)
@@ -153,8 +153,8 @@ def test_decoding_one_by_one_and_from_any_place(ids: list[int], cut: int) -> Non
 
 
 @given(st.text(alphabet=CHARACTERS.replace("-", "") + "abc \n龘", max_size=30))
-def test_decoding_undoes_encoding(text: str) -> None:
-    """All but what is unknown comes back to the same ids."""
+def test_decoding_inverts_encoding(text: str) -> None:
+    """Decoding and encoding again gives the same ids, except for unknown ones."""
     ids = SHARED.encode(text)
     if not SHARED.unknown_count(ids):
         assert SHARED.encode(SHARED.decode(ids)) == ids
@@ -169,7 +169,7 @@ def test_any_text_has_ids(text: str) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def _shared(tokenizer: Tokenizer) -> None:
-    global SHARED  # hypothesis takes no fixtures of a function's scope
+    global SHARED  # hypothesis refuses function-scoped fixtures
     SHARED = tokenizer
 
 
@@ -181,14 +181,14 @@ def test_half_a_surrogate_pair_is_unknown(tokenizer: Tokenizer) -> None:
     assert tokenizer.encode("今\ud800今") == [han, UNK, han]
 
 
-def test_ids_out_of_range(tokenizer: Tokenizer) -> None:
+def test_ids_out_of_range_are_refused(tokenizer: Tokenizer) -> None:
     for call in (tokenizer.piece, tokenizer.decoder().feed, lambda i: tokenizer.decode([1, i])):
         for bad in (-1, len(PIECES)):
             with pytest.raises(RequestError, match=f"token id {bad}"):
                 call(bad)
 
 
-def test_only_letters_and_digits_may_tear_a_word(tokenizer: Tokenizer) -> None:
+def test_only_a_prompt_that_ends_with_a_letter_or_digit_splits_a_word(tokenizer: Tokenizer) -> None:
     assert [
         tokenizer.splits_word(text) for text in ("今天", "今天hel", "第1", "hi ", "好，", "")
     ] == [
@@ -201,7 +201,7 @@ def test_only_letters_and_digits_may_tear_a_word(tokenizer: Tokenizer) -> None:
     ]
 
 
-def test_the_library_is_loaded_only_when_it_is_needed(directory: Path) -> None:
+def test_tokenizers_is_imported_only_when_needed(directory: Path) -> None:
     code = (
         "import sys; from cpm_lm import Tokenizer; Tokenizer.files(sys.argv[1]);"
         "t = Tokenizer.load(sys.argv[1]); t.decode([5, 6]);"
@@ -212,7 +212,7 @@ def test_the_library_is_loaded_only_when_it_is_needed(directory: Path) -> None:
     subprocess.run([sys.executable, "-c", code, str(directory)], check=True)
 
 
-def test_without_the_library(directory: Path) -> None:
+def test_without_tokenizers_the_error_names_the_extra(directory: Path) -> None:
     code = (
         "import sys; sys.modules['tokenizers'] = None; from cpm_lm import *\n"
         "tokenizer = Tokenizer.load(sys.argv[1])\n"

@@ -1,4 +1,4 @@
-"""Files of word pieces: which there are, and what is said about those that cannot be used."""
+"""BERT's vocabulary files: which are found, and errors for those that cannot be used."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from tests.support.tiny_bert import PIECES, write_pieces
 from tests.support.tiny_vocabulary import train
 
 
-def test_files(tmp_path: Path) -> None:
+def test_the_files_of_a_vocabulary(tmp_path: Path) -> None:
     write_pieces(tmp_path)
     assert Tokenizer.files(tmp_path) == ("vocab.txt",)
     write_pieces(tmp_path, do_lower_case=True)
     assert Tokenizer.files(tmp_path) == ("vocab.txt", "tokenizer_config.json")
-    train(tmp_path)  # CPM's own come first: a model has one vocabulary
+    train(tmp_path)  # CPM's files have priority: a model has one vocabulary
     assert Tokenizer.files(tmp_path) == ("chinese_vocab.model",)
 
 
 @pytest.mark.parametrize("lower", [True, False])
-def test_as_newer_versions_of_the_library_save_it(tmp_path: Path, lower: bool) -> None:
+def test_a_tokenizer_json_of_newer_versions_is_read(tmp_path: Path, lower: bool) -> None:
     write_pieces(tmp_path / "old", do_lower_case=lower)
     theirs = BertTokenizer.from_pretrained(tmp_path / "old")
     theirs.save_pretrained(tmp_path / "new")
-    assert not (tmp_path / "new" / "vocab.txt").exists()  # else this test shows nothing
+    assert not (tmp_path / "new" / "vocab.txt").exists()  # otherwise vocab.txt would be read
     assert Tokenizer.files(tmp_path / "new") == ("tokenizer.json", "tokenizer_config.json")
     old, new = Tokenizer.load(tmp_path / "old"), Tokenizer.load(tmp_path / "new")
     assert (old.vocab_size, old.end_ids, old.prefix_ids) == (
@@ -41,7 +41,7 @@ def test_as_newer_versions_of_the_library_save_it(tmp_path: Path, lower: bool) -
     assert new.encode(text) == old.encode(text) == theirs.encode(text, add_special_tokens=False)
 
 
-def test_another_familys_tokenizer_json_is_none_of_ours(tmp_path: Path) -> None:
+def test_a_tokenizer_json_of_another_kind_is_not_found(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text(json.dumps({"model": {"type": "BPE"}}))
     assert Tokenizer.files(tmp_path) == ()
     with pytest.raises(TokenizerError, match=r"no vocabulary .* GPT-2's byte-level BPE"):
@@ -56,7 +56,7 @@ def test_a_piece_that_occurs_twice_keeps_its_last_id(tmp_path: Path) -> None:
     assert ours.decode([PIECES.index("天")]) == "天"
 
 
-def test_lines_end_in_either_way(tmp_path: Path) -> None:
+def test_lines_may_end_with_crlf(tmp_path: Path) -> None:
     write_pieces(tmp_path)
     path = tmp_path / "vocab.txt"
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
@@ -64,10 +64,10 @@ def test_lines_end_in_either_way(tmp_path: Path) -> None:
     assert Tokenizer.load(tmp_path).encode("天") == [PIECES.index("天")]
 
 
-@pytest.mark.parametrize("lacking", ["[UNK]", "[CLS]", "[SEP]"])
-def test_a_special_piece_is_missing(tmp_path: Path, lacking: str) -> None:
-    write_pieces(tmp_path, [piece for piece in PIECES if piece != lacking])
-    message = rf"no piece '\{lacking[:-1]}\]'"
+@pytest.mark.parametrize("missing", ["[UNK]", "[CLS]", "[SEP]"])
+def test_a_missing_special_piece_is_refused(tmp_path: Path, missing: str) -> None:
+    write_pieces(tmp_path, [piece for piece in PIECES if piece != missing])
+    message = rf"no piece '\{missing[:-1]}\]'"
     with pytest.raises(TokenizerError, match=message) as raised:
         Tokenizer.load(tmp_path)
     assert str(tmp_path) in str(raised.value)
@@ -83,7 +83,7 @@ def test_a_special_piece_is_missing(tmp_path: Path, lacking: str) -> None:
         ({"cls_token": {"content": 3}}, "no piece '3'"),
     ],
 )
-def test_settings_that_cannot_be_followed(
+def test_unsupported_settings_are_refused(
     tmp_path: Path, settings: dict[str, Any], message: str
 ) -> None:
     write_pieces(tmp_path, **settings)
@@ -92,7 +92,7 @@ def test_settings_that_cannot_be_followed(
 
 
 @pytest.mark.parametrize("data", [b"[]", b"{", b"\xff\xfe", b"", b"[" * 100_000])
-def test_damaged_settings(tmp_path: Path, data: bytes) -> None:
+def test_damaged_settings_are_refused(tmp_path: Path, data: bytes) -> None:
     write_pieces(tmp_path)
     (tmp_path / "tokenizer_config.json").write_bytes(data)
     with pytest.raises(TokenizerError, match=r"tokenizer_config\.json"):
@@ -100,7 +100,7 @@ def test_damaged_settings(tmp_path: Path, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff\xfe\x00", b"nothing special\n"])
-def test_damaged_lines(tmp_path: Path, data: bytes) -> None:
+def test_damaged_lines_are_refused(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "vocab.txt").write_bytes(data)
     with pytest.raises(TokenizerError, match="vocab"):
         Tokenizer.load(tmp_path)
@@ -118,7 +118,7 @@ def test_damaged_lines(tmp_path: Path, data: bytes) -> None:
         ({"added_tokens": 7}, "is damaged"),
     ],
 )
-def test_a_tokenizer_json_that_cannot_be_used(
+def test_an_unsupported_tokenizer_json_is_refused(
     tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
     write_pieces(tmp_path / "old")

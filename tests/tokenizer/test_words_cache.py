@@ -1,4 +1,4 @@
-"""Where jieba's dictionary is kept: privately, silently, and not at all rather than unsafely."""
+"""The cache of jieba's dictionary is private and silent; without a safe directory there is none."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from tests.support.tiny_vocabulary import train
 
 DICTIONARY = "今天 100 n\n天气 50 n\n"
 WORDS = {"今": 0, "今天": 100, "天": 0, "天气": 50}
-POISON = {"毒": 0, "毒药": 99}
+WRONG = {"毒": 0, "毒药": 99}
 
 posix = pytest.mark.skipif(os.name != "posix", reason="Windows has access lists instead of modes")
 
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A fresh cache directory, not made yet, and a dictionary of two words."""
-    list(segmentation.words("今"))  # jieba is imported now
+    """The path of a new cache directory, which does not exist yet; a dictionary of two words."""
+    list(segmentation.words("今"))  # imports jieba
     tokenizer = sys.modules["jieba"].Tokenizer
     monkeypatch.setattr(tokenizer, "get_dict_file", lambda _: io.BytesIO(DICTIONARY.encode()))
     monkeypatch.setattr(segmentation, "_user_cache", lambda: tmp_path)
@@ -37,11 +37,11 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def plant(cache: Path) -> Path:
-    """Write a cache file that has everything right but its words; return its path."""
+    """Write a valid cache file with wrong words; return its path."""
     segmentation._load()
     path = cache / segmentation.CACHE_FILE
     key, _, total = marshal.loads(path.read_bytes())
-    path.write_bytes(marshal.dumps((key, POISON, total)))
+    path.write_bytes(marshal.dumps((key, WRONG, total)))
     return path
 
 
@@ -50,10 +50,10 @@ def mode(path: Path) -> int:
 
 
 def test_the_cache_is_used(cache: Path) -> None:
-    """The poison shows that the planted files of the other tests would be read if trusted."""
+    """A planted file is read if it is trusted, so the other tests can fail."""
     assert segmentation._load().FREQ == WORDS
     plant(cache)
-    assert segmentation._load().FREQ == POISON
+    assert segmentation._load().FREQ == WRONG
 
 
 @posix
@@ -70,7 +70,7 @@ def test_the_cache_is_private(cache: Path) -> None:
 
 @posix
 @pytest.mark.parametrize("bits", [0o777, 0o770, 0o755, 0o701])
-def test_an_open_directory_is_not_trusted(cache: Path, bits: int) -> None:
+def test_a_directory_that_others_can_write_is_not_trusted(cache: Path, bits: int) -> None:
     path = plant(cache)
     planted = path.read_bytes()
     cache.chmod(bits)
@@ -88,7 +88,7 @@ def test_a_directory_of_another_user_is_not_trusted(
 
 
 @posix
-def test_a_link_to_a_directory_is_not_trusted(cache: Path, tmp_path: Path) -> None:
+def test_a_symlink_to_a_directory_is_not_trusted(cache: Path, tmp_path: Path) -> None:
     plant(cache)
     cache.rename(tmp_path / "elsewhere")
     cache.symlink_to(tmp_path / "elsewhere")
@@ -104,7 +104,7 @@ def test_a_file_that_others_can_write_is_replaced(cache: Path) -> None:
 
 
 @posix
-def test_a_link_to_a_file_is_replaced(cache: Path, tmp_path: Path) -> None:
+def test_a_symlink_to_a_file_is_replaced(cache: Path, tmp_path: Path) -> None:
     path = plant(cache)
     planted = path.rename(tmp_path / "planted")
     content = planted.read_bytes()
@@ -119,7 +119,7 @@ def test_a_link_to_a_file_is_replaced(cache: Path, tmp_path: Path) -> None:
     [
         b"",
         b"garbage",
-        marshal.dumps(("another dictionary", POISON, 99)),
+        marshal.dumps(("another dictionary", WRONG, 99)),
         marshal.dumps((1, 2)),
         marshal.dumps(None),
     ],
@@ -148,20 +148,20 @@ def test_another_dictionary_is_not_read_from_the_cache(
     assert "word" in segmentation._load().FREQ
 
 
-def test_a_directory_that_cannot_be_made(cache: Path) -> None:
+def test_without_a_writable_directory_there_is_no_cache(cache: Path) -> None:
     cache.parent.write_text("a file in the way")
     assert segmentation._load().FREQ == WORDS
 
 
-def test_a_user_without_a_home(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def homeless() -> Path:
+def test_without_a_home_there_is_no_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home() -> Path:
         raise RuntimeError
 
-    monkeypatch.setattr(segmentation, "_user_cache", homeless)
+    monkeypatch.setattr(segmentation, "_user_cache", no_home)
     assert segmentation._load().FREQ == WORDS
 
 
-def test_a_full_disk_leaves_nothing_behind(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_no_files(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
@@ -170,7 +170,7 @@ def test_a_full_disk_leaves_nothing_behind(cache: Path, monkeypatch: pytest.Monk
     assert list(cache.iterdir()) == []
 
 
-def test_the_users_cache_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_cache_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "mine"))
@@ -185,7 +185,7 @@ def test_the_users_cache_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert segmentation._user_cache() == tmp_path / "local"
 
 
-def test_threads_load_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_load_the_dictionary_once(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = segmentation._jieba()
     loads = []
 
@@ -202,8 +202,8 @@ def test_threads_load_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cuts == [["今天天气", "不错"]] * 8
 
 
-def test_a_whole_run_is_silent_and_leaves_no_file_in_the_shared_directory(tmp_path: Path) -> None:
-    """jieba logs four lines to stderr and writes jieba.cache for any user to replace."""
+def test_a_run_prints_nothing_and_leaves_no_file_in_the_temporary_directory(tmp_path: Path) -> None:
+    """jieba itself logs four lines and writes a jieba.cache that any user can replace."""
     shared, cache = tmp_path / "shared", tmp_path / "cache"
     shared.mkdir()
     code = "import sys; from cpm_lm.tokenizer import Tokenizer as T; "

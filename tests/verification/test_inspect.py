@@ -1,4 +1,4 @@
-"""What `inspect` tells of checkpoints and stores."""
+"""What `inspect` reports of checkpoints and stores."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_a_store_is_described(checkpoints: Path, tmp_path: Path) -> None:
     assert (half["native"].weights, half["native"].mapped) == (2 * 191040, True)
 
 
-def test_digests_can_be_left_out(checkpoints: Path) -> None:
+def test_digests_are_optional(checkpoints: Path) -> None:
     seen: list[tuple[int, int]] = []
     quick = inspect(checkpoints / "tiny-mp2", digests=False, progress=lambda *at: seen.append(at))
     assert not seen
@@ -86,7 +86,7 @@ def test_digests_can_be_left_out(checkpoints: Path) -> None:
 
 
 @pytest.mark.data
-def test_the_digests_are_those_of_the_publishers(shared_data: Path) -> None:
+def test_known_digests_equal_the_published_ones(shared_data: Path) -> None:
     published = json.loads((shared_data / "golden" / "metrics.json").read_text())["checksums"]
     shards = [entry for entry in published.values() if "sha1" in entry]
     ports = list(published["TF2 SavedModel md5 (qhduan README)"].values())
@@ -99,7 +99,7 @@ def test_the_digests_are_those_of_the_publishers(shared_data: Path) -> None:
         assert tuple(port[f"variables/{file}"] for file in files) == release.md5
 
 
-def test_a_release_is_known_by_all_its_digests() -> None:
+def test_a_release_is_recognized_by_all_its_digests() -> None:
     new, old = ([*zip(r.sha1, r.md5, strict=True)] for r in RELEASES[:2])
     assert known_release(new) == (RELEASES[0].name, [])
     assert known_release(old) == (RELEASES[1].name, [])
@@ -111,7 +111,7 @@ def test_a_release_is_known_by_all_its_digests() -> None:
     assert known_release(new[::-1])[0] is None
 
 
-def test_the_first_ports_files_are_known_by_the_digests_it_gave() -> None:
+def test_the_first_ports_files_are_recognized_by_its_digests() -> None:
     port = RELEASES[2]
     files = [("whatever", md5) for md5 in port.md5]
     assert known_release(files) == (port.name, [])
@@ -120,7 +120,7 @@ def test_the_first_ports_files_are_known_by_the_digests_it_gave() -> None:
     assert port.name in warnings[0]
 
 
-def test_a_wrong_parameter_count_is_told(tmp_path: Path) -> None:
+def test_a_wrong_parameter_count_is_a_warning(tmp_path: Path) -> None:
     shape = GPTConfig(vocab_size=30000, n_positions=1024, n_embd=2560, n_layer=32, n_head=32)
     assert shape.parameter_count == CPM_LARGE == 2_597_073_920
     source = open_source(write_shards(tmp_path / "in", ranks=2))
@@ -131,7 +131,7 @@ def test_a_wrong_parameter_count_is_told(tmp_path: Path) -> None:
     assert "2,518,397,440" in module._warnings(large, 32)[0]
 
 
-def test_what_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+def test_an_unreadable_source_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="does not exist"):
         inspect(tmp_path / "nowhere")
     folder = write_shards(tmp_path / "in")

@@ -30,7 +30,7 @@ def measured(engine: Engine, prefix: tuple[int, ...] = ()) -> Sanity:
     return found
 
 
-def test_knowing_nothing_costs_ln_v_and_is_called_untrained() -> None:
+def test_uniform_logits_cost_ln_v_and_are_called_untrained() -> None:
     V = len(LETTERS) + 1
     found = measured(FakeEngine(lambda path: [0.0] * V, V, n_positions=400))
     assert found.loss == pytest.approx(math.log(V))
@@ -47,8 +47,8 @@ def test_random_logits_are_called_untrained() -> None:
     assert "looks untrained" in str(found.problem)
 
 
-def test_frequencies_alone_do_not_mind_the_order() -> None:
-    """A model that knows how common each character is, and nothing else."""
+def test_character_frequencies_alone_do_not_depend_on_the_order() -> None:
+    """A model with the frequencies of characters, without context."""
     ids = tokenizer().encode(PROSE)
     V = len(LETTERS) + 1
     counts = [1 + 5 * ids.count(i) for i in range(V)]
@@ -58,34 +58,34 @@ def test_frequencies_alone_do_not_mind_the_order() -> None:
     assert found.problem is not None
 
 
-def test_a_model_that_knows_the_text_is_sound_and_the_prefix_predicts_its_first_token() -> None:
+def test_a_model_that_predicts_the_text_passes_and_the_prefix_predicts_its_first_token() -> None:
     ids = tokenizer().encode(PROSE)
     V = len(LETTERS) + 1
 
-    def following(path: tuple[int, ...]) -> list[float]:
+    def next_logits(path: tuple[int, ...]) -> list[float]:
         expected = ids[len(path) - 1] if len(path) <= len(ids) else 0
         return log(*(0.5 if i == expected else 0.5 / (V - 1) for i in range(V)))
 
-    found = measured(FakeEngine(following, V, n_positions=400), prefix=(0,))
+    found = measured(FakeEngine(next_logits, V, n_positions=400), prefix=(0,))
     assert found.tokens == len(PROSE)
     assert found.loss == pytest.approx(math.log(2))
     assert found.problem is None
 
 
-def test_a_short_context_takes_what_fits() -> None:
+def test_a_short_context_uses_a_part_of_the_text() -> None:
     V = len(LETTERS) + 1
     assert measured(FakeEngine(hashed(V), V, n_positions=5)).tokens == 4
     assert measured(FakeEngine(hashed(V), V, n_positions=5), prefix=(0,)).tokens == 4
     assert sanity(FakeEngine(hashed(V), V, n_positions=1), tokenizer()) is None
 
 
-def test_a_vocabulary_of_another_language_is_told() -> None:
+def test_a_vocabulary_of_another_language_is_reported() -> None:
     found = Sanity(tokens=224, loss=1.0, shuffled=2.0, uniform=5.0, unknown=112)
     assert "does not have 112 of 224 pieces" in str(found.problem)
     assert dataclasses.replace(found, unknown=44).problem is None
 
 
-def test_the_small_model_has_learnt_chinese() -> None:
+def test_the_packaged_model_passes() -> None:
     store = Store.open(DEMO)
     engine = ReferenceEngine(store.config, {name: store.float32(name) for name in store.names})
     found = sanity(engine, Tokenizer.load(Path(DEMO)))

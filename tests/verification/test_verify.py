@@ -1,4 +1,4 @@
-"""Models that are damaged in every way we could think of, and pairs of models in all forms."""
+"""Damaged models, and pairs of equal models in all formats."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ def demo(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where conversions for the while go; nothing may stay there."""
+    """The directory of temporary stores; it must be empty at the end."""
     folder = tmp_path / "scratch"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     return folder
 
 
-def test_the_small_model_is_sound(tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
-    found = checked(DEMO, progress=lambda done, total: told.append((done, total)))
+def test_the_packaged_model_passes(tmp_path: Path) -> None:
+    reported: list[tuple[int, int]] = []
+    found = checked(DEMO, progress=lambda done, total: reported.append((done, total)))
     assert found.problems == []
     assert found.notes == []
     assert (found.layout, found.weights, found.engine) == ("store", "f16", "reference")
@@ -49,7 +49,7 @@ def test_the_small_model_is_sound(tmp_path: Path) -> None:
     assert found.files is not None
     assert all(file.problem is None for file in found.files)
     assert found.sanity is not None
-    done, total = zip(*told, strict=True)
+    done, total = zip(*reported, strict=True)
     assert list(done) == sorted(done)
     assert done[-1] == total[-1] == total[0]
     assert found.to_json()["sound"] is True
@@ -67,7 +67,7 @@ def test_a_flipped_bit_is_found_and_the_model_is_not_run(demo: Path) -> None:
     assert checked(demo, digests=False).problems == []
 
 
-def test_a_truncated_file_is_told_twice(demo: Path) -> None:
+def test_a_truncated_file_gives_two_problems(demo: Path) -> None:
     with (demo / "model.safetensors").open("rb+") as file:
         file.truncate(5_000_000)
     found = checked(demo)
@@ -76,7 +76,7 @@ def test_a_truncated_file_is_told_twice(demo: Path) -> None:
     assert found.layout is None
 
 
-def test_without_its_manifest_a_store_is_checked_as_far_as_can_be(demo: Path) -> None:
+def test_a_store_without_manifest_gets_the_other_checks(demo: Path) -> None:
     (demo / "manifest.json").unlink()
     found = checked(demo)
     assert found.problems == []
@@ -85,7 +85,7 @@ def test_without_its_manifest_a_store_is_checked_as_far_as_can_be(demo: Path) ->
     assert found.sanity is not None
 
 
-def test_a_manifest_of_another_model_is_noticed(demo: Path) -> None:
+def test_a_manifest_of_another_model_is_a_problem(demo: Path) -> None:
     text = (demo / "manifest.json").read_text().replace("4303872", "4303873")
     (demo / "manifest.json").write_text(text)
     assert any("the manifest records 4,303,873" in problem for problem in checked(demo).problems)
@@ -94,7 +94,7 @@ def test_a_manifest_of_another_model_is_noticed(demo: Path) -> None:
 
 
 def rewritten(demo: Path, target: Path, name: str, change: Any) -> Path:
-    """A copy of the small model with one tensor changed, and a manifest that fits."""
+    """A copy of the packaged model with one tensor changed, and a matching manifest."""
     store = Store.open(demo)
     path = target / "model.safetensors"
     shutil.copytree(demo, target)
@@ -107,24 +107,24 @@ def rewritten(demo: Path, target: Path, name: str, change: Any) -> Path:
     return target
 
 
-def test_numbers_that_are_none_are_found(demo: Path, tmp_path: Path) -> None:
-    def spoil(array: Any) -> None:
+def test_nan_weights_are_found(demo: Path, tmp_path: Path) -> None:
+    def corrupt(array: Any) -> None:
         array[3, 5:7] = np.nan, np.inf
 
-    spoilt = rewritten(demo, tmp_path / "bad", "h.3.mlp.c_fc.weight", spoil)
-    found = checked(spoilt)
+    corrupted = rewritten(demo, tmp_path / "bad", "h.3.mlp.c_fc.weight", corrupt)
+    found = checked(corrupted)
     assert found.problems == [
         "h.3.mlp.c_fc.weight holds 2 numbers that are not finite (NaN or infinite)"
     ]
 
 
-def test_rows_of_the_embedding_in_a_wrong_order_are_a_foreign_vocabulary(
+def test_permuted_rows_of_the_embedding_are_reported_as_a_wrong_vocabulary(
     demo: Path, tmp_path: Path
 ) -> None:
-    def spoil(array: Any) -> None:
+    def corrupt(array: Any) -> None:
         array[:] = np.random.default_rng(0).permutation(array)
 
-    found = checked(rewritten(demo, tmp_path / "bad", "wte.weight", spoil))
+    found = checked(rewritten(demo, tmp_path / "bad", "wte.weight", corrupt))
     assert "looks untrained" in found.problems[0]
     assert "vocabulary is another model's" in found.problems[0]
 
@@ -140,7 +140,7 @@ def test_a_vocabulary_of_another_size_is_a_problem(demo: Path, tmp_path: Path) -
     assert "chinese_vocab.model" in checked(demo).problems[0]
 
 
-def test_an_untrained_model_says_so(tmp_path: Path) -> None:
+def test_an_untrained_model_is_reported(tmp_path: Path) -> None:
     source = write_shards(tmp_path / "in", vocab=8000, width=16, positions=64, scale=0.02)
     shutil.copy(DEMO / "chinese_vocab.model", source)
     found = checked(source, heads=4)
@@ -150,7 +150,7 @@ def test_an_untrained_model_says_so(tmp_path: Path) -> None:
     assert checked(source, heads=4, loss=False).problems == []
 
 
-FORMS = ["tiny-mp1", "tiny-mp2", "tiny-mp4", "tiny-mp2-model_optim_rng", "store", "megatron"]
+FORMATS = ["tiny-mp1", "tiny-mp2", "tiny-mp4", "tiny-mp2-model_optim_rng", "store", "megatron"]
 
 
 @pytest.fixture(scope="module")
@@ -160,14 +160,14 @@ def forms(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     convert(checkpoints / "tiny-mp2", root / "megatron", to="megatron", ranks=4, heads=4)
     for weights in ("f16", "bf16"):
         convert(checkpoints / "tiny-mp2", root / weights, heads=4, weights=weights)
-    return {name: checkpoints / name for name in FORMS[:4]} | {
+    return {name: checkpoints / name for name in FORMATS[:4]} | {
         name: root / name for name in ("store", "megatron", "f16", "bf16")
     }
 
 
-@pytest.mark.parametrize("second", FORMS)
-@pytest.mark.parametrize("first", FORMS)
-def test_any_two_forms_of_one_model_agree(
+@pytest.mark.parametrize("second", FORMATS)
+@pytest.mark.parametrize("first", FORMATS)
+def test_any_two_formats_of_one_model_agree(
     forms: dict[str, Path], scratch: Path, first: str, second: str
 ) -> None:
     found = checked(forms[first], against=forms[second], heads=4, loss=False)
@@ -191,14 +191,14 @@ def test_rounding_is_within_the_tolerance_of_the_format(
     assert "is allowed" in strict.problems[0]
 
 
-def test_heads_come_from_the_model_that_says_them(forms: dict[str, Path]) -> None:
+def test_heads_come_from_the_model_that_records_them(forms: dict[str, Path]) -> None:
     assert checked(forms["tiny-mp2"], against=forms["store"]).problems == []
     assert checked(forms["store"], against=forms["tiny-mp2"]).problems == []
     with pytest.raises(ConfigError, match="how many attention heads"):
         checked(forms["tiny-mp2"], against=forms["tiny-mp4"])
 
 
-def test_a_small_disk_is_no_fault_of_the_model(
+def test_a_full_disk_is_not_a_problem_of_the_model(
     forms: dict[str, Path], scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000}))
@@ -208,7 +208,7 @@ def test_a_small_disk_is_no_fault_of_the_model(
     assert not list(scratch.iterdir())
 
 
-def test_another_model_differs_and_it_is_told_where(
+def test_a_different_model_is_reported_with_the_largest_difference(
     forms: dict[str, Path], checkpoints: Path
 ) -> None:
     found = checked(forms["store"], against=checkpoints / "tiny-mp2-fp16")
@@ -232,7 +232,7 @@ def test_models_that_cannot_be_compared(forms: dict[str, Path], tmp_path: Path) 
             checked(DEMO, against=DEMO, tolerance=wrong)
 
 
-def test_the_place_of_the_largest_difference_is_found() -> None:
+def test_the_position_of_the_largest_difference_is_found() -> None:
     here, there = np.zeros((2, 6, 5), np.float32), np.zeros((2, 6, 5), np.float32)
     there[1, 2, 3] = 0.5
     found = largest_difference(
@@ -246,8 +246,8 @@ def test_the_place_of_the_largest_difference_is_found() -> None:
 def test_the_tolerance_grows_with_the_logits_only_by_default() -> None:
     rng = np.random.default_rng(0)
     here = (30 * rng.standard_normal((4, 1000))).astype(np.float32)
-    for widen, allowed in ((True, 20 * 1e-4), (False, 1e-4)):
-        found = largest_difference(here, here, other="x", tolerance=1e-4, scale_tolerance=widen)
+    for scale, allowed in ((True, 20 * 1e-4), (False, 1e-4)):
+        found = largest_difference(here, here, other="x", tolerance=1e-4, scale_tolerance=scale)
         assert found.tolerance == pytest.approx(allowed, rel=0.05)
 
 
@@ -258,7 +258,7 @@ def test_the_texts_are_fixed() -> None:
     assert (fixed_ids(30_000, 8) == ids[:, :8]).all()
 
 
-def test_mixed_formats_are_widened(tmp_path: Path) -> None:
+def test_mixed_dtypes_are_read_as_float32(tmp_path: Path) -> None:
     import torch
 
     def mix(rank: int, root: Any) -> None:

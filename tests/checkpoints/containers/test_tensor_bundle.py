@@ -1,4 +1,4 @@
-"""Indexes of TensorFlow's variables that are damaged or made to do harm."""
+"""Damaged and malicious index files of TensorFlow's variables."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NUMBERS = b"\x08\x01\x12\x04\x12\x02\x08\x02\x28\x08"
 """Two float32, which are eight bytes, at the file's beginning."""
 
 HUGE = b"\x08\x01\x12\x10\x12\x0a\x08" + b"\xff" * 8 + b"\x7f\x12\x02\x08\x00"
-"""No float32 at all, in 2^63 - 1 rows."""
+"""float32 of shape [2^63 - 1, 0]."""
 
 
 def number(value: int) -> bytes:
@@ -33,7 +33,7 @@ def number(value: int) -> bytes:
 
 
 def block(entries: list[tuple[int, bytes, bytes]]) -> bytes:
-    """A block of keys (what they share with the one before, the rest) and values."""
+    """A block of entries: bytes shared with the previous key, the rest of the key, the value."""
     body = b"".join(
         number(shared) + number(len(rest)) + number(len(value)) + rest + value
         for shared, rest, value in entries
@@ -58,7 +58,7 @@ def opened(folder: Path, index: bytes) -> Bundle:
     return Bundle(folder / "v.index")
 
 
-def test_a_table_made_by_hand_is_read(tmp_path: Path) -> None:
+def test_an_index_built_by_hand_is_read(tmp_path: Path) -> None:
     bundle = opened(tmp_path, table(block([(0, b"", HEADER), (0, b"abc", NUMBERS)])))
     assert bundle.tensor("abc").array.tolist() == [1, 2]
     bundle = opened(
@@ -90,13 +90,15 @@ def test_a_table_made_by_hand_is_read(tmp_path: Path) -> None:
         (table(block([(0, b"", HEADER), (0, b"a", HUGE)])), "has the shape"),
     ],
 )
-def test_what_is_wrong_is_said(tmp_path: Path, index: bytes, says: str) -> None:
+def test_a_bad_index_is_an_error_that_names_the_problem(
+    tmp_path: Path, index: bytes, says: str
+) -> None:
     with pytest.raises(CheckpointError, match=says):
         opened(tmp_path, index)
 
 
-def test_keys_that_share_their_beginning_cannot_fill_the_memory(tmp_path: Path) -> None:
-    keys = [(1 << 16, i.to_bytes(3, "big"), b"") for i in range(20_000)]  # 1.3 GB if believed
+def test_keys_with_long_shared_prefixes_take_little_memory(tmp_path: Path) -> None:
+    keys = [(1 << 16, i.to_bytes(3, "big"), b"") for i in range(20_000)]  # 1.3 GB if expanded
     index = table(block([(0, b"", HEADER), (0, b"a" * (1 << 16), b""), *keys]))
     tracemalloc.start()
     with pytest.raises(CheckpointError, match="keys are too long"):
@@ -108,7 +110,7 @@ def test_keys_that_share_their_beginning_cannot_fill_the_memory(tmp_path: Path) 
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
-    import tensorflow as tf  # slow to load, and only needed here
+    import tensorflow as tf  # slow to import
 
     folder = tmp_path_factory.mktemp("real")
     names = [f"layer/{i}/.ATTRIBUTES/VARIABLE_VALUE" for i in range(40)]
@@ -127,7 +129,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
     st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=6),
     st.integers(0, 10**6),
 )
-def test_any_bytes_give_a_bundle_or_our_error(
+def test_any_index_bytes_give_a_bundle_or_our_error(
     real: tuple[Path, bytes], changes: list[tuple[int, int]], cut: int
 ) -> None:
     folder, index = real
@@ -147,7 +149,7 @@ def test_any_bytes_give_a_bundle_or_our_error(
 
 @settings(max_examples=examples(300))
 @given(st.binary(max_size=40))
-def test_any_bytes_are_a_message_or_a_value_error(data: bytes) -> None:
+def test_any_bytes_give_a_message_or_a_value_error(data: bytes) -> None:
     try:
         found = fields(data)
     except ValueError:
@@ -155,7 +157,7 @@ def test_any_bytes_are_a_message_or_a_value_error(data: bytes) -> None:
     assert sum(len(values) for values in found.values()) <= len(data)
 
 
-def test_numbers_of_variable_length() -> None:
+def test_varints() -> None:
     for value in (0, 1, 127, 128, 300, 2**32, 2**63):
         assert varint(number(value), 0) == (value, len(number(value)))
     for bad in (b"", b"\x80", b"\xff" * 10 + b"\x01"):

@@ -1,4 +1,4 @@
-"""Files of torch.save, sound, damaged and hostile."""
+"""Files of torch.save: valid, damaged and malicious."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_every_format_and_stride_is_read_in_place(tmp_path: Path, zipped: bool) 
     base = torch.arange(24).reshape(4, 6)
     kinds = {str(dtype): base.to(dtype) for dtype in FORMATS}
     views = {
-        "odd": torch.arange(3, dtype=torch.uint8),  # leaves what follows it unaligned
+        "odd": torch.arange(3, dtype=torch.uint8),  # the next tensor is not aligned
         "turned": base.T,
         "part": base[1:3, 2:5],
         "scalar": torch.tensor(3.5),
@@ -97,7 +97,9 @@ def test_numbers_are_not_copied(tmp_path: Path) -> None:
         (b"\x80", "damaged or truncated"),
     ],
 )
-def test_other_files_are_named(tmp_path: Path, content: bytes, word: str) -> None:
+def test_a_file_of_another_kind_is_an_error_that_names_it(
+    tmp_path: Path, content: bytes, word: str
+) -> None:
     (tmp_path / "x.pt").write_bytes(content)
     refused(tmp_path / "x.pt", word)
 
@@ -117,7 +119,7 @@ def test_a_truncated_file_is_refused(tmp_path: Path, zipped: bool, share: float)
 
 
 class Call:
-    """Pickles as a call of any function, as a hostile file would hold it."""
+    """Is pickled as a call of any function, as in a malicious file."""
 
     def __init__(self, function: Any, *arguments: Any) -> None:
         self.call = function, arguments
@@ -211,7 +213,7 @@ def test_nothing_that_a_pickle_names_is_run(
 
 
 @pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
-def test_no_protocol_runs_anything(
+def test_no_pickle_protocol_runs_anything(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protocol: int
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -323,7 +325,7 @@ class Scaled(torch.Tensor):
     pass
 
 
-def test_stand_ins_cannot_be_changed_by_a_pickle(tmp_path: Path) -> None:
+def test_build_cannot_change_the_replacement_classes(tmp_path: Path) -> None:
     # BUILD with a pair as its state sets attributes, on classes and functions too.
     for name in (b"collections\nOrderedDict", b"argparse\nNamespace", b"numpy\ndtype"):
         record = b"\x80\x02c" + name + b"\nN}X\x08\x00\x00\x00__call__K\x01s\x86b."
@@ -355,7 +357,7 @@ HUGE = 1 << 60
         (0, "ab", (1,)),
     ],
 )
-def test_a_tensor_never_reaches_out_of_its_storage(
+def test_a_tensor_beyond_its_storage_is_refused(
     tmp_path: Path, offset: Any, shape: Any, stride: Any
 ) -> None:
     write_zip(tmp_path / "x.pt", [fake_tensor(offset, shape, stride)], {"0": bytes(64)})
@@ -366,14 +368,14 @@ def test_a_tensor_never_reaches_out_of_its_storage(
     ("count", "key", "content"),
     [(17, "0", 64), (15, "0", 64), (HUGE, "0", 64), (16, "9", 64), (16, "../data.pkl", 64)],
 )
-def test_a_storage_must_be_there_and_of_its_size(
+def test_a_storage_that_is_missing_or_of_wrong_size_is_refused(
     tmp_path: Path, count: int, key: str, content: int
 ) -> None:
     write_zip(tmp_path / "x.pt", [fake_tensor(0, (1,), (1,), count, key)], {"0": bytes(content)})
     refused(tmp_path / "x.pt", "storage")
 
 
-def test_two_tensors_must_agree_about_a_storage(tmp_path: Path) -> None:
+def test_tensors_that_disagree_about_a_storage_are_refused(tmp_path: Path) -> None:
     root = [fake_tensor(0, (1,), (1,)), fake_tensor(0, (1,), (1,), 32)]
     write_zip(tmp_path / "x.pt", root, {"0": bytes(64)})
     refused(tmp_path / "x.pt", "tensors disagree on the storage")
@@ -384,7 +386,7 @@ small = st.integers(0, 5)
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(60))
 @given(offset=small, axes=st.lists(st.tuples(small, small), max_size=3))
-def test_views_are_pytorchs_or_refused(
+def test_views_equal_pytorchs_or_are_refused(
     tmp_path: Path, offset: int, axes: list[tuple[int, int]]
 ) -> None:
     shape, stride = tuple(a for a, _ in axes), tuple(b for _, b in axes)
@@ -393,7 +395,7 @@ def test_views_are_pytorchs_or_refused(
     write_zip(tmp_path / "x.pt", [fake_tensor(offset, shape, stride)], content)
     try:
         expected = torch.as_strided(values, shape, stride, offset)
-    except RuntimeError:  # out of the storage
+    except RuntimeError:  # beyond the storage
         refused(tmp_path / "x.pt", "does not fit")
         return
     if expected.numel() > 16:
@@ -414,7 +416,7 @@ def test_views_are_pytorchs_or_refused(
         b"\x80\x02\x82\x01.",  # EXT1
     ],
 )
-def test_absurd_sizes_take_no_memory(tmp_path: Path, record: bytes) -> None:
+def test_huge_sizes_in_a_pickle_take_no_memory(tmp_path: Path, record: bytes) -> None:
     write_archive(tmp_path / "x.pt", record)
     tracemalloc.start()
     refused(tmp_path / "x.pt", "damaged")
@@ -425,7 +427,7 @@ def test_absurd_sizes_take_no_memory(tmp_path: Path, record: bytes) -> None:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(150))
 @given(data=st.data(), zipped=st.booleans())
-def test_damage_is_an_error_of_ours_or_harmless(
+def test_a_damaged_file_is_our_error_or_reads(
     tmp_path: Path, data: st.DataObject, zipped: bool
 ) -> None:
     path = tmp_path / "x.pt"

@@ -1,4 +1,4 @@
-"""What is said about Hugging Face directories that cannot be used: everything, in one error."""
+"""Errors for Hugging Face directories that cannot be used: all problems in one error."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_all_problems_are_in_one_error(folder: Path, model: GPT2LMHeadModel) -> 
         assert part in message
 
 
-def test_a_configuration_of_another_size(folder: Path, model: GPT2LMHeadModel) -> None:
+def test_a_configuration_of_another_shape_is_refused(folder: Path, model: GPT2LMHeadModel) -> None:
     write_config(folder, model, n_layer=3, vocab_size=50)
     write_bin_state = state_of(model)
     torch.save(write_bin_state, folder / "pytorch_model.bin")
@@ -90,7 +90,7 @@ def test_a_configuration_of_another_size(folder: Path, model: GPT2LMHeadModel) -
     assert "and 3 more" in message
 
 
-def test_not_finite(folder: Path, model: GPT2LMHeadModel) -> None:
+def test_weights_that_are_not_finite_are_refused(folder: Path, model: GPT2LMHeadModel) -> None:
     state = state_of(model)
     state["transformer.h.0.ln_2.bias"][3] = torch.inf
     torch.save(state, folder / "pytorch_model.bin")
@@ -99,7 +99,7 @@ def test_not_finite(folder: Path, model: GPT2LMHeadModel) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_an_output_matrix_of_its_own(
+def test_a_separate_output_matrix_is_refused(
     folder: Path, model: GPT2LMHeadModel, dtype: torch.dtype
 ) -> None:
     state = state_of(model)
@@ -107,7 +107,7 @@ def test_an_output_matrix_of_its_own(
     head[7] += 1
     state["lm_head.weight"] = head
     save_file(state, folder / "model.safetensors")
-    # In float16 all rows differ: they are rounded.
+    # In float16 all rows differ by rounding.
     rows = "1" if dtype == torch.float32 else "48"
     refused(folder, rf"lm_head\.weight differs from the word embedding in {rows} of 48 rows")
     state["lm_head.weight"] = head[:40].clone()
@@ -115,7 +115,9 @@ def test_an_output_matrix_of_its_own(
     refused(folder, r"lm_head\.weight is F\d\d \(40, 24\), expected a copy of the word embedding")
 
 
-def test_an_output_matrix_that_should_be_there(folder: Path, model: GPT2LMHeadModel) -> None:
+def test_an_untied_model_without_output_matrix_is_refused(
+    folder: Path, model: GPT2LMHeadModel
+) -> None:
     write_config(folder, model, tie_word_embeddings=False)
     state = state_of(model)
     save_file(state, folder / "model.safetensors")
@@ -146,7 +148,7 @@ def test_an_output_matrix_that_should_be_there(folder: Path, model: GPT2LMHeadMo
     ],
     ids=str,
 )
-def test_configurations_that_cannot_be_followed(
+def test_unsupported_configurations_are_refused(
     folder: Path, model: GPT2LMHeadModel, change: dict[str, Any], message: str
 ) -> None:
     write_config(folder, model, **change)
@@ -158,7 +160,7 @@ def test_configurations_that_cannot_be_followed(
     "content",
     [[1], {}, {"weights": 1}, "text", {"state": {"a": torch.ones(1)}}, {3: torch.ones(1)}],
 )
-def test_torch_files_of_something_else(folder: Path, content: Any) -> None:
+def test_torch_files_without_a_model_are_refused(folder: Path, content: Any) -> None:
     torch.save(content, folder / "pytorch_model.bin")
     refused(folder, "expected a dictionary of tensors|these weights are not tensors")
 
@@ -171,7 +173,9 @@ NAMES = [
 
 @pytest.mark.parametrize("name", NAMES, ids=ascii)
 @pytest.mark.parametrize("kind", ["model.safetensors", "pytorch_model.bin"])
-def test_an_index_never_leads_out_of_its_directory(folder: Path, kind: str, name: Any) -> None:
+def test_an_index_cannot_name_files_outside_its_directory(
+    folder: Path, kind: str, name: Any
+) -> None:
     (folder.parent / "outside").mkdir()
     (folder.parent / "outside" / "w.bin").write_bytes(b"not to be read")
     index = {"weight_map": {"wte.weight": name}}
@@ -180,12 +184,14 @@ def test_an_index_never_leads_out_of_its_directory(folder: Path, kind: str, name
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", "{", '{"weight_map": []}', '{"weight_map": {}}'])
-def test_a_damaged_index(folder: Path, text: str) -> None:
+def test_a_damaged_index_is_refused(folder: Path, text: str) -> None:
     (folder / "pytorch_model.bin.index.json").write_text(text)
     refused(folder, r"pytorch_model\.bin\.index\.json")
 
 
-def test_an_index_that_does_not_fit_its_files(folder: Path, model: GPT2LMHeadModel) -> None:
+def test_an_index_that_does_not_match_its_files_is_refused(
+    folder: Path, model: GPT2LMHeadModel
+) -> None:
     write_bin(folder, model, state_of(model), shards=2)
     path = folder / "pytorch_model.bin.index.json"
     index = json.loads(path.read_text())
@@ -201,7 +207,7 @@ def test_an_index_that_does_not_fit_its_files(folder: Path, model: GPT2LMHeadMod
     refused(folder, f"lacks {re.escape(second)}, which")
 
 
-def test_h5_without_its_library(folder: Path, model: GPT2LMHeadModel) -> None:
+def test_h5_without_h5py_names_the_extra(folder: Path, model: GPT2LMHeadModel) -> None:
     write_h5(folder, model)
     code = (
         "import sys; sys.modules['h5py'] = None; from cpm_lm import *\n"
@@ -213,7 +219,7 @@ def test_h5_without_its_library(folder: Path, model: GPT2LMHeadModel) -> None:
     assert "pip install 'cpm-lm[h5]'" in found
 
 
-def test_h5_that_is_not_kerass(folder: Path, model: GPT2LMHeadModel) -> None:
+def test_h5_files_not_written_by_keras_are_refused(folder: Path, model: GPT2LMHeadModel) -> None:
     write_h5(folder, model)
     name = f"transformer/tfgp_t2lm_head_model/transformer/{tf_name('h.0.mlp.c_fc.weight')}:0"
 
@@ -240,7 +246,7 @@ def test_h5_that_is_not_kerass(folder: Path, model: GPT2LMHeadModel) -> None:
     refused(folder, r"h\.0\.mlp\.c_fc\.weight is missing")
 
 
-def test_h5_with_two_models(folder: Path, model: GPT2LMHeadModel) -> None:
+def test_h5_with_two_models_is_refused(folder: Path, model: GPT2LMHeadModel) -> None:
     write_h5(folder, model)
     with h5py.File(folder / "tf_model.h5", "a") as file:
         file["other/wte/weight:0"] = np.ones((48, 24), "f4")
@@ -248,12 +254,12 @@ def test_h5_with_two_models(folder: Path, model: GPT2LMHeadModel) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"\x89HDF\r\n\x1a\n", bytes(99)])
-def test_damaged_h5(folder: Path, data: bytes) -> None:
+def test_damaged_h5_is_refused(folder: Path, data: bytes) -> None:
     (folder / "tf_model.h5").write_bytes(data)
     refused(folder, r"tf_model\.h5 is damaged")
 
 
-def test_truncated_files(folder: Path, model: GPT2LMHeadModel) -> None:
+def test_truncated_files_are_refused(folder: Path, model: GPT2LMHeadModel) -> None:
     for write, name in ((write_h5, "tf_model.h5"), (whole_bin, "pytorch_model.bin")):
         path = write(folder, model) / name
         whole = path.read_bytes()
@@ -279,6 +285,6 @@ OTHERS = st.sampled_from(["layer_norm_epsilon", "activation_function", "n_inner"
 
 @settings(max_examples=examples(200))
 @given(st.dictionaries(KEYS | OTHERS | st.text(max_size=4), JSON | st.integers(1, 64)))
-def test_any_configuration_is_a_shape_or_our_error(values: dict[str, Any]) -> None:
+def test_any_configuration_gives_a_shape_or_our_error(values: dict[str, Any]) -> None:
     with contextlib.suppress(ConfigError):
         assert isinstance(GPTConfig.from_json(values), GPTConfig)

@@ -1,4 +1,4 @@
-"""Every form of Hugging Face's GPT-2 becomes the same store, with transformers' own logits."""
+"""Every file format of Hugging Face's GPT-2 gives a store with the logits of transformers."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ FORMS = {
 
 
 @pytest.mark.parametrize("write", FORMS.values(), ids=FORMS)
-def test_every_form_gives_transformers_logits(
+def test_every_file_format_gives_the_logits_of_transformers(
     tmp_path: Path, model: GPT2LMHeadModel, write: Callable[[Path, GPT2LMHeadModel], Path]
 ) -> None:
     source = write(tmp_path / "in", model)
@@ -111,7 +111,7 @@ def test_every_form_gives_transformers_logits(
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_16_bit_files(tmp_path: Path, dtype: torch.dtype) -> None:
+def test_16_bit_files_are_read_exactly(tmp_path: Path, dtype: torch.dtype) -> None:
     model = random_model().to(dtype)
     model.save_pretrained(tmp_path / "in")
     kind = "f16" if dtype == torch.float16 else "bf16"
@@ -123,7 +123,7 @@ def test_16_bit_files(tmp_path: Path, dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("said", ["gelu_new", "gelu", "gelu_pytorch_tanh", "gelu_fast"])
-def test_the_form_of_gelu_that_is_said_is_honoured(tmp_path: Path, said: str) -> None:
+def test_the_configured_gelu_is_used(tmp_path: Path, said: str) -> None:
     model = random_model(activation_function=said)
     model.save_pretrained(tmp_path / "in")
     convert(tmp_path / "in", tmp_path / "store")
@@ -133,7 +133,7 @@ def test_the_form_of_gelu_that_is_said_is_honoured(tmp_path: Path, said: str) ->
     assert np.abs(logits_of(other, IDS) - theirs).max() > 10 * LOGITS["float32"]
 
 
-def test_what_was_left_out_is_listed(tmp_path: Path, model: GPT2LMHeadModel) -> None:
+def test_ignored_tensors_are_listed(tmp_path: Path, model: GPT2LMHeadModel) -> None:
     source = torch_file(tied=True, buffers=True)(tmp_path / "in", model)
     expected = {f"transformer.h.{i}.attn.{n}" for i in range(3) for n in ("bias", "masked_bias")}
     expected |= {"lm_head.weight"}
@@ -144,7 +144,7 @@ def test_what_was_left_out_is_listed(tmp_path: Path, model: GPT2LMHeadModel) -> 
     assert set(kept["ignored"]) == expected
 
 
-def test_of_several_forms_the_first_is_read(tmp_path: Path, model: GPT2LMHeadModel) -> None:
+def test_of_several_file_formats_the_first_is_read(tmp_path: Path, model: GPT2LMHeadModel) -> None:
     source = write_h5(tmp_path / "in", random_model(seed=1))
     write_bin(source, model, state_of(random_model(seed=2)))
     model.save_pretrained(source)
@@ -154,7 +154,7 @@ def test_of_several_forms_the_first_is_read(tmp_path: Path, model: GPT2LMHeadMod
     assert np.array_equal(store.float32("wte.weight"), model.transformer.wte.weight.detach())
 
 
-def test_files_may_be_links_as_in_the_hubs_cache(tmp_path: Path, model: GPT2LMHeadModel) -> None:
+def test_files_may_be_symlinks_as_in_the_hub_cache(tmp_path: Path, model: GPT2LMHeadModel) -> None:
     source = as_saved_in_shards(tmp_path / "blobs", model)
     (tmp_path / "snapshot").mkdir()
     for file in source.iterdir():
@@ -163,7 +163,7 @@ def test_files_may_be_links_as_in_the_hubs_cache(tmp_path: Path, model: GPT2LMHe
 
 
 def old_settings(**more: Any) -> dict[str, Any]:
-    """A configuration of 2019, of GPT2-Chinese's kind."""
+    """A configuration of 2019, as GPT2-Chinese has it."""
     return {
         "attn_pdrop": 0.1, "embd_pdrop": 0.1, "finetuning_task": None, "initializer_range": 0.02,
         "layer_norm_epsilon": 1e-5, "n_ctx": 24, "n_embd": 24, "n_head": 4, "n_layer": 3,
@@ -175,14 +175,16 @@ def old_settings(**more: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def test_an_old_configuration(tmp_path: Path, model: GPT2LMHeadModel) -> None:
+def test_an_old_configuration_is_read(tmp_path: Path, model: GPT2LMHeadModel) -> None:
     write_bin(tmp_path / "in", model, state_of(model, buffers=True))
     (tmp_path / "in" / "config.json").write_text(json.dumps(old_settings()))
     assert convert(tmp_path / "in", tmp_path / "store").notes == ()
     assert Store.open(tmp_path / "store").config.activation_function == "gelu_new"
 
 
-def test_missing_weights_or_configuration(tmp_path: Path, model: GPT2LMHeadModel) -> None:
+def test_missing_weights_or_configuration_are_refused(
+    tmp_path: Path, model: GPT2LMHeadModel
+) -> None:
     write_config(tmp_path / "in", model)
     with pytest.raises(CheckpointError, match=r"no weights under .*pytorch_model\.bin.*found conf"):
         convert(tmp_path / "in", tmp_path / "store")
@@ -217,7 +219,7 @@ print(peak - before)
 def test_memory_stays_below_one_tensor(tmp_path: Path, form: str) -> None:
     write = FORMS[form]
     small = write(tmp_path / "small", random_model())
-    # Its word embedding takes 61 MB; the pieces that are read do not grow with it.
+    # The word embedding takes 61 MB; the blocks that are read have a fixed size.
     big = write(tmp_path / "big", random_model(vocab_size=30_000, n_embd=512, n_head=8, n_layer=1))
     command = [sys.executable, "-c", MEMORY, small, big, tmp_path / "store"]
     found = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""A converted model is a Hugging Face directory: transformers loads it and computes the same."""
+"""A store is a Hugging Face directory: transformers loads it and computes the same logits."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(("weights", "dtype"), [("f32", "float32"), ("f16", "float16")])
-def test_transformers_loads_what_was_megatrons(
+def test_transformers_loads_a_store_made_from_megatron(
     tmp_path: Path, checkpoints: Path, weights: str, dtype: str
 ) -> None:
     source = checkpoints / "tiny-mp2"
@@ -48,7 +48,7 @@ def test_transformers_loads_what_was_megatrons(
     assert difference < LOGITS[dtype]
 
 
-def test_there_and_back_again_not_a_bit_changes(tmp_path: Path, checkpoints: Path) -> None:
+def test_megatron_to_huggingface_and_back_is_bit_exact(tmp_path: Path, checkpoints: Path) -> None:
     convert(checkpoints / "tiny-mp2", tmp_path / "hf", to="huggingface", heads=4)
     theirs = GPT2LMHeadModel.from_pretrained(tmp_path / "hf")
     theirs.save_pretrained(tmp_path / "saved", max_shard_size="100KB")
@@ -60,9 +60,7 @@ def test_there_and_back_again_not_a_bit_changes(tmp_path: Path, checkpoints: Pat
     )
 
 
-def test_a_store_and_a_hugging_face_directory_are_one_thing(
-    tmp_path: Path, checkpoints: Path
-) -> None:
+def test_a_store_is_a_hugging_face_directory(tmp_path: Path, checkpoints: Path) -> None:
     for to in ("store", "huggingface"):
         convert(checkpoints / "tiny-mp1", tmp_path / to, to=to, heads=4)
     names = [{file.name for file in (tmp_path / to).iterdir()} for to in ("store", "huggingface")]
@@ -72,7 +70,7 @@ def test_a_store_and_a_hugging_face_directory_are_one_thing(
         assert pair[0] == pair[1], name
 
 
-def test_an_unknown_form(tmp_path: Path, checkpoints: Path) -> None:
+def test_an_unknown_target_layout_is_refused(tmp_path: Path, checkpoints: Path) -> None:
     with pytest.raises(ConfigError, match="expected one of store, huggingface"):
         convert(checkpoints / "tiny-mp1", tmp_path / "x", to="gguf", heads=4)
 
@@ -82,7 +80,7 @@ def written(directory: Path) -> dict[str, Any]:
     return {name: values[f"{name}_token_id"] for name in ("bos", "eos", "pad")}
 
 
-def test_the_special_ids_are_the_tokenizers(tmp_path: Path, vocabulary: Path) -> None:
+def test_the_special_ids_are_those_of_the_tokenizer(tmp_path: Path, vocabulary: Path) -> None:
     shards = write_shards(tmp_path / "in", vocab=190, width=16)
     convert(shards, tmp_path / "hf", heads=4, tokenizer=vocabulary)
     assert written(tmp_path / "hf") == {"bos": END, "eos": END, "pad": PAD}
@@ -90,28 +88,28 @@ def test_the_special_ids_are_the_tokenizers(tmp_path: Path, vocabulary: Path) ->
     assert (theirs.bos_token_id, theirs.eos_token_id, theirs.pad_token_id) == (END, END, PAD)
 
 
-def test_without_a_tokenizer_no_id_is_named(tmp_path: Path) -> None:
+def test_without_a_tokenizer_there_are_no_special_ids(tmp_path: Path) -> None:
     convert(write_shards(tmp_path / "in"), tmp_path / "hf", heads=4)
     assert written(tmp_path / "hf") == {"bos": None, "eos": None, "pad": None}
     assert GPT2LMHeadModel.from_pretrained(tmp_path / "hf").generation_config.eos_token_id is None
 
 
-def test_wrong_published_ids_are_replaced_and_told(tmp_path: Path, vocabulary: Path) -> None:
+def test_wrong_published_ids_are_replaced_and_reported(tmp_path: Path, vocabulary: Path) -> None:
     model = random_model(vocab_size=190)
     model.save_pretrained(tmp_path / "in")
     write_config(tmp_path / "in", model)
     (expected,) = inspect(tmp_path / "in").warnings
     assert "bos_token_id 50256, eos_token_id 50256; there is no tokenizer" in expected
-    for name in ("chinese_vocab.model", "spiece.model"):  # as CPM calls it, and its copies
+    for name in ("chinese_vocab.model", "spiece.model"):  # the name of CPM, and that of its copies
         (tmp_path / "in" / name).write_bytes((vocabulary / "chinese_vocab.model").read_bytes())
-        (told,) = inspect(tmp_path / "in").warnings
+        (reported,) = inspect(tmp_path / "in").warnings
         for part in (
             "bos_token_id 50256 (the tokenizer's: 7)",
             "pad_token_id 0 (the tokenizer's: 5)",
         ):
-            assert part in told
+            assert part in reported
         manifest = convert(tmp_path / "in", tmp_path / name)
-        assert manifest.notes == (told,)
+        assert manifest.notes == (reported,)
         assert written(tmp_path / name) == {"bos": END, "eos": END, "pad": PAD}
         assert not inspect(tmp_path / name).warnings
         assert cpm_lm.load(tmp_path / name, engine="reference").sample("今天", max_tokens=3)
@@ -120,28 +118,28 @@ def test_wrong_published_ids_are_replaced_and_told(tmp_path: Path, vocabulary: P
 
 @pytest.mark.parametrize("width", [2560, 1024, 768, 512])
 @pytest.mark.parametrize("named", ["gelu", "gelu_new"])
-def test_a_model_of_cpms_shape_that_says_erf(named: str, width: int) -> None:
+def test_a_model_of_cpms_shape_with_erf_gelu_is_reported(named: str, width: int) -> None:
     config = GPTConfig(
         vocab_size=30_000, n_positions=8, n_embd=width, n_layer=1, n_head=8,
         activation_function=named,
     )  # fmt: skip
-    told = list(quirks(config, {}, None))
-    assert len(told) == (named == "gelu" and width != 512)
-    assert all("erf form of GELU" in line for line in told)
+    reported = list(quirks(config, {}, None))
+    assert len(reported) == (named == "gelu" and width != 512)
+    assert all("erf form of GELU" in line for line in reported)
 
 
-def test_a_published_directory_is_no_store_yet(tmp_path: Path) -> None:
+def test_a_published_directory_is_not_a_store(tmp_path: Path) -> None:
     random_model().save_pretrained(tmp_path)
     with pytest.raises(CheckpointError, match="convert it with cpm convert"):
         cpm_lm.load(tmp_path)
 
 
-# The other family.
+# Models with a BERT vocabulary.
 
 
 @pytest.fixture(scope="module")
 def chinese_gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory as those of the GPT2-Chinese family are published: wrong ids and all."""
+    """A directory as models of the GPT2-Chinese family are published, with their wrong ids."""
     directory = tmp_path_factory.mktemp("gpt2-chinese")
     model = random_model(vocab_size=len(PIECES), n_positions=64, seed=4)
     model.save_pretrained(directory)
@@ -159,15 +157,17 @@ def converted(chinese_gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 PROMPTS = ["今天天气", "我们 hello", "Hello worlds ", "北京，", "1 2", ""]
 
 
-def test_word_pieces_and_greedy_text_as_transformers(chinese_gpt2: Path, converted: Path) -> None:
-    """Ids, and the greedy continuation, are those of transformers on the published directory."""
+def test_ids_and_greedy_text_equal_those_of_transformers(
+    chinese_gpt2: Path, converted: Path
+) -> None:
+    """The reference is transformers on the published directory."""
     model = cpm_lm.load(converted, engine="reference")
     theirs = GPT2LMHeadModel.from_pretrained(chinese_gpt2).eval()
     tokenizer = AutoTokenizer.from_pretrained(chinese_gpt2)
     end = tokenizer.sep_token_id
     texts = set()
     for prompt in PROMPTS:
-        ids = tokenizer.encode(prompt)[:-1]  # [CLS] stays, [SEP] goes
+        ids = tokenizer.encode(prompt)[:-1]  # without [SEP]
         assert model.prompt_ids(prompt) == ids
         found = theirs.generate(
             torch.tensor([ids]), do_sample=False, max_new_tokens=20, eos_token_id=end,
@@ -176,17 +176,17 @@ def test_word_pieces_and_greedy_text_as_transformers(chinese_gpt2: Path, convert
         sample = model.sample(prompt, temperature=0, max_tokens=20)[0]
         assert list(sample.token_ids) == [i for i in found if i != end]
         assert (sample.finish_reason == "stop") == (end in found)
-        # Theirs parts all pieces by spaces, and keeps the mark of a first one within a word.
+        # Theirs separates all pieces by spaces, and keeps the ## of a first piece.
         spaced = tokenizer.decode(sample.token_ids, skip_special_tokens=True)
         assert sample.text.replace(" ", "").replace("⁇", "") == spaced.replace(" ", "").replace(
             "##", ""
         )
         assert "".join(model.stream(prompt, temperature=0, max_tokens=20)) == sample.text
         texts.add(sample.text)
-    assert len(texts) > 3  # else the comparison shows little
+    assert len(texts) > 3  # with fewer the test compares too little
 
 
-def test_what_is_written_is_read_by_transformers(converted: Path) -> None:
+def test_transformers_loads_the_converted_directory(converted: Path) -> None:
     names = {file.name for file in converted.iterdir()}
     assert names >= {"vocab.txt", "tokenizer_config.json", "config.json", "model.safetensors"}
     ids = {name: PIECES.index(f"[{piece}]") for name, piece in
@@ -198,8 +198,8 @@ def test_what_is_written_is_read_by_transformers(converted: Path) -> None:
     assert tokenizer.encode(text, add_special_tokens=False) == ours.encode(text)
 
 
-def test_ended_texts_and_votes(converted: Path) -> None:
-    """[SEP] ends a text and is no part of it; answers are compared as text."""
+def test_samples_end_at_sep_and_votes_compare_text(converted: Path) -> None:
+    """[SEP] ends a text and is not part of it."""
     model = cpm_lm.load(converted, engine="reference")
     vote = model.vote("今天天气", n=60, max_tokens=30, seed=1)
     samples = model.sample("今天天气", n=60, max_tokens=30, seed=1, temperature=1, top_p=1)
@@ -211,18 +211,18 @@ def test_ended_texts_and_votes(converted: Path) -> None:
     assert counted + round(vote.no_answer * 60) == len(ended)
 
 
-def test_stop_strings_are_normalised(converted: Path) -> None:
+def test_stop_strings_are_normalized(converted: Path) -> None:
     model = cpm_lm.load(converted, engine="reference")
     whole = model.sample("今天", temperature=0, max_tokens=20)[0].text
     letter = next(sign for sign in whole if sign.isascii() and sign.isalpha())
     cut = model.sample("今天", temperature=0, max_tokens=20, stop=letter.upper())[0]
     assert cut.text == whole[: whole.index(letter)]
     with pytest.raises(RequestError, match="can never appear"):
-        model.sample("今天", stop="\n")  # no piece is a line end
+        model.sample("今天", stop="\n")  # no piece has a line end
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
-def test_through_megatrons_shards_not_a_bit_changes(
+def test_through_megatron_shards_is_bit_exact(
     tmp_path: Path, chinese_gpt2: Path, converted: Path, ranks: int
 ) -> None:
     convert(chinese_gpt2, tmp_path / "shards", to="megatron", ranks=ranks)

@@ -1,4 +1,4 @@
-"""Written ranks are those of the original's own change_mp.py, and PyTorch loads them safely."""
+"""Written ranks equal those of the original's change_mp.py; torch.load(weights_only) reads them."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_ranks_are_those_of_the_original(
 
 @pytest.mark.parametrize("weights", ["f32", "f16", "bf16"])
 @pytest.mark.parametrize("ranks", [1, 2, 4])
-def test_a_store_comes_back_bit_for_bit(
+def test_a_store_to_ranks_and_back_is_bit_exact(
     checkpoints: Path, tmp_path: Path, weights: str, ranks: int
 ) -> None:
     convert(checkpoints / "tiny-mp2", tmp_path / "a", heads=4, weights=weights)
@@ -74,7 +74,7 @@ def test_a_store_comes_back_bit_for_bit(
     assert kinds == {wanted[weights]}
 
 
-def test_the_vocabulary_comes_along(tmp_path: Path) -> None:
+def test_the_vocabulary_is_copied(tmp_path: Path) -> None:
     from cpm_lm.tokenizer import Tokenizer
     from tests.support.tiny_vocabulary import train
 
@@ -94,7 +94,7 @@ def test_the_vocabulary_comes_along(tmp_path: Path) -> None:
     assert {file.name for file in manifest.files} == written - {"manifest.json"}
 
 
-def test_ranks_that_do_not_divide_are_refused_with_those_that_do(
+def test_an_impossible_number_of_ranks_is_refused_with_the_possible_ones(
     checkpoints: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=r"over 3 ranks; possible numbers are 1, 2, 4$"):
@@ -103,7 +103,7 @@ def test_ranks_that_do_not_divide_are_refused_with_those_that_do(
 
 
 @given(st.integers(1, 8), st.integers(1, 40), st.integers(1, 9))
-def test_counts_named_as_fitting_do_fit(heads: int, vocab: int, ranks: int) -> None:
+def test_the_ranks_that_the_error_names_are_possible(heads: int, vocab: int, ranks: int) -> None:
     config = GPTConfig(vocab_size=vocab, n_positions=4, n_embd=heads * 2, n_layer=1, n_head=heads)
     if heads % ranks == 0 and vocab % ranks == 0:
         check_ranks(config, ranks)
@@ -114,7 +114,7 @@ def test_counts_named_as_fitting_do_fit(heads: int, vocab: int, ranks: int) -> N
     assert named == [n for n in range(1, 50) if heads % n == 0 and vocab % n == 0]
 
 
-def test_options_that_go_with_another_form_are_refused(checkpoints: Path, tmp_path: Path) -> None:
+def test_options_of_another_layout_are_refused(checkpoints: Path, tmp_path: Path) -> None:
     for option in ({"ranks": 2}, {"layout": "megatron"}):
         with pytest.raises(ConfigError, match="options of 'megatron'"):
             convert(checkpoints / "tiny-mp2", tmp_path / "out", heads=4, **option)
@@ -123,20 +123,22 @@ def test_options_that_go_with_another_form_are_refused(checkpoints: Path, tmp_pa
 
 
 @pytest.mark.parametrize(("value", "said"), [(np.nan, "not finite"), (1e6, "too large for F16")])
-def test_numbers_that_cannot_be_stored_leave_nothing(
+def test_numbers_that_cannot_be_stored_leave_no_files(
     tmp_path: Path, value: float, said: str
 ) -> None:
-    def spoil(rank: int, root: dict[str, Any]) -> None:
+    def corrupt(rank: int, root: dict[str, Any]) -> None:
         root["module"]["transformer.layers.1.mlp.dense_h_to_4h.weight"][3, 5] = value
 
-    source = write_shards(tmp_path / "in", edit=spoil)
+    source = write_shards(tmp_path / "in", edit=corrupt)
     with pytest.raises(CheckpointError, match=said) as caught:
         convert(source, tmp_path / "out", to="megatron", ranks=2, heads=4, weights="f16")
     assert "transformer.layers.1.mlp.dense_h_to_4h.weight" in str(caught.value)
     assert [entry.name for entry in tmp_path.iterdir()] == ["in"]
 
 
-def test_only_its_own_kind_is_replaced(checkpoints: Path, tmp_path: Path) -> None:
+def test_only_a_checkpoint_of_the_same_layout_is_replaced(
+    checkpoints: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     convert(checkpoints / "tiny-mp2", out, to="megatron", ranks=4, heads=4)
     convert(checkpoints / "tiny-mp2", out, to="megatron", ranks=2, heads=4, overwrite=True)
@@ -145,7 +147,7 @@ def test_only_its_own_kind_is_replaced(checkpoints: Path, tmp_path: Path) -> Non
         convert(checkpoints / "tiny-mp2", out, heads=4, overwrite=True)
 
 
-def test_every_storage_is_aligned_and_equal_models_are_equal_files(
+def test_storages_are_aligned_and_equal_models_give_equal_files(
     checkpoints: Path, tmp_path: Path
 ) -> None:
     for name in ("a", "b"):
@@ -157,10 +159,10 @@ def test_every_storage_is_aligned_and_equal_models_are_equal_files(
         assert all(tensor.data_ptr() % 64 == 0 for tensor in loaded["module"].values())
 
 
-def test_long_entries_say_their_sizes_in_64_bits(
+def test_large_zip_entries_have_64_bit_sizes(
     tmp_path: Path, checkpoints: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Gigabytes are not written here: the limit is lowered instead."""
+    """The limit is lowered, so that no gigabytes are written."""
     monkeypatch.setattr("cpm_lm.checkpoints.containers.torch_writer.ZIP64_MIN_BYTES", 1000)
     convert(checkpoints / "tiny-mp1", tmp_path / "out", to="megatron", heads=4)
     file = next((tmp_path / "out").rglob("*.pt"))

@@ -1,4 +1,4 @@
-"""Opening a store: what it gives, and what it refuses."""
+"""Opening a store: its tensors, and the files that are refused."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_tensors_are_mapped_views(store: Path) -> None:
         opened.tensor("wte")
 
 
-def test_sixteen_bits_are_widened(store: Path, tmp_path: Path) -> None:
+def test_16_bit_tensors_are_read_as_float32(store: Path, tmp_path: Path) -> None:
     for weights, dtype in (("f16", np.float16), ("bf16", np.uint16)):
         convert(store, tmp_path / weights, weights=weights)
         opened = Store.open(tmp_path / weights)
@@ -53,7 +53,7 @@ def test_sixteen_bits_are_widened(store: Path, tmp_path: Path) -> None:
         assert 0 < gap.max() < 0.02
 
 
-def test_a_model_from_memory(tmp_path: Path) -> None:
+def test_a_model_is_written_from_memory(tmp_path: Path) -> None:
     config = GPTConfig(vocab_size=5, n_positions=4, n_embd=4, n_layer=1, n_head=2)
     arrays = {
         name: np.full(shape, at, np.float32)
@@ -119,7 +119,7 @@ def test_a_truncated_model_is_refused(store: Path, size: int) -> None:
         Store.open(store)
 
 
-def test_a_model_with_something_behind_it_is_refused(store: Path) -> None:
+def test_a_model_with_trailing_bytes_is_refused(store: Path) -> None:
     path = store / "model.safetensors"
     path.write_bytes(path.read_bytes() + b"\0")
     with pytest.raises(CheckpointError, match="expected"):
@@ -135,7 +135,7 @@ def test_a_name_that_occurs_twice_is_refused(store: Path) -> None:
         Store.open(store)
 
 
-def test_another_configuration_is_refused_with_all_problems(store: Path) -> None:
+def test_a_configuration_that_does_not_match_is_refused_with_all_problems(store: Path) -> None:
     path = store / "config.json"
     config = json.loads(path.read_text())
     path.write_text(json.dumps(config | {"n_layer": 1, "vocab_size": 31}))
@@ -152,7 +152,7 @@ def test_another_configuration_is_refused_with_all_problems(store: Path) -> None
         Store.open(store)
 
 
-def test_a_path_that_is_no_directory(tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_directory_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="nowhere does not exist"):
         Store.open(tmp_path / "nowhere")
     (tmp_path / "weights").write_bytes(b"x")

@@ -1,4 +1,4 @@
-"""SavedModels read without TensorFlow: the first port's, compared with TensorFlow's own reader."""
+"""SavedModels of the first port, read without TensorFlow, compared with TensorFlow's reader."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DATA = "variables/variables.data-00000-of-00001"
 
 @pytest.fixture(scope="module")
 def whole(checkpoints: Path) -> dict[str, np.ndarray]:
-    """The reference model in one piece, by Megatron's names."""
+    """The reference model with joined ranks, by Megatron's names."""
     shard = read_torch_file(next((checkpoints / "tiny-mp1").rglob("*.pt")))
     return {name: np.array(found.tensor.array) for name, found in shard["module"].items()}
 
@@ -38,7 +38,7 @@ def ports(
     whole: dict[str, np.ndarray], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
     """The same model as the first port saved it, in both of its number formats."""
-    from tests.support.port_savedmodel import port_model, save_port  # Keras 2 is slow to import
+    from tests.support.port_savedmodel import port_model, save_port  # slow to import
 
     root = tmp_path_factory.mktemp("ports")
     return {
@@ -86,7 +86,7 @@ def test_other_number_formats_equal_what_tensorflow_reads(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(("dtype", "weights"), [("float32", "f32"), ("float16", "f16")])
-def test_the_first_ports_files_become_the_store_that_the_shards_become(
+def test_the_first_ports_files_and_the_shards_give_the_same_store(
     ports: dict[str, Path], checkpoints: Path, tmp_path: Path, dtype: str, weights: str
 ) -> None:
     made = convert(ports[dtype], tmp_path / "store", heads=HEADS, weights=weights)
@@ -116,7 +116,7 @@ def test_logits_are_those_of_the_original_and_of_the_ports_own_program(
         assert np.array_equal(drawn[0, len(ids) :], found.argmax(-1))
 
 
-def test_it_is_recognised_from_whatever_is_named(ports: dict[str, Path]) -> None:
+def test_a_saved_model_is_recognized_from_any_of_its_paths(ports: dict[str, Path]) -> None:
     port = ports["float16"]
     for path in (port, port / "variables", port / INDEX, port / "saved_model.pb"):
         assert open_source(path).layout == "tensorflow"
@@ -127,7 +127,7 @@ def test_it_is_recognised_from_whatever_is_named(ports: dict[str, Path]) -> None
 
 
 def saved(path: Path, variables: dict[str, Any]) -> Path:
-    """A SavedModel with variables of these names and nothing else."""
+    """A SavedModel with variables of these names only."""
     module = tf.Module()
     module.kept = [tf.Variable(value, name=name) for name, value in variables.items()]
     tf.saved_model.save(module, str(path))
@@ -141,10 +141,10 @@ def named(ports: dict[str, Path]) -> dict[str, np.ndarray]:
     return {variable.name.removesuffix(":0"): variable.numpy() for variable in model.variables}
 
 
-def test_only_names_matter_not_the_objects_that_hold_them(
+def test_variables_are_found_by_name_in_any_object(
     named: dict[str, np.ndarray], tmp_path: Path, ports: dict[str, Path]
 ) -> None:
-    second = {  # what Keras calls a second model of the same process
+    second = {  # Keras's names of a second model in the same process
         name.replace("gpt/", "gpt_1/").replace("embedding/", "embedding_1/"): value
         for name, value in named.items()
     }
@@ -156,7 +156,7 @@ def test_only_names_matter_not_the_objects_that_hold_them(
             assert all(np.array_equal(a, b) for a, b in blocks)
 
 
-def test_all_problems_are_named_at_once(named: dict[str, np.ndarray], tmp_path: Path) -> None:
+def test_all_problems_are_in_one_error(named: dict[str, np.ndarray], tmp_path: Path) -> None:
     del named["gpt/layer01/attention/key_layer/bias"]
     named["gpt/layer00/output/kernel"] = named["gpt/layer00/output/kernel"].T
     named["gpt/layer02/adapter/kernel"] = np.zeros((2, 2), np.float32)
@@ -172,7 +172,9 @@ def test_all_problems_are_named_at_once(named: dict[str, np.ndarray], tmp_path: 
     assert "layer02/attention/value_layer/kernel have different number formats" in message
 
 
-def test_what_is_no_weight_is_refused(named: dict[str, np.ndarray], tmp_path: Path) -> None:
+def test_variables_that_are_no_weights_are_refused(
+    named: dict[str, np.ndarray], tmp_path: Path
+) -> None:
     with pytest.raises(CheckpointError, match="iterations is I64; expected only weights"):
         open_source(saved(tmp_path / "step", named | {"iterations": np.int64(5)}))
 
@@ -205,7 +207,7 @@ def test_weights_that_are_not_finite_are_refused(
     assert not (tmp_path / "store").exists()
 
 
-def test_the_number_of_heads_must_be_told(ports: dict[str, Path], tmp_path: Path) -> None:
+def test_the_number_of_heads_must_be_given(ports: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(Exception, match="heads"):
         convert(ports["float32"], tmp_path / "store")
     convert(ports["float32"], tmp_path / "store", heads=HEADS)

@@ -1,4 +1,4 @@
-"""Matrices in 8 and 4 bits: the way there and back, what it loses, what is refused."""
+"""Matrices in 8 and 4 bits: round trip, error, and refused input."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MATRIX = "h.1.mlp.c_proj.weight"
 
 
 def written(folder: Path, weights: str, **changed: np.ndarray) -> dict[str, float]:
-    """A random model of width 80, which is no multiple of a group."""
+    """A random model of width 80, which is not a multiple of the group."""
     config = shape(n_embd=80, n_head=5)
     tensors = random_tensors(config) | changed
     joined = {name: ShardedTensor((Tensor(array, "F32"),)) for name, array in tensors.items()}
@@ -57,14 +57,14 @@ def test_codes_are_the_nearest_and_scales_have_least_error(
     wide = scales.astype(np.float32)[..., None]
     back = codes * wide
     assert scales[0, 0] == 0
-    # Within half a step wherever the largest code is not reached, and never on the wrong side.
+    # Within half a step unless the code is clipped, and never of the wrong sign.
     inside = (codes > packing.min_code) & (codes < packing.max_code)
     assert (
         np.abs(back - numbers)[inside] <= 0.501 * np.broadcast_to(wide, codes.shape)[inside]
     ).all()
     assert (back * numbers >= 0).all()
     assert lost == pytest.approx(np.square(back - numbers).sum(), rel=1e-3)
-    # No more than by the scale that cuts nothing off; and in 8 bits by no other.
+    # The error is at most that of the scale without clipping; 8 bits use that scale.
     plain = (np.abs(numbers).max(axis=-1, keepdims=True) / packing.max_code).astype(np.float16)
     step = np.maximum(plain.astype(np.float32), 1e-9)
     whole = np.clip(np.rint(numbers / step), packing.min_code, packing.max_code) * step
@@ -72,18 +72,18 @@ def test_codes_are_the_nearest_and_scales_have_least_error(
     assert packing.bits == 4 or np.array_equal(scales, plain[..., 0])
 
 
-def test_bytes_of_four_bits() -> None:
+def test_two_4_bit_codes_are_packed_into_a_byte() -> None:
     codes = np.arange(32, dtype=np.int8).reshape(1, 1, 32) % 16 - 8
     codes[0, 0, 16:] = codes[0, 0, 15::-1]
     stored = pack_nibbles(codes)
-    # Byte i: element i below, element i + 16 above.
+    # Byte i: element i in the low bits, element i + 16 in the high bits.
     assert stored[0, 0, 0] == 0 | 15 << 4
     assert stored[0, 0, 15] == 15 | 0 << 4
     assert np.array_equal(unpack_nibbles(stored), codes)
 
 
 @pytest.mark.parametrize("weights", FORMATS)
-def test_a_store_is_read_as_it_was_written(weights: str, tmp_path: Path) -> None:
+def test_a_packed_store_is_read_as_it_was_written(weights: str, tmp_path: Path) -> None:
     errors = written(tmp_path / "new", weights)
     store, tensors = Store.open(tmp_path / "new"), random_tensors(shape(n_embd=80, n_head=5))
     assert store.weights == weights
@@ -105,13 +105,13 @@ def test_a_store_is_read_as_it_was_written(weights: str, tmp_path: Path) -> None
     assert wte.bits == 8  # in q4 as well
 
 
-def test_other_programs_open_the_file(tmp_path: Path) -> None:
+def test_safetensors_opens_the_file(tmp_path: Path) -> None:
     written(tmp_path / "new", "q4")
     theirs = safetensors.numpy.load_file(tmp_path / "new" / "model.safetensors")
     codes, scales = theirs[MATRIX], theirs[MATRIX + ".scales"]
     assert (codes.dtype, codes.shape) == (np.uint8, (80, 160))
     assert (scales.dtype, scales.shape) == (np.float16, (80, 10))
-    # The formula of docs/conversion.md, written out once more.
+    # The formula of docs/conversion.md.
     groups = codes.reshape(80, 10, 16)
     numbers = np.concatenate([groups & 15, groups >> 4], axis=2).astype(np.float32) - 8
     wide = (numbers * scales.astype(np.float32)[:, :, None]).reshape(80, 320)
@@ -119,7 +119,7 @@ def test_other_programs_open_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("weights", FORMATS)
-def test_any_source_and_back(weights: str, tmp_path: Path) -> None:
+def test_every_source_is_packed_and_unpacked(weights: str, tmp_path: Path) -> None:
     shards = write_shards(tmp_path / "in")
     direct = convert(shards, tmp_path / "direct", weights=weights, heads=4)
     convert(shards, tmp_path / "f32", heads=4)
@@ -144,7 +144,7 @@ def test_any_source_and_back(weights: str, tmp_path: Path) -> None:
     assert open_source(tmp_path / "direct").packed == weights
 
 
-def test_packed_weights_are_a_stores(tmp_path: Path) -> None:
+def test_only_a_store_can_have_packed_weights(tmp_path: Path) -> None:
     for to in ("huggingface", "megatron"):
         with pytest.raises(ConfigError, match=rf"weights is 'q4' with to='{to}'; expected.*bf16$"):
             convert(write_shards(tmp_path / to), tmp_path / "new", to=to, weights="q4", heads=4)
@@ -156,7 +156,7 @@ def test_packed_weights_are_a_stores(tmp_path: Path) -> None:
     [(np.nan, "1 numbers that are not finite"), (1e30, "too large for 1 float16 scales")],
 )
 @pytest.mark.parametrize("weights", FORMATS)
-def test_numbers_that_cannot_be_packed(
+def test_numbers_that_cannot_be_packed_are_refused(
     value: float, words: str, weights: str, tmp_path: Path
 ) -> None:
     array = np.ones((320, 80), np.float32)
@@ -166,11 +166,11 @@ def test_numbers_that_cannot_be_packed(
 
 
 @pytest.mark.parametrize("weights", FORMATS)
-def test_numbers_too_small_for_scales(weights: str, tmp_path: Path) -> None:
+def test_numbers_too_small_for_the_scales_are_refused(weights: str, tmp_path: Path) -> None:
     small = np.full((320, 80), 1e-8, np.float32)
     with pytest.raises(CheckpointError, match="too small for float16 scales"):
         written(tmp_path / "new", weights, **{MATRIX: small})
-    # Scales that are subnormal are good enough, and a matrix of zeros is one of zeros.
+    # Subnormal scales are accepted, and a matrix of zeros stays zero.
     rng = np.random.default_rng(0)
     fine = (1e-3 * rng.standard_normal((320, 80))).astype(np.float32)
     errors = written(tmp_path / "b", "q8", **{MATRIX: fine, "h.0.mlp.c_proj.weight": 0 * fine})
@@ -185,7 +185,7 @@ ONE: dict[str, Any] = {"weights": "q8", "group": 64}
     "said",
     [None, [], {}, "q8", {"weights": "q8"}, ONE | {"group": 32}, ONE | {"x": 1}],
 )
-def test_settings_that_are_none(said: Any, tmp_path: Path) -> None:
+def test_bad_quantization_settings_are_refused(said: Any, tmp_path: Path) -> None:
     written(tmp_path / "new", "q8")
     path = tmp_path / "new" / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"quantization": said}))
@@ -216,7 +216,7 @@ def test_padding_must_be_zero(weights: str, name: str, tmp_path: Path) -> None:
 
 
 def view(directory: Path, name: str) -> Any:
-    """A tensor of a file, to be changed in place."""
+    """A tensor of a file, to change in place."""
     path = directory / "model.safetensors"
     content = path.read_bytes()
     start = 8 + int.from_bytes(content[:8], "little")
@@ -227,10 +227,10 @@ def view(directory: Path, name: str) -> Any:
 
 @settings(max_examples=examples(150))
 @given(st.data(), st.sampled_from(sorted(FORMATS)))
-def test_damaged_files_are_refused_or_sound(
+def test_damaged_files_are_refused_or_valid(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, weights: str
 ) -> None:
-    """Whatever opens has finite numbers in tensors of the right shapes."""
+    """A file that opens has finite numbers in tensors of the right shapes."""
     folder = tmp_path_factory.mktemp("damaged", numbered=True) / "new"
     written(folder, weights)
     path = folder / data.draw(st.sampled_from(["model.safetensors", "config.json"]))
@@ -264,7 +264,7 @@ def test_damaged_files_are_refused_or_sound(
 
 
 @pytest.mark.parametrize("weights", FORMATS)
-def test_widening_is_what_the_engines_open(weights: str, tmp_path: Path) -> None:
+def test_dequantized_weights_are_those_of_the_engines(weights: str, tmp_path: Path) -> None:
     from cpm_lm.engines.select import open_engine
 
     written(tmp_path / "new", weights)
@@ -276,7 +276,7 @@ def test_widening_is_what_the_engines_open(weights: str, tmp_path: Path) -> None
     assert np.array_equal(first, second)
 
 
-def test_a_row_block_is_the_rows_of_the_whole() -> None:
+def test_blocks_of_rows_equal_the_whole_matrix() -> None:
     rng = np.random.default_rng(0)
     codes, scales, _ = quantize(rng.standard_normal((7, 3, 32)).astype(np.float32), Q4)
     codes[:, 2, 16:] = 0

@@ -1,4 +1,4 @@
-"""Rounding for known inputs: what it gains, what it falls back to, what it needs of memory."""
+"""GPTQ: its error, its fallback, its memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.random_models import random_tensors, shape
 
 
 def drawn(width: int, out: int) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs that go together, as those of a network do, and a matrix [in, out]."""
+    """Correlated inputs, as those of a network, and a matrix [in, out]."""
     rng = np.random.default_rng(3)
     inputs = rng.standard_normal((200, 16)) @ rng.standard_normal((16, width))
     inputs += 0.3 * rng.standard_normal(inputs.shape)
@@ -36,28 +36,30 @@ def nearest(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return quantize(rows, Q4)[:2]
 
 
-def widened(codes: np.ndarray, scales: np.ndarray, width: int) -> np.ndarray:
+def dequantized(codes: np.ndarray, scales: np.ndarray, width: int) -> np.ndarray:
     return (codes * scales.astype(np.float32)[..., None]).reshape(len(codes), -1)[:, :width].T
 
 
 @pytest.mark.parametrize("span", [module.BLOCK_INPUTS, 64])
-def test_products_change_less(span: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_products_change_less_than_by_rounding_to_nearest(
+    span: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "BLOCK_INPUTS", span)
     inputs, matrix = drawn(150, 40)
     rounded = matrix.copy()
     codes, scales, lost = gptq(inputs, rounded, Q4)
     assert codes.shape == (40, 5, 32)
-    assert np.array_equal(widened(codes, scales, 150), rounded)
+    assert np.array_equal(dequantized(codes, scales, 150), rounded)
     assert not codes[:, 4, 150 - 128 :].any()
     assert lost == pytest.approx(np.square(rounded - matrix).sum(), rel=1e-4)
-    plain = widened(*nearest(matrix), 150)
+    plain = dequantized(*nearest(matrix), 150)
     changed, before = (np.square(inputs @ (x - matrix)).sum() for x in (rounded, plain))
     # Measured: 0.08 of it in one span, 0.27 in spans of 64.
     assert changed < (0.2 if span > 150 else 0.6) * before
 
 
 @pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
-def test_inputs_that_say_nothing(value: float) -> None:
+def test_zero_or_nonfinite_inputs_fall_back_to_rounding_to_nearest(value: float) -> None:
     _, matrix = drawn(80, 24)
     codes, scales, _ = gptq(np.full((9, 80), value, np.float32), matrix.copy(), Q4)
     expected = nearest(matrix)
@@ -71,8 +73,8 @@ def joined(config: GPTConfig) -> dict[str, ShardedTensor]:
 
 
 @pytest.mark.parametrize("activation", ["gelu_new", "gelu"])
-def test_the_steps_are_those_of_the_network(activation: str) -> None:
-    """Unrounded, the last product and what it is added to are the reference's last block."""
+def test_calibration_steps_are_those_of_the_network(activation: str) -> None:
+    """Without rounding, the last product plus the residual equals the reference's last block."""
     config = shape(activation_function=activation)
     weights = random_tensors(config)
     found = {}
@@ -90,7 +92,7 @@ def test_the_steps_are_those_of_the_network(activation: str) -> None:
     assert np.abs(found["h.1.attn.c_attn.weight"] - normed).max() < 1e-4
 
 
-def test_the_same_every_time_and_recorded(tmp_path: Path) -> None:
+def test_the_result_is_deterministic_and_in_the_manifest(tmp_path: Path) -> None:
     shards = write_shards(tmp_path / "in")
     roundings = {"f32": None, "q8": "nearest", "q4": "feedback"}
     for weights, rounding in roundings.items():

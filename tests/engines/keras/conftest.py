@@ -34,7 +34,7 @@ def backend() -> str:
 
 @pytest.fixture(scope="session")
 def stores(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Every checkpoint through the real converter, as float32 stores."""
+    """Every checkpoint, converted to a float32 store."""
     root = tmp_path_factory.mktemp("stores")
     made = {}
     for name in NAMES:
@@ -46,7 +46,7 @@ def stores(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 @pytest.fixture(scope="session", autouse=True)
 def compile_once(backend: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Let JAX keep what it compiles for one model for the next model of the same shape."""
+    """Let JAX reuse compiled programs for models of the same shape."""
     if backend == "jax":
         import jax
 

@@ -1,4 +1,4 @@
-"""What must not happen in steady state: compiling again, or copying the cache."""
+"""Later steps neither retrace nor recompile, and do not copy the KV cache."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def frontier(session, count):
         nodes, _ = session.extend([2] * count, nodes, list(range(count)))
 
 
-def test_nothing_is_traced_twice(engine):
+def test_nothing_is_retraced(engine):
     sizes = (1, 3, 4, 9, 20)
     for count in sizes:
         frontier(engine.session(200), count)
@@ -31,7 +31,7 @@ def test_nothing_is_traced_twice(engine):
     assert len(engine.compilations.seconds) == shapes
 
 
-def test_the_number_of_shapes_is_bounded(engine):
+def test_the_number_of_compiled_shapes_is_bounded(engine):
     for count in (5, 6, 7, 8, 33, 40, 50, 63, 64):
         frontier(engine.session(200), count)
     shapes = [shape for kind, shape in engine.compilations.seconds if kind == "step"]
@@ -56,8 +56,8 @@ def addresses(cache, backend):
 @pytest.mark.skipif(
     os.environ.get("CPM_TEST_ENGINE") == "jax", reason="about TensorFlow; JAX compiles everywhere"
 )
-def test_tensorflow_compiled_by_xla_is_the_same(tiny, engine, reference):
-    """The way of GPUs, tried on a CPU: padded to few shapes, each compiled once."""
+def test_xla_gives_the_same_logits(tiny, engine, reference):
+    """On a CPU, the program for GPUs: padded to few shapes, each compiled once."""
     from cpm_lm.engines.keras.engine import KerasEngine
     from cpm_lm.engines.keras.on_tensorflow import TensorFlowProgram
     from cpm_lm.gpt.load import keras_model

@@ -1,4 +1,4 @@
-"""Exports on either backend: Keras files always, a SavedModel only on TensorFlow."""
+"""Export on both backends: a Keras file on each, a SavedModel on TensorFlow only."""
 
 from __future__ import annotations
 

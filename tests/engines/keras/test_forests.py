@@ -1,4 +1,4 @@
-"""Trees of tokens against the reference engine: growth, release and reuse, padding, errors."""
+"""Token trees against the reference engine: extend, release, reuse, padding, errors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cpm_lm.engines.base import Engine
 from cpm_lm.engines.keras.buckets import ROWS
 from cpm_lm.engines.select import open_engine
 from cpm_lm.errors import CapacityError, RequestError
-from tests.support.random_forests import close, grow_alike
+from tests.support.random_forests import close, compare_random_calls
 
 pytestmark = pytest.mark.keras
 
@@ -25,11 +25,11 @@ def oracle(tiny: Path) -> Engine:
 def test_random_forests_with_reused_slots(engine, oracle, seed):
     rng = np.random.default_rng(seed)
     ours, theirs = engine.session(48), oracle.session(48)
-    grow_alike(ours, theirs, rng)
+    compare_random_calls(ours, theirs, rng)
 
 
 @pytest.mark.parametrize("count", sorted({n + d for n in ROWS for d in (-1, 0, 1)} - {0}))
-def test_at_the_edges_of_the_padded_shapes(engine, oracle, count):
+def test_row_counts_around_the_padded_shapes(engine, oracle, count):
     rng = np.random.default_rng(count)
     tokens = rng.integers(0, 512, count).tolist()
     parents = [-1, *(max(-1 - count, -2 - i // 3) for i in range(count - 1))]
@@ -37,7 +37,7 @@ def test_at_the_edges_of_the_padded_shapes(engine, oracle, count):
     assert close(got, oracle.session(300).extend(tokens, parents, [0, count - 1])[1])
 
 
-def test_the_cache_grows_under_living_nodes(engine, oracle):
+def test_the_cache_grows_while_nodes_are_live(engine, oracle):
     ours, theirs = engine.session(600), oracle.session(600)
     first = [session.extend([7, 8, 9], [-1, -2, -3])[0][-1:] for session in (ours, theirs)]
     for session in (ours, theirs):
@@ -48,7 +48,7 @@ def test_the_cache_grows_under_living_nodes(engine, oracle):
     assert close(got, wanted)
 
 
-def test_siblings_do_not_see_each_other(engine):
+def test_siblings_do_not_attend_to_each_other(engine):
     session = engine.session(16)
     root = session.extend([1], [-1])[0]
     _, alone = session.extend([20], root)
@@ -56,7 +56,7 @@ def test_siblings_do_not_see_each_other(engine):
     assert close(among, alone)
 
 
-def test_no_logits_when_none_are_wanted(engine):
+def test_no_logits_if_none_are_requested(engine):
     _, logits = engine.session(4).extend([1, 2], [-1, -2], logits_at=[])
     assert logits.shape == (0, 512)
 

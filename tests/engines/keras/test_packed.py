@@ -1,4 +1,4 @@
-"""Stores in 8 and 4 bits in the Keras model: widened while it is filled, in every policy."""
+"""Stores in 8 and 4 bits are dequantized into the Keras model, in every dtype policy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.tolerances import LOGITS
 pytestmark = pytest.mark.keras
 
 IDS, PARENTS = [3, 1, 4, 1, 5, 9], [-1, -2, -3, -3, -1, -6]
-"""A tree of two roots, one of them with two branches."""
+"""A forest of two roots, one with two branches."""
 
 
 @pytest.mark.parametrize("weights", ["q8", "q4"])
@@ -32,7 +32,7 @@ def test_engines_agree_on_packed_stores(
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "mixed_float16"])
-def test_a_packed_store_fills_every_policy(dtype: str, tiny: Path, tmp_path: Path) -> None:
+def test_a_packed_store_loads_in_every_policy(dtype: str, tiny: Path, tmp_path: Path) -> None:
     convert(tiny, tmp_path / "q4", weights="q4")
     model = keras_model(tmp_path / "q4", dtype=dtype)
     stored = np.asarray(model.wte.embeddings.value, np.float32)

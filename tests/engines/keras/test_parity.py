@@ -1,4 +1,4 @@
-"""The original's own numbers, from every checkpoint, through the engine and through the model."""
+"""Engine and model give the original's numbers for every checkpoint."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def test_model_equals_the_original(model, expectation):
     assert np.abs(logits - expectation["logits"]).max() < LOGITS["float32"]
 
 
-def test_hidden_states_equal_the_originals(model, expectation):
+def test_hidden_states_equal_the_original(model, expectation):
     states = [np.asarray(x) for x in model.hidden_states(expectation["input_ids"])]
     assert np.abs(np.stack(states) - expectation["hidden"]).max() < HIDDEN
 
 
-def test_the_other_gelu_is_told_apart(model, expectation):
+def test_the_other_gelu_gives_other_logits(model, expectation):
     logits = np.asarray(model(expectation["input_ids"]))
     assert np.abs(logits - expectation["logits_erf_gelu"]).max() > 5 * LOGITS["float32"]
 

@@ -1,4 +1,4 @@
-"""The matrices that the TensorFlow engine keeps its own way on a CPU."""
+"""The transposed matrices of the TensorFlow engine on a CPU."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def layer(model, name):
 @pytest.mark.parametrize("rows", [1, 3])
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize("name", LAYERS)
-def test_a_product_is_that_of_the_model(tiny, name, dtype, rows):
-    """Both ways of multiplying, that for one row and that for more, give the same."""
+def test_a_product_equals_that_of_the_model(tiny, name, dtype, rows):
+    """The programs for one row and for many rows give the same product."""
     from cpm_lm.engines.keras.tensorflow_cpu import TransposedMatrices
     from cpm_lm.gpt.load import keras_model
 

@@ -1,4 +1,4 @@
-"""For those who came for Keras: fit, gradients, dropout, files, summary, number formats."""
+"""The Keras model: fit, gradients, dropout, files, summary, dtypes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_loaded_store_can_be_trained_on(tiny, reference):
     assert model.evaluate(ids[:, :-1], ids[:, 1:], verbose=0) < before
 
 
-def test_every_weight_moves_in_training(engine, tokens):
+def test_training_changes_every_weight(engine, tokens):
     model = compiled(GPT(SMALL))
     before = model.get_weights()
     model.fit(tokens[:, :-1], tokens[:, 1:], verbose=0)
@@ -61,7 +61,7 @@ def test_keras_file_round_trip(tiny, reference, tmp_path):
     assert again.config == model.config
 
 
-def test_keras_file_keeps_sixteen_bits(tiny, reference, tmp_path):
+def test_keras_file_keeps_16_bit_weights(tiny, reference, tmp_path):
     model = keras_model(tiny, dtype="bfloat16")
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
@@ -81,11 +81,11 @@ def test_dropout_only_while_training(engine, tokens):
     model = GPT(SMALL, dropout=0.5)
     first, second = (np.asarray(model(tokens, training=False)) for _ in range(2))
     np.testing.assert_array_equal(first, second)
-    noisy = [np.asarray(model(tokens, training=True)) for _ in range(2)]
-    assert np.abs(noisy[0] - noisy[1]).max() > 0
+    dropped = [np.asarray(model(tokens, training=True)) for _ in range(2)]
+    assert np.abs(dropped[0] - dropped[1]).max() > 0
 
 
-def test_a_token_does_not_see_what_follows(engine, tokens):
+def test_attention_is_causal(engine, tokens):
     model = GPT(SMALL)
     changed = tokens.copy()
     changed[:, 7:] = 0
@@ -94,7 +94,7 @@ def test_a_token_does_not_see_what_follows(engine, tokens):
     assert np.abs(ours[:, 7:] - theirs[:, 7:]).max() > 1e-3
 
 
-def test_the_other_gelu_on_request(tiny, reference):
+def test_the_gelu_can_be_chosen(tiny, reference):
     model = keras_model(tiny)
     other = GPT(GPTConfig(**{**vars(model.config), "activation_function": "gelu"}))
     other.set_weights(model.get_weights())
@@ -103,7 +103,7 @@ def test_the_other_gelu_on_request(tiny, reference):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_sixteen_bits_stay_near(tiny, reference, dtype):
+def test_16_bit_logits_are_close(tiny, reference, dtype):
     model = keras_model(tiny, dtype=dtype)
     assert {str(v.dtype) for v in model.variables} == {dtype}
     logits = np.asarray(model(reference["input_ids"]))

@@ -7,7 +7,7 @@ import pytest
 
 from cpm_lm.engines.forest import chain
 from cpm_lm.errors import CapacityError, RequestError
-from tests.support.random_forests import close, grow_alike
+from tests.support.random_forests import close, compare_random_calls
 from tests.support.random_models import both, shape
 
 SHAPES = {
@@ -40,7 +40,7 @@ def test_random_forests_with_released_and_reused_slots(seed):
     rng = np.random.default_rng(seed)
     engine, oracle = both(shape(n_positions=40), seed=seed, threads=2)
     ours, theirs = engine.session(48), oracle.session(48)
-    grow_alike(ours, theirs, rng)
+    compare_random_calls(ours, theirs, rng)
 
 
 def test_a_whole_context_of_1024():
@@ -51,7 +51,7 @@ def test_a_whole_context_of_1024():
     assert close(got, wanted)
 
 
-def test_the_cache_grows_under_living_nodes():
+def test_the_cache_grows_while_nodes_are_live():
     engine, oracle = both(shape())
     ours, theirs = engine.session(3000), oracle.session(3000)
     last = {s: s.extend([7, 8, 9], chain(3))[0][-1:] for s in (ours, theirs)}
@@ -62,7 +62,7 @@ def test_the_cache_grows_under_living_nodes():
         assert close(got, wanted)
 
 
-def test_siblings_do_not_see_each_other():
+def test_siblings_do_not_attend_to_each_other():
     session = both(shape())[0].session(16)
     root = session.extend([1], [-1])[0]
     _, alone = session.extend([20], root)
@@ -70,7 +70,7 @@ def test_siblings_do_not_see_each_other():
     assert np.array_equal(among, alone)
 
 
-def test_no_logits_when_none_are_wanted():
+def test_no_logits_if_none_are_requested():
     assert both(shape())[0].session(4).extend([1, 2], [-1, -2], logits_at=[])[1].shape == (0, 61)
 
 
@@ -81,7 +81,7 @@ def test_logits_in_any_order_and_more_than_once():
     assert close(got, wanted)
 
 
-def test_what_was_returned_is_not_overwritten():
+def test_returned_arrays_are_not_overwritten():
     session = both(shape())[0].session(8)
     nodes, first = session.extend([1], [-1])
     kept = first.copy()

@@ -1,4 +1,4 @@
-"""Not one bit of a node's logits depends on what is computed beside it, or by how many threads."""
+"""The bits of a node's logits depend neither on the other rows nor on the number of threads."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ENGINES = {
 
 
 def grow(session: Session, tokens: np.ndarray, parents: np.ndarray, cuts: list[int]) -> np.ndarray:
-    """All logits of a forest whose parents are places in it, computed in calls that end at cuts."""
+    """All logits of a forest; `parents` are indices into it; each call ends at one of `cuts`."""
     nodes, logits, start = np.zeros(len(tokens), np.int32), [], 0
     for stop in [*cuts, len(tokens)]:
         if stop == start:
@@ -76,7 +76,7 @@ def test_a_row_is_the_same_alone_and_among_many(element, rows):
         assert np.array_equal(alone.extend(tokens[row : row + 1], last)[1][0], together[row])
 
 
-def test_slots_do_not_matter():
+def test_logits_do_not_depend_on_slots():
     session = ENGINES["f32", 2].session(300)
     nodes, first = session.extend([5, 6, 7], chain(3), [0, 1, 2])
     filler = session.extend([1] * 150, [-1] * 150)[0]
@@ -87,7 +87,7 @@ def test_slots_do_not_matter():
 
 
 def decode(engine: NativeEngine, seed: int, out: dict[int, np.ndarray]) -> None:
-    """A greedy text of 40 tokens, all its logits."""
+    """Generate 40 greedy tokens; put all logits into `out`."""
     session = engine.session(64)
     nodes, logits = session.extend(list(range(seed, seed + 8)), chain(8))
     rows = [logits]

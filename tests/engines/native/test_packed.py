@@ -1,4 +1,4 @@
-"""The native engine on packed weights, against the reference on the same numbers widened."""
+"""The native engine on packed weights, against the reference on the dequantized ones."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LENGTH = 24
     "sizes",
     [{}, {"n_embd": 80, "n_head": 8}, {"n_embd": 96, "vocab_size": 1000, "n_layer": 1}],
 )
-def test_logits_are_those_of_the_widened_weights(weights, sizes):
+def test_logits_equal_those_of_the_dequantized_weights(weights, sizes):
     engine, oracle = both(shape(**sizes), weights, threads=2)
     tokens = np.random.default_rng(0).integers(0, engine.config.vocab_size, LENGTH, np.int32)
     rows = list(range(LENGTH))
@@ -34,7 +34,7 @@ def test_logits_are_those_of_the_widened_weights(weights, sizes):
 
 
 @pytest.mark.parametrize("weights", FORMATS)
-def test_a_store_is_used_where_it_lies(weights: str, tmp_path: Path) -> None:
+def test_a_packed_store_is_memory_mapped(weights: str, tmp_path: Path) -> None:
     convert(DEMO, tmp_path / "store", weights=weights)
     engine, oracle = (open_engine(tmp_path / "store", engine=n) for n in ("native", "reference"))
     assert isinstance(engine, NativeEngine)
@@ -45,7 +45,7 @@ def test_a_store_is_used_where_it_lies(weights: str, tmp_path: Path) -> None:
     assert engine.weights.read_bytes < (tmp_path / "store" / "model.safetensors").stat().st_size
 
 
-def test_what_a_step_reads_is_counted_packed():
+def test_read_bytes_count_packed_weights():
     config = shape(n_embd=64, n_head=4, n_layer=1, vocab_size=128)
     matrices = {
         weights: measure(both(config, weights)[0], 0.0).weight_bytes

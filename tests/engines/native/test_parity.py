@@ -1,4 +1,4 @@
-"""The native engine against the original's own numbers, in every format of a store."""
+"""The native engine gives the original's numbers in every number format of a store."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def engine(expected: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -
     return opened(expected, tmp_path_factory.mktemp("native"), "f32")
 
 
-def gap(engine: NativeEngine, expected: dict[str, Any]) -> float:
-    """The largest difference of any logit of the original's texts."""
+def largest_error(engine: NativeEngine, expected: dict[str, Any]) -> float:
+    """The largest absolute difference of the logits of the original's texts."""
     session = engine.session(2 * LENGTH)
     got = [
         session.extend(row, chain(LENGTH), list(range(LENGTH)))[1] for row in expected["input_ids"]
@@ -53,10 +53,10 @@ def gap(engine: NativeEngine, expected: dict[str, Any]) -> float:
 
 
 def test_logits_equal_the_original(engine, expected):
-    assert gap(engine, expected) < LOGITS["float32"]
+    assert largest_error(engine, expected) < LOGITS["float32"]
 
 
-def test_hidden_states_equal_the_originals(engine, expected):
+def test_hidden_states_equal_the_original(engine, expected):
     c, order = engine.config, np.arange(LENGTH, dtype=np.int32)
     parents = order - 1
     for i, row in enumerate(expected["input_ids"]):
@@ -69,7 +69,7 @@ def test_hidden_states_equal_the_originals(engine, expected):
         assert np.abs(states - expected["hidden"][:, i]).max() < HIDDEN
 
 
-def test_greedy_tokens_equal_the_originals(engine, expected):
+def test_greedy_tokens_equal_the_original(engine, expected):
     session = engine.session(40)
     prompt = expected["prompt"]
     nodes, logits = session.extend(prompt, chain(len(prompt)))
@@ -79,26 +79,26 @@ def test_greedy_tokens_equal_the_originals(engine, expected):
         nodes, logits = session.extend([int(wanted)], nodes[-1:])
 
 
-def test_the_other_gelu_is_another_network(engine, expected):
+def test_the_other_gelu_gives_other_logits(engine, expected):
     row = expected["input_ids"][0]
     _, ours = engine.session(LENGTH).extend(row, chain(LENGTH), list(range(LENGTH)))
     assert np.abs(ours - expected["logits_erf_gelu"][0]).max() > 5 * LOGITS["float32"]
 
 
 @pytest.mark.parametrize("weights", ["f16", "bf16"])
-def test_sixteen_bits_are_within_their_tolerance(expected, tmp_path, weights):
-    found = gap(opened(expected, tmp_path, weights), expected)
+def test_16_bit_weights_are_within_their_tolerance(expected, tmp_path, weights):
+    found = largest_error(opened(expected, tmp_path, weights), expected)
     assert found < LOGITS[DTYPES[weights]]
-    if "fp16" not in expected["name"]:  # or what was stored was not rounded
+    if "fp16" not in expected["name"]:  # those weights are float16 already, so nothing is rounded
         assert found > 2 * LOGITS["float32"]
 
 
-def test_keys_and_values_in_sixteen_bits(expected, tmp_path):
+def test_a_16_bit_kv_cache_is_within_its_tolerance(expected, tmp_path):
     narrow = opened(expected, tmp_path, "f32", cache_dtype="f16")
-    assert 1e-5 < gap(narrow, expected) < LOGITS["float16"]
+    assert 1e-5 < largest_error(narrow, expected) < LOGITS["float16"]
 
 
-def test_erf_is_computed_where_the_model_wants_it():
+def test_erf_gelu_is_computed_if_configured():
     engine, oracle = both(shape(activation_function="gelu"))
     got, wanted = (e.session().extend([3, 1, 4], chain(3))[1] for e in (engine, oracle))
     assert np.abs(got - wanted).max() < LOGITS["float32"]

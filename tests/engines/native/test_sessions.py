@@ -1,4 +1,4 @@
-"""The native engine's files, memory and threads, and what goes wrong with them."""
+"""The native engine's files, memory and threads, and their errors."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def original(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture
 def store(original: Path, tmp_path: Path) -> Path:
-    """A copy to be damaged."""
+    """A copy that the test may damage."""
     return shutil.copytree(original, tmp_path / "store")
 
 
@@ -54,7 +54,7 @@ def test_a_truncated_store_is_refused_when_it_is_opened(store: Path, kept: float
 
 
 def rewritten(path: Path, change: Callable[[dict[str, Any]], None], *, spaces: int = 0) -> None:
-    """Change a file's header, or its length, and leave its numbers."""
+    """Change a file's header, or its length, and keep its numbers."""
     data = path.read_bytes()
     end = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(data[8:end])
@@ -84,14 +84,16 @@ def negative(header: dict[str, Any]) -> None:
     header["wte.weight"]["data_offsets"][0] = -8
 
 
-@pytest.mark.parametrize("lie", [larger, beyond, overlapping, narrower, negative])
-def test_a_header_that_lies_is_refused(store: Path, lie: Callable[[dict[str, Any]], None]) -> None:
-    rewritten(store / "model.safetensors", lie)
+@pytest.mark.parametrize("change", [larger, beyond, overlapping, narrower, negative])
+def test_an_inconsistent_header_is_refused(
+    store: Path, change: Callable[[dict[str, Any]], None]
+) -> None:
+    rewritten(store / "model.safetensors", change)
     with pytest.raises(CheckpointError):
         opened(store)
 
 
-def test_a_configuration_that_lies_is_refused(store: Path) -> None:
+def test_an_inconsistent_configuration_is_refused(store: Path) -> None:
     values = json.loads((store / "config.json").read_text())
     for name in ("vocab_size", "n_positions", "n_embd", "n_layer"):
         (store / "config.json").write_text(json.dumps(values | {name: 2 * values[name]}))
@@ -99,7 +101,7 @@ def test_a_configuration_that_lies_is_refused(store: Path) -> None:
             opened(store)
 
 
-def test_numbers_at_odd_places_are_refused(store: Path) -> None:
+def test_unaligned_tensors_are_refused(store: Path) -> None:
     for spaces in (1, 2, 3):
         rewritten(store / "model.safetensors", lambda header: None, spaces=spaces)
         with pytest.raises(CheckpointError, match="does not lie at a multiple of 4 bytes"):
@@ -108,10 +110,10 @@ def test_numbers_at_odd_places_are_refused(store: Path) -> None:
     opened(store)
 
 
-def test_weights_stay_in_the_file(store: Path) -> None:
+def test_weights_are_memory_mapped(store: Path) -> None:
     engine = opened(store)
     before = engine.session().extend([1, 2], [-1, -2])[1]
-    shutil.rmtree(store)  # the map lives on
+    shutil.rmtree(store)  # the mapping stays valid
     assert np.array_equal(engine.session().extend([1, 2], [-1, -2])[1], before)
 
 
@@ -125,7 +127,7 @@ def test_a_capacity_of_one() -> None:
     assert np.array_equal(session.extend([1], [-1])[1], logits)
 
 
-def test_memory_is_taken_when_it_is_needed() -> None:
+def test_memory_is_allocated_when_needed() -> None:
     session = both(shape())[0].session(10**6)
     assert session.cache_bytes == 0
     nodes, _ = session.extend([1], [-1])
@@ -136,7 +138,7 @@ def test_memory_is_taken_when_it_is_needed() -> None:
     assert session.cache_bytes == first
 
 
-def test_sixteen_bits_take_half() -> None:
+def test_a_16_bit_kv_cache_takes_half() -> None:
     sizes = []
     for dtype in ("f32", "f16"):
         session = both(shape(), cache_dtype=dtype)[0].session()
@@ -145,7 +147,7 @@ def test_sixteen_bits_take_half() -> None:
     assert sizes[0] == 2 * sizes[1]
 
 
-def test_above_the_limit_in_bytes_nothing_changes() -> None:
+def test_a_call_above_the_memory_limit_changes_nothing() -> None:
     limit = 400 * shape().node_bytes
     session = both(shape(), cache_bytes=limit)[0].session(10**6)
     nodes, _ = session.extend([1, 2], [-1, -2])
@@ -157,14 +159,14 @@ def test_above_the_limit_in_bytes_nothing_changes() -> None:
     assert np.array_equal(session.extend([3], nodes[-1:])[1], before)
 
 
-def test_not_even_one_chunk_fits() -> None:
+def test_a_limit_below_one_chunk_is_refused() -> None:
     session = both(shape(), cache_bytes=1)[0].session(10**6)
     with pytest.raises(CapacityError, match=r"need .* bytes .* and there is room for 1;"):
         session.extend([1], [-1])
     assert session.live == 0
 
 
-def test_what_the_machine_has_left_is_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_available_memory_is_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native, "available_memory", lambda: 10)
     with pytest.raises(CapacityError, match="there is room for 10;"):
         both(shape())[0].session().extend([1], [-1])
@@ -178,7 +180,7 @@ def test_engines_share_a_pool() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-def test_a_fork_computes_the_same() -> None:
+def test_a_forked_process_computes_the_same() -> None:
     engine = both(shape(n_embd=96, n_head=4, vocab_size=1000), threads=2)[0]
     call = ([1, 2, 3] * 20, chain(60))
     expected = engine.session().extend(*call)[1]
@@ -196,7 +198,7 @@ def test_a_fork_computes_the_same() -> None:
     assert os.waitstatus_to_exitcode(ended[1]) == 0
 
 
-# Far longer than a second, in one call.
+# One call that takes much longer than a second.
 PREFILL = """if True:
     import sys
     from cpm_lm.engines.forest import chain

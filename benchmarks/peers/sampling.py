@@ -1,6 +1,6 @@
-"""Libraries that draw many texts of one prompt from the model's own distribution.
+"""Libraries that sample many texts from one prompt at temperature 1.
 
-Each is a call with a prompt, how many texts, and a seed; it knows ids, and what ends a text.
+Each is called with a prompt, the number of texts and a seed. Knows ids and end tokens, no text.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from pathlib import Path
 
 from cpm_lm.checkpoints.layouts.store import Store
 
-__all__ = ["CTranslate2", "Drawer", "Drawn", "HuggingFace"]
+__all__ = ["CTranslate2", "HuggingFace", "Sampler", "Samples"]
 
-Drawn = list[tuple[int, ...]]
-"""Texts as ids, without what ended them."""
+Samples = list[tuple[int, ...]]
+"""Texts as ids, without their end tokens."""
 
 
-class Drawer(abc.ABC):
+class Sampler(abc.ABC):
     """A library with the model loaded.
 
     Args:
-        directory: a store; a library reads what its numbers mean in float32.
+        directory: a store; the libraries read its weights as float32.
         ends: ids that end a text.
         tokens: the most that a text may have.
-        threads: the same number for all.
+        threads: how many it uses.
     """
 
     about: str
@@ -34,11 +34,11 @@ class Drawer(abc.ABC):
     def __init__(self, directory: Path, ends: Set[int], tokens: int, threads: int) -> None: ...
 
     @abc.abstractmethod
-    def __call__(self, prompt: list[int], n: int, seed: int) -> Drawn:
-        """Draw `n` independent texts at temperature 1, nothing filtered."""
+    def __call__(self, prompt: list[int], n: int, seed: int) -> Samples:
+        """Sample `n` independent texts, without top-k and top-p."""
 
 
-class HuggingFace(Drawer):
+class HuggingFace(Sampler):
     """`generate(num_return_sequences=n)` in float32."""
 
     def __init__(self, directory: Path, ends: Set[int], tokens: int, threads: int) -> None:
@@ -54,7 +54,7 @@ class HuggingFace(Drawer):
         self.tokens, self.ends = tokens, sorted(ends)
         self.about = f"transformers {transformers.__version__}, torch {torch.__version__}, float32"
 
-    def __call__(self, prompt: list[int], n: int, seed: int) -> Drawn:
+    def __call__(self, prompt: list[int], n: int, seed: int) -> Samples:
         self.torch.manual_seed(seed)
         ids = self.torch.tensor([prompt])
         with self.torch.inference_mode():
@@ -73,17 +73,17 @@ class HuggingFace(Drawer):
         return [self.ended(row) for row in rows[:, len(prompt) :].tolist()]
 
     def ended(self, row: list[int]) -> tuple[int, ...]:
-        """Return a text up to what ended it; padding follows."""
+        """Return a text up to its end token; padding follows."""
         at = next((k for k, token in enumerate(row) if token in self.ends), len(row))
         return tuple(row[:at])
 
 
-class CTranslate2(Drawer):
-    """`generate_batch(num_hypotheses=n)`: the prompt is computed once, as here.
+class CTranslate2(Sampler):
+    """`generate_batch(num_hypotheses=n)`: the prompt is prefilled once, as here.
 
     Args:
         path: where its model is written.
-        form: "float32", or "int8", which it rounds from the store's numbers.
+        form: "float32", or "int8", quantized from the store's weights.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class CTranslate2(Drawer):
         self.tokens, self.ends = tokens, sorted(ends)
         self.about = f"ctranslate2 {ctranslate2.__version__}, {form}"
 
-    def __call__(self, prompt: list[int], n: int, seed: int) -> Drawn:
+    def __call__(self, prompt: list[int], n: int, seed: int) -> Samples:
         self.library.set_random_seed(seed)
         [result] = self.generator.generate_batch(
             [self.words(prompt)],

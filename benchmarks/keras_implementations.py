@@ -1,4 +1,4 @@
-"""The contenders of `keras_decode.py`, one of them in a process: JSON lines in, JSON lines out."""
+"""The implementations of `keras_decode.py`, one in a process: JSON lines in, JSON lines out."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def config(layers: int) -> GPTConfig:
 
 
 class Weights:
-    """Random weights by name, the same in every process; made when asked for."""
+    """Random weights by name, the same in every process, computed at each call."""
 
     def __init__(self) -> None:
         self.block = 0.02 * np.random.default_rng(0).standard_normal(2**22 - 3, np.float32)
@@ -41,7 +41,7 @@ class Weights:
 
 
 class Ours:
-    """Our engine: sessions of several capacities, each with the prompt computed once."""
+    """Our engine: sessions of several capacities, each prefilled once with the prompt."""
 
     def __init__(self, backend: str, layers: int) -> None:
         use_backend(backend)
@@ -69,12 +69,14 @@ class Ours:
         session.release(nodes)
         return logits
 
-    def draw(self, texts: int, tokens: int) -> None:
+    def sample(self, texts: int, tokens: int) -> None:
         session = self.engine.session(1024)
         nodes, logits = session.extend(PROMPT, chain(len(PROMPT)))
         nodes = np.repeat(nodes[-1:], texts)
         for _ in range(tokens - 1):
-            ids = np.resize(logits.argmax(-1), texts).astype(np.int32)  # equal, but never merged
+            ids = np.resize(logits.argmax(-1), texts).astype(
+                np.int32
+            )  # equal tokens, but separate nodes
             nodes, logits = session.extend(ids, nodes, list(range(texts)))
 
     def compiled(self) -> list[Any]:
@@ -83,11 +85,11 @@ class Ours:
 
 
 class Port:
-    """The structure of the first TensorFlow port, CPM-LM-TF2, written anew.
+    """The structure of the first TensorFlow port, CPM-LM-TF2, rewritten.
 
-    Three products for queries, keys and values; the past of all layers is one tensor that each
-    step appends to; every row has its own past; the output product transposes the embedding; no
-    XLA. GELU is the tanh form here, so that the outputs can be compared.
+    Three products for queries, keys and values; the KV cache of all layers is one tensor
+    that each step appends to; every row has its own cache; the output product transposes the
+    embedding; no XLA. GELU is the tanh form here, so that the outputs can be compared.
 
     Args:
         c: the model's shape.
@@ -129,10 +131,10 @@ class Port:
                     "out": variable(f"h.{i}.attn.c_proj.weight", D, D),
                     "out_bias": variable(f"h.{i}.attn.c_proj.bias", D),
                     "ln_2": norm(f"h.{i}.ln_2"),
-                    "widen": variable(f"h.{i}.mlp.c_fc.weight", D, 4 * D),
-                    "widen_bias": variable(f"h.{i}.mlp.c_fc.bias", 4 * D),
-                    "narrow": variable(f"h.{i}.mlp.c_proj.weight", 4 * D, D),
-                    "narrow_bias": variable(f"h.{i}.mlp.c_proj.bias", D),
+                    "up": variable(f"h.{i}.mlp.c_fc.weight", D, 4 * D),
+                    "up_bias": variable(f"h.{i}.mlp.c_fc.bias", 4 * D),
+                    "down": variable(f"h.{i}.mlp.c_proj.weight", 4 * D, D),
+                    "down_bias": variable(f"h.{i}.mlp.c_proj.bias", D),
                 }
             )
         self.ln_f = norm("ln_f")
@@ -142,7 +144,7 @@ class Port:
         self.kept: dict[int, Any] = {}
 
     def empty(self, rows: int) -> Any:
-        """Return the past of `rows` texts that have none."""
+        """Return an empty KV cache for `rows` texts."""
         c = self.config
         return self.tf.zeros([c.n_layer, rows, 2, c.n_head, 0, c.head_size], self.dtype)
 
@@ -162,11 +164,11 @@ class Port:
         old_k, old_v = tf.unstack(past, axis=1)
         k, v = tf.concat([old_k, k], axis=-2), tf.concat([old_v, v], axis=-2)
         scores = tf.matmul(q, k, transpose_b=True) * tf.constant(H**-0.5, self.dtype)
-        # The first port subtracts 1e10, which float16 has not.
+        # The first port subtracts 1e10, which is too large for float16.
         hidden = tf.constant(max(-1e10, self.dtype.min), self.dtype) * (1 - mask)
-        mixed = tf.matmul(tf.nn.softmax(scores * mask + hidden), v)
-        mixed = tf.reshape(tf.transpose(mixed, [0, 2, 1, 3]), [-1, T, N * H])
-        return tf.matmul(mixed, block["out"]) + block["out_bias"], new
+        attended = tf.matmul(tf.nn.softmax(scores * mask + hidden), v)
+        attended = tf.reshape(tf.transpose(attended, [0, 2, 1, 3]), [-1, T, N * H])
+        return tf.matmul(attended, block["out"]) + block["out_bias"], new
 
     def network(self, tokens: Any, past: Any) -> tuple[Any, Any]:
         tf = self.tf
@@ -175,13 +177,11 @@ class Port:
         x = tf.gather(self.wte, tokens) + self.wpe[before : before + T]
         kept = []
         for i, block in enumerate(self.blocks):
-            mixed, new = self.attention(self.norm(x, block["ln_1"]), block, past[i], mask)
-            x = x + mixed
+            attended, new = self.attention(self.norm(x, block["ln_1"]), block, past[i], mask)
+            x = x + attended
             normed = self.norm(x, block["ln_2"])
-            inner = tf.nn.gelu(
-                tf.matmul(normed, block["widen"]) + block["widen_bias"], approximate=True
-            )
-            x = x + tf.matmul(inner, block["narrow"]) + block["narrow_bias"]
+            inner = tf.nn.gelu(tf.matmul(normed, block["up"]) + block["up_bias"], approximate=True)
+            x = x + tf.matmul(inner, block["down"]) + block["down_bias"]
             kept.append(new)
         return tf.matmul(self.norm(x, self.ln_f), self.wte, transpose_b=True), tf.stack(kept)
 
@@ -190,13 +190,13 @@ class Port:
         if rows not in self.kept:
             tiled = tf.constant(np.tile(PROMPT, (rows, 1)))
             self.kept[rows] = self.run(tiled, self.empty(rows))[1]
-        assert capacity >= len(PROMPT) + 1  # its past has the length that it has
+        assert capacity >= len(PROMPT) + 1  # its cache has no spare cells
         past = self.kept[rows]
         logits, new = self.run(tf.fill([rows, 1], NEXT), past)
-        tf.concat([past, new], axis=-2)  # what the next step would get
+        tf.concat([past, new], axis=-2)  # the input of the next step
         return logits.numpy()[:, 0]
 
-    def draw(self, texts: int, tokens: int) -> None:
+    def sample(self, texts: int, tokens: int) -> None:
         tf = self.tf
         past = self.empty(texts)
         ids = tf.constant(np.tile(PROMPT, (texts, 1)))
@@ -207,7 +207,7 @@ class Port:
 
 
 class KerasHub:
-    """KerasHub's GPT2CausalLM on TensorFlow: a step of its `generate`, compiled as it compiles."""
+    """KerasHub's GPT2CausalLM on TensorFlow: a step of its `generate`, compiled as it does."""
 
     def __init__(self, layers: int) -> None:
         keras = use_backend("tensorflow")
@@ -235,7 +235,7 @@ class KerasHub:
 
     def step(self, rows: int, capacity: int) -> np.ndarray:
         tf = self.tf
-        capacity = min(capacity, 128)  # it reads and writes all of it, so it gets a small one
+        capacity = min(capacity, 128)  # a step reads and writes all of it, so it gets a small one
         if rows not in self.kept:
             shape = [rows, self.model.backbone.num_layers, 2, capacity, 32, 80]
             prompt = tf.constant(np.tile(PROMPT, (rows, 1)))
@@ -244,7 +244,7 @@ class KerasHub:
         logits, _, self.kept[rows] = self.call(token, self.kept[rows], at)
         return logits.numpy()[:, 0]
 
-    def draw(self, texts: int, tokens: int) -> None:
+    def sample(self, texts: int, tokens: int) -> None:
         tf = self.tf
         shape = [texts, self.model.backbone.num_layers, 2, 128, 32, 80]
         ids, past, at = tf.constant(np.tile(PROMPT, (texts, 1))), tf.zeros(shape), 0
@@ -255,7 +255,7 @@ class KerasHub:
 
 
 def hub_name(path: str) -> str:
-    """Return our name of a KerasHub variable, as far as `Weights` asks for it."""
+    """Return our name of a KerasHub variable, as far as `Weights` needs it."""
     if path.endswith(("bias", "beta")):
         return "bias"
     if path.endswith("gamma"):
@@ -268,11 +268,11 @@ def hub_name(path: str) -> str:
     return f"h.{layer}.{found}.weight"
 
 
-def timed(contender: Any, rows: int, steps: int, capacity: int) -> float:
+def timed(implementation: Any, rows: int, steps: int, capacity: int) -> float:
     taken = []
     for _ in range(steps):
         start = time.perf_counter()
-        contender.step(rows, capacity)
+        implementation.step(rows, capacity)
         taken.append(time.perf_counter() - start)
     return statistics.median(taken)
 
@@ -285,26 +285,26 @@ def main() -> None:
         "port": lambda: Port(config(layers), Weights()),
         "kerashub": lambda: KerasHub(layers),
     }
-    contender: Any = makers[name]()
+    implementation: Any = makers[name]()
     shape = config(layers)
     read = 4 * (shape.parameter_count - shape.n_positions * shape.n_embd) / 1e9
-    print(json.dumps({"versions": contender.versions, "gigabytes": read}), flush=True)
+    print(json.dumps({"versions": implementation.versions, "gigabytes": read}), flush=True)
     for line in sys.stdin:
-        question = json.loads(line)
-        match question.pop("do"):
+        call = json.loads(line)
+        match call.pop("do"):
             case "logits":
-                answer: Any = contender.step(1, 1024)[0].tolist()
-                contender.step(32, 1024)  # compiled before the clock runs
-                contender.draw(32, 2)
+                result: Any = implementation.step(1, 1024)[0].tolist()
+                implementation.step(32, 1024)  # compiled before anything is timed
+                implementation.sample(32, 2)
             case "compiled":
-                answer = contender.compiled()
-            case "draw":
+                result = implementation.compiled()
+            case "sample":
                 start = time.perf_counter()
-                contender.draw(**question)
-                answer = time.perf_counter() - start
+                implementation.sample(**call)
+                result = time.perf_counter() - start
             case _:
-                answer = timed(contender, **question)
-        print(json.dumps(answer), flush=True)
+                result = timed(implementation, **call)
+        print(json.dumps(result), flush=True)
 
 
 if __name__ == "__main__":
