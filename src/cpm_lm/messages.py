@@ -12,9 +12,9 @@ from pathlib import Path
 __all__ = ["SHOWN", "shortened", "unreadable_kind", "what_is_there"]
 
 SHOWN = 10
-"""How many entries of a list a message shows."""
+"""Entries of a list that a message shows."""
 HEAD = 512
-"""How many bytes of a file tell what kind it is."""
+"""Bytes of a file that are examined."""
 
 MAGIC: tuple[tuple[tuple[bytes, ...], str], ...] = (
     (
@@ -27,14 +27,14 @@ MAGIC: tuple[tuple[tuple[bytes, ...], str], ...] = (
     ),
     ((b"gguf",), "a GGUF file of llama.cpp; get the model in PyTorch's or safetensors' format"),
 )
-"""How a file begins, in small letters, and what it is then and what to do."""
+"""The first bytes of a file in lower case, and what it is and what to do."""
 
 BMINF = re.compile(rb"\0{4}[\1-\x40]\0{3}[\1-\x40]\0{3}[a-z_]{3,}")
-"""How a file of BMInf begins: no parameters, some layers, the length and name of the first."""
+"""The first bytes of a BMInf file: no parameters, some layers, the first one's length and name."""
 
 
 def shortened(entries: Iterable[object], separator: str = "; ") -> str:
-    """Return a list for a message: the first ten entries, and how many there are beside.
+    """Return a list for a message: the first ten entries, and the number of the others.
 
     >>> shortened(["a", "b"], ", ")
     'a, b'
@@ -47,22 +47,22 @@ def shortened(entries: Iterable[object], separator: str = "; ") -> str:
 
 
 def unreadable_kind(head: bytes) -> str | None:
-    """Say what a file is that some other file was expected to be, and what to do about it.
+    """Return what a file is, if it often lies under another file's name, and what to do.
 
     Args:
-        head: how the file begins.
+        head: the first bytes of the file.
 
     Returns:
-        None where it is none of the kinds that often lie under another file's name.
+        None for all other files.
     """
     start = head[:HEAD].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if BMINF.match(head):
-        return "a file of BMInf, in 8 bits and of its own form; get CPM's own files instead"
+        return "a BMInf file, in 8 bits and its own format; get CPM's own files instead"
     return next((what for marks, what in MAGIC if start.startswith(marks)), None)
 
 
 def what_is_there(path: Path) -> str | None:
-    """Return `unreadable_kind` of a file; None also where it cannot be read at all."""
+    """Return `unreadable_kind` of a file; None also if the file cannot be opened."""
     try:
         with path.open("rb") as file:
             return unreadable_kind(file.read(HEAD))

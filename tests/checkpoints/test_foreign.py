@@ -24,8 +24,8 @@ KINDS = {
     "flax_model.msgpack": ("Flax", "from_flax"),
     "flax_model-00001-of-00002.msgpack": ("Flax", "from_flax"),
     "model_state.pdparams": ("Paddle", "PyTorch"),
-    "model-q4_k.gguf": ("llama.cpp", "made from"),
-    "onnx/decoder_model.onnx": ("ONNX", "made from"),
+    "model-q4_k.gguf": ("llama.cpp", "of this model"),
+    "onnx/decoder_model.onnx": ("ONNX", "of this model"),
     "global_step9/zero_pp_rank_0_mp_rank_00_model_states.pt": ("ZeRO", "zero_to_fp32.py"),
     "global_step9/bf16_zero_pp_rank_1_mp_rank_00_optim_states.pt": ("ZeRO", "zero_to_fp32.py"),
     "global_step9/layer_03-model_00-model_states.pt": ("pipeline", "one pipeline stage"),
@@ -33,9 +33,9 @@ KINDS = {
     "iter_0000500/__0_0.distcp": ("distributed checkpoint", "dcp_to_torch"),
     "model.ckpt-9.index": ("TensorFlow 1", "transformers 4"),
     "model.keras": ("Keras", "converted model"),
-    "rust_model.ot": ("run time", "made from"),
+    "rust_model.ot": ("runtime", "of this model"),
     "cpm1-new.jsons": ("BMInf", "mp_rank_00_model_states.pt"),
-    "optimizer.pt": ("optimizer", "weights as well"),
+    "optimizer.pt": ("optimizer", "also has the weights"),
 }
 
 
@@ -191,7 +191,7 @@ def test_a_file_of_bminf(tmp_path: Path) -> None:
     (tmp_path / "in" / "checkpoint.pt").write_bytes(BMINF)
     (tmp_path / "in" / "vocab.txt").write_text("[UNK]\n")
     for source in (tmp_path / "in", tmp_path / "in" / "checkpoint.pt"):
-        with pytest.raises(CheckpointError, match=r"checkpoint\.pt is a file of BMInf"):
+        with pytest.raises(CheckpointError, match=r"checkpoint\.pt is a BMInf file"):
             open_source(source)
 
 

@@ -1,6 +1,6 @@
-"""What to say of a path that no reader reads.
+"""The error for a path that no reader supports.
 
-Knows which files the readers expect; `known/foreign` knows what else there is.
+Knows which files the readers expect; `known/foreign` knows other programs' files.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ __all__ = ["refuse_unreadable"]
 
 
 def refuse_unreadable(path: Path) -> None:
-    """Refuse what no reader is for, by what it is.
+    """Raise an error that says what an unsupported path holds, and what to do.
 
     Raises:
-        CheckpointError: it is of a known kind, or has none of the files that are expected there.
+        CheckpointError: it is of a known kind, or has none of the expected files.
     """
     shards = holds_shards(path)
     if path.is_dir() and not shards and (below := _models_below(path)):
@@ -33,7 +33,7 @@ def refuse_unreadable(path: Path) -> None:
     if (known := recognized(path)) and (known[0].replaces_shards or not shards):
         kind, name = known
         raise CheckpointError(
-            f"{path} is {kind.what} ({one_line(name, 80)}); this is not read: {kind.todo}"
+            f"{path} is {kind.what} ({one_line(name, 80)}), which is not supported: {kind.todo}"
         )
     if path.is_file() or shards:
         return
@@ -43,7 +43,7 @@ def refuse_unreadable(path: Path) -> None:
             raise CheckpointError(f"{entry} is {what}")
     if (path / CONFIG).is_file() or weights:
         raise CheckpointError(
-            f"{path} has no weights under a name of Hugging Face's that is read: expected one of "
+            f"{path} has no weights under a supported Hugging Face name: expected one of "
             f"{', '.join(FORMS)}; found {listing(path)}. "
             + (
                 f"If these are the weights, give the file itself: {weights[0]}"

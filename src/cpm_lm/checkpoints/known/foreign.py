@@ -1,6 +1,6 @@
-"""Directories and files of models that are not read here: what marks them, and what to do.
+"""Models in unsupported forms: the file names that identify them, and what the user can do.
 
-Knows names of files only; opens none.
+Knows file names; opens no files.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from pathlib import Path
 __all__ = ["Foreign", "recognized"]
 
 DEPTH = 3
-"""How many directories deep marks lie: a run's, a training step's, a rank's."""
+"""Levels of directories searched: a run, a training step, a rank."""
 MOST = 2000
-"""How many entries are looked at; the marks lie among the first in any real checkpoint."""
+"""Most entries examined; in real checkpoints an identifying name is among the first."""
 
 
 @dataclass(frozen=True)
 class Foreign:
-    """One kind of checkpoint that is not read."""
+    """One unsupported kind of checkpoint."""
 
     marks: str
-    """The names of its files, as a regular expression for the whole name."""
+    """A regular expression for a whole file name that identifies it."""
     what: str
     todo: str
     replaces_shards: bool = False
-    """Whether Megatron's shards beside it are not the model."""
+    """Whether it takes precedence over Megatron shards in the same directory."""
 
 
 TABLE = (
     Foreign(
         r"adapter_config\.json|adapter_model\.(safetensors|bin)",
-        "a LoRA or other adapter of PEFT, which changes a model and is none",
+        "an adapter (LoRA or another kind of PEFT), not a whole model",
         "merge it into its model (PEFT: merge_and_unload(), then save_pretrained()) and convert "
         "the result",
     ),
@@ -49,7 +49,7 @@ TABLE = (
     ),
     Foreign(
         r"(bf16_|fp16_)?zero_pp_rank_.*\.pt",
-        "the partitions of DeepSpeed's ZeRO, in which each rank holds a slice of the numbers",
+        "the partitions of DeepSpeed's ZeRO, in which each rank holds a part of the weights",
         "join them with the zero_to_fp32.py that DeepSpeed puts beside them (python "
         "zero_to_fp32.py . pytorch_model.bin) and convert the file it writes",
     ),
@@ -74,16 +74,16 @@ TABLE = (
     Foreign(
         r".*\.(gguf|ggml)|ggml-.*\.bin",
         "weights of llama.cpp (GGUF)",
-        "get the PyTorch or safetensors files that it was made from",
+        "get the PyTorch or safetensors files of this model",
     ),
     Foreign(
         r".*\.onnx(_data)?|.*\.onnx\.data",
-        "a graph of ONNX",
-        "get the PyTorch or safetensors files that it was made from",
+        "an ONNX graph",
+        "get the PyTorch or safetensors files of this model",
     ),
     Foreign(
         r"cpm\d.*\.jsons|.*\.bminf",
-        "weights of BMInf, in 8 bits and of its own form",
+        "weights of BMInf, in 8 bits and its own format",
         "get CPM's own files (mp_rank_00_model_states.pt, mp_rank_01_model_states.pt), which "
         "BMInf's were made from",
     ),
@@ -94,25 +94,25 @@ TABLE = (
     ),
     Foreign(
         r".*\.keras",
-        "a file of Keras",
-        "give the converted model that it was made of",
+        "a Keras file",
+        "give the converted model that it was exported from",
     ),
     Foreign(
         r".*\.(tflite|mlmodel|mlpackage|ot|nemo|engine|plan|trt|mindir|om)|openvino_model\..*",
-        "a model for another program's run time",
-        "get the PyTorch or safetensors files that it was made from",
+        "a model for another inference runtime",
+        "get the PyTorch or safetensors files of this model",
     ),
     Foreign(
         r"optimizer(_\d+)?\.(pt|bin)|rng_state.*\.pth|scheduler\.pt|.*_optim_states\.pt",
         "the state of an optimizer, without the weights",
-        "give the directory that has the weights as well",
+        "give the directory that also has the weights",
     ),
 )
-"""The first that fits is said."""
+"""The first kind that matches is reported."""
 
 
 def recognized(path: Path) -> tuple[Foreign, str] | None:
-    """Return the kind of a file or directory that is not read, and the name that shows it."""
+    """Return the kind of an unsupported file or directory, and the name that identifies it."""
     names = list(islice(_names(path, DEPTH), MOST)) if path.is_dir() else [path.name]
     for kind in TABLE:
         marks = re.compile(kind.marks, re.IGNORECASE)
@@ -123,7 +123,7 @@ def recognized(path: Path) -> tuple[Foreign, str] | None:
 
 
 def _names(folder: Path, depth: int) -> Iterator[str]:
-    """Yield names below a directory, those nearest to it first."""
+    """Yield the names below a directory, level by level."""
     try:
         entries = sorted(folder.iterdir())
     except OSError:

@@ -1,6 +1,6 @@
-"""The directory in which Hugging Face's library keeps what it downloaded.
+"""The download cache of Hugging Face's library.
 
-Knows its names: `models--owner--name` with `refs/` and `snapshots/`, and links into `blobs/`.
+Knows its directory names: `models--owner--name` with `refs/` and `snapshots/`, links into `blobs/`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["downloaded"]
 
 
 def downloaded(path: Path) -> Path:
-    """Return the snapshot that a directory of the cache means; another path as it is.
+    """Return the snapshot of a model in the cache; any other path unchanged.
 
     Raises:
         CheckpointError: it holds several models or snapshots, or none is there.
