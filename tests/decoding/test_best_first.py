@@ -183,6 +183,7 @@ def search(key: int, size: int, spread: float, rows: int) -> Found:
     return run(FakeEngine(following, size).session(rows), algorithm)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("spread", [0.5, 3.0])
 @pytest.mark.parametrize("per_row", [1, 4])
 def test_dropped_children_change_nothing_that_is_found(

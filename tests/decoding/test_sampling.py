@@ -227,6 +227,7 @@ def test_a_full_context_ends_a_sample() -> None:
     assert not any(c.ended for c in sampled.continuations)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("n_positions", [6, 7])
 @pytest.mark.parametrize("capacity", [4096, None])
 def test_sliding_drops_the_older_half_of_the_context(

@@ -119,6 +119,7 @@ def test_what_is_folded_keeps_its_structure(pattern: str) -> None:
     assert shape(_parser.parse(text, flags)) == shape(_parser.parse(pattern))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pattern", PLAIN)
 @given(text=st.text("abcAB 5.-^]#\n\t北x", max_size=9))
 def test_a_pattern_without_wide_marks_finds_what_it_found(pattern: str, text: str) -> None:
@@ -215,6 +216,7 @@ PATTERNS = (
 )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pattern", PATTERNS)
 @given(
     text=st.text("ab50x,蓝色红是的 \n", max_size=8), more=st.text("ab50x,蓝色红是的 \n", max_size=5)

@@ -81,6 +81,7 @@ def test_a_restarted_vote_reports_only_progress(options: dict[str, Any]) -> None
     )
 
 
+@pytest.mark.long
 def test_requests_in_one_scheduler_get_the_results_they_get_alone() -> None:
     requests: list[Any] = [completion(seed=1), voting(seed=2), voting(method="exact")]
     requests.append(completion(top_k=2, filter_order="cpm", seed=4))

@@ -58,6 +58,7 @@ LARGE = [
 ]
 
 
+@pytest.mark.long
 def test_the_posterior_lead_is_the_exact_sum() -> None:
     small = [(first, second) for first in range(61) for second in range(61)]
     for first, second in [*small, *LARGE, *((b, a) for a, b in LARGE)]:

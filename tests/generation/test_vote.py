@@ -121,6 +121,7 @@ def test_all_methods_find_the_exact_distribution(
             assert abs(shares.get(name, 0) - mass) < 4 * (mass / 3000) ** 0.5 + 1e-3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", ["sample", "stratified", "exact"])
 def test_a_sample_ends_when_its_number_is_decided(method: str) -> None:
     subject = model()
@@ -352,6 +353,7 @@ def test_logits_that_are_not_numbers_end_every_vote(
         asked.vote("a", method=method, temperature=temperature, seed=1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", ["sample", "stratified", "exact"])
 def test_a_prompt_or_a_memory_that_does_not_fit_is_refused(method: str) -> None:
     subject = model()
