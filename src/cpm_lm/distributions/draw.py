@@ -131,6 +131,7 @@ def distributions(logits: Float32[np.ndarray, "R V"], rules: Rules) -> list[Dist
         best = logits.argmax(axis=1)  # the first maximum: ties by the lowest id
         return [Distribution(best[i : i + 1], np.ones(1)) for i in range(len(best))]
     result = []
+    every = np.arange(logits.shape[1])  # shared by the rows without filters
     for rows in _blocks(logits):
         x = logits[rows].astype(np.float64)
         x -= highest(logits[rows])[:, None]
@@ -144,7 +145,7 @@ def distributions(logits: Float32[np.ndarray, "R V"], rules: Rules) -> list[Dist
                 # Logits that differ may have equal weights, so the highest logit may not be kept.
                 rest = x[i, kept]
                 masses = np.exp(_divide(rest - rest.max(), rules.temperature))
-            tokens = np.arange(len(masses)) if isinstance(kept, slice) else kept
+            tokens = every if isinstance(kept, slice) else kept
             result.append(Distribution(tokens, masses / masses.sum()))
     return result
 
