@@ -18,6 +18,7 @@ from cpm_lm.tokenizer.json_file import read_json
 
 __all__ = [
     "ADDED",
+    "BERT",
     "FLAGS",
     "NAMES",
     "AddedToken",
@@ -32,6 +33,8 @@ NAMES = "special_tokens_map.json"
 DECODER = "added_tokens_decoder"
 ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 """In transformers' order, in which tokens without an id get one."""
+BERT = {role: f"[{role.upper()}]" for role in ("unk", "cls", "sep", "pad", "mask")}
+"""BERT's special pieces by role."""
 EXTRA = ("extra_special_tokens", "additional_special_tokens")
 """Newer and older name of the same list."""
 FLAGS = ("special", "normalized", "single_word", "lstrip", "rstrip")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cpm_lm.tokenizer.added_tokens import AddedToken, named
+from cpm_lm.tokenizer.added_tokens import BERT, AddedToken, named
 from cpm_lm.tokenizer.json_file import read_json
 from cpm_lm.tokenizer.text_style import DEFAULT_STYLE, STYLES, style_named
 
@@ -87,7 +87,7 @@ def _inferred(
     whatever the model was trained on.
     """
     names = {role: content for role, content in named(settings).items() if content in pieces}
-    cls, sep = (names.get(role, f"[{role.upper()}]") for role in ("cls", "sep"))
+    cls, sep = (names.get(role, BERT[role]) for role in ("cls", "sep"))
     end, begin = names.get("eos", sep), names.get("bos", cls)
     if (begin, end) != (cls, sep) and "eos" in names:
         begins = "bos" in names and settings.get("add_bos_token") is not False
@@ -126,12 +126,12 @@ def ids_in_config(
     if "eos" in named(settings) or (directory / STORE).is_file():
         return {}
     contents = {token.id: token.content for token in listed.values()}
-    bert = {f"[{role.upper()}]" for role in ("unk", "cls", "sep", "pad", "mask")}
+    config, known = _config(directory), {*BERT.values(), *named(settings).values()}
     found = {}
     for role in ("bos", "eos"):
-        index = _config(directory).get(f"{role}_token_id")
+        index = config.get(f"{role}_token_id")
         content = contents.get(index) if type(index) is int else None
-        if content is not None and content not in {*bert, *named(settings).values()}:
+        if content is not None and content not in known:
             found[f"{role}_token"] = content
     return found if "eos_token" in found else {}
 

@@ -72,10 +72,10 @@ def wordpiece_files(directory: Path) -> tuple[str, ...]:
     beside = tuple(
         name for name in (SETTINGS, NAMES, ADDED, RECORD) if (directory / name).is_file()
     )
-    json_too = _serialized(directory) is not None
+    serialized = (TOKENIZER,) if _serialized(directory) else ()
     if (directory / VOCAB).is_file():
-        return (VOCAB, *([TOKENIZER] if json_too else []), *beside)
-    return (TOKENIZER, *beside) if json_too else ()
+        return (VOCAB, *serialized, *beside)
+    return (*serialized, *beside) if serialized else ()
 
 
 def read_wordpieces(directory: Path, text_style: str | None = None) -> WordPieces:
@@ -89,23 +89,24 @@ def read_wordpieces(directory: Path, text_style: str | None = None) -> WordPiece
         TokenizerError: files are missing, damaged, or of another kind; or the model needs token
             types.
     """
-    files = wordpiece_files(directory)
-    if not files:
+    serialized = _serialized(directory)
+    file = VOCAB if (directory / VOCAB).is_file() else TOKENIZER
+    if file == TOKENIZER and not serialized:
         raise TokenizerError(f"no word pieces: {directory} has neither {VOCAB} nor {TOKENIZER}")
-    settings = names_of(read_json(directory / SETTINGS) if SETTINGS in files else {}, directory)
+    own = directory / SETTINGS
+    settings = names_of(read_json(own) if own.is_file() else {}, directory)
     if (kind := settings.get("tokenizer_class")) is not None and not (
         isinstance(kind, str) and kind.startswith(CLASSES)
     ):
         raise TokenizerError(
-            f"{directory / SETTINGS} says {kind!a}; of the families with a {files[0]} only "
+            f"{own} says {kind!a}; of the families with a {file} only "
             "BERT's word pieces (BertTokenizer) are supported"
         )
-    serialized = _serialized(directory) or {}
     listed = listed_tokens(directory, settings, serialized.get("added_tokens", []))
-    if files[0] == VOCAB:
+    if file == VOCAB:
         lines = _lines(directory / VOCAB)
     else:
-        lines, found = _from_json(directory / TOKENIZER, listed)
+        lines, found = _from_json(serialized, directory / TOKENIZER, listed)
         settings = found | {k: v for k, v in settings.items() if k not in found}
     settings |= recorded_names(directory) or ids_in_config(directory, settings, listed)
     pieces, added = with_added(lines, listed, settings, directory, rows_in_config(directory))
@@ -133,23 +134,22 @@ def _lines(path: Path) -> tuple[str, ...]:
         raise TokenizerError(f"cannot read {path}: {error}") from None
 
 
-def _serialized(directory: Path) -> dict[str, Any] | None:
-    """Return the content of tokenizer.json if its model is WordPiece, else None."""
+def _serialized(directory: Path) -> dict[str, Any]:
+    """Return the content of tokenizer.json if its model is WordPiece, else an empty one."""
     if not (directory / TOKENIZER).is_file():
-        return None
+        return {}
     values = read_json(directory / TOKENIZER)
     model = values.get("model")
-    return values if isinstance(model, dict) and model.get("type") == "WordPiece" else None
+    return values if isinstance(model, dict) and model.get("type") == "WordPiece" else {}
 
 
 def _from_json(
-    path: Path, listed: Mapping[str, AddedToken]
+    values: Mapping[str, Any], path: Path, listed: Mapping[str, AddedToken]
 ) -> tuple[tuple[str, ...], dict[str, Any]]:
     """Return the pieces of a tokenizer.json, and its settings named as in tokenizer_config.json.
 
     Ids that its model does not have must be those of added tokens.
     """
-    values = _serialized(path.parent) or {}
     model, normalizer = values["model"], values.get("normalizer")
     parts = (normalizer, values.get("pre_tokenizer"))
     kinds = [part.get("type") if isinstance(part, dict) else None for part in parts]

@@ -11,14 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from cpm_lm.errors import TokenizerError
-from cpm_lm.tokenizer.added_tokens import AddedToken, named, special_names
+from cpm_lm.tokenizer.added_tokens import BERT, AddedToken, named, special_names
 from cpm_lm.tokenizer.text_style import STYLES
 from cpm_lm.tokenizer.text_style_files import StyleFound
 
 __all__ = ["special_ids", "with_added"]
 
-BERT = {role: f"[{role.upper()}]" for role in ("unk", "cls", "sep", "pad", "mask")}
-"""BERT's special pieces by role."""
 REQUIRED = ("unk", "cls", "sep")
 """Roles whose pieces must already be in the vocabulary."""
 
