@@ -103,8 +103,13 @@ def convert(
         layout=layout,
         overwrite=overwrite,
     )
-    opened = source if isinstance(source, Source) else open_source(source, heads=_heads(options))
-    job = _write_job(opened, options)
+    stated = config
+    if stated is not None and not isinstance(stated, GPTConfig):
+        stated = read_config(Path(stated))
+    if heads is None and stated is not None:
+        heads = stated.n_head
+    opened = source if isinstance(source, Source) else open_source(source, heads=heads)
+    job = _write_job(opened, stated, options)
     result_bytes = stored_bytes(Dims.of(job.config), weights)
     total = sum(file.stat().st_size for file in opened.files) + result_bytes
     count = ProgressCounter(total, progress)
@@ -114,22 +119,22 @@ def convert(
         return _write(form, job, work, count)
 
 
-def _write_job(source: Source, options: ConvertOptions) -> WriteJob:
-    """Validate the options against the source; return the job to write."""
+def _write_job(source: Source, stated: GPTConfig | None, options: ConvertOptions) -> WriteJob:
+    """Validate the options, with their configuration read, against the source; return the job."""
     vocabulary = source.tokenizer if options.tokenizer is None else Path(options.tokenizer)
+    style = options.text_style
+    loaded = None if vocabulary is None else Tokenizer.load(vocabulary, text_style=style)
     if options.trim_vocabulary:
-        source = trimmed(source, _pieces(vocabulary, options))
-    resolved = _resolve_config(source, options.config, options.heads)
-    loaded = (
-        None if vocabulary is None else _load_tokenizer(vocabulary, resolved, options.text_style)
-    )
-    if loaded is None and options.text_style is not None:
+        source = trimmed(source, _pieces(loaded, stated))
+    resolved = _resolve_config(source, stated, options.heads)
+    if loaded is not None:
+        _check_tokenizer(loaded, vocabulary, resolved)
+    elif style is not None:
         raise ConfigError(
-            f"text_style is {options.text_style!r}, but there is no vocabulary; give its directory "
-            "(--tokenizer)"
+            f"text_style is {style!r}, but there is no vocabulary; give its directory (--tokenizer)"
         )
     recorded = vocabulary is not None and (vocabulary / RECORD).is_file()
-    style_notes = _style_notes(loaded, recorded or options.text_style is not None)
+    style_notes = _style_notes(loaded, recorded or style is not None)
     ranks = 1 if options.ranks is None else options.ranks
     if options.to == "megatron":
         check_ranks(resolved, ranks)
@@ -197,16 +202,12 @@ def _style_notes(tokenizer: Tokenizer | None, given: bool) -> tuple[str, ...]:
     )
 
 
-def _resolve_config(
-    source: Source, config: str | Path | GPTConfig | None, heads: int | None
-) -> GPTConfig:
+def _resolve_config(source: Source, config: GPTConfig | None, heads: int | None) -> GPTConfig:
     """Return the configuration from the options, else from the source, else from a known width.
 
     Raises:
         ConfigError: no number of heads is known, or the configuration disagrees with the tensors.
     """
-    if config is not None and not isinstance(config, GPTConfig):
-        config = read_config(Path(config))
     known = config or source.config
     if known is not None and source.trimmed and known.vocab_size > source.dims.vocab_size:
         known = dataclasses.replace(known, vocab_size=source.dims.vocab_size)
@@ -241,19 +242,13 @@ def _resolve_config(
     return known
 
 
-def _load_tokenizer(directory: Path, config: GPTConfig, text_style: str | None) -> Tokenizer:
-    """Load a tokenizer; its text style must be known, its vocabulary size that of the model."""
-    tokenizer = Tokenizer.load(directory, text_style=text_style)
-    if (size := tokenizer.vocab_size) < config.vocab_size:
-        raise TokenizerError(
-            f"the vocabulary in {directory} has {size:,} pieces, but the word embedding has "
-            f"{config.vocab_size:,} rows; give the vocabulary this model was trained with, or if "
-            f"this is it: {TRIM}"
-        )
-    if size != config.vocab_size:
+def _check_tokenizer(tokenizer: Tokenizer, directory: Path | None, config: GPTConfig) -> None:
+    """Refuse a tokenizer of unknown text style, or with another vocabulary size than the model."""
+    if (size := tokenizer.vocab_size) != config.vocab_size:
         raise TokenizerError(
             f"the vocabulary in {directory} has {size:,} pieces, but the word embedding has "
             f"{config.vocab_size:,} rows; give the vocabulary this model was trained with"
+            + (f", or if this is it: {TRIM}" if size < config.vocab_size else "")
         )
     if tokenizer.note:
         raise TokenizerError(
@@ -262,25 +257,13 @@ def _load_tokenizer(directory: Path, config: GPTConfig, text_style: str | None) 
             "ends a text; gpt2-chinese, by that project's train.py: nothing before a prompt, [SEP] "
             "is a newline, [CLS] ends a text)"
         )
-    return tokenizer
 
 
-def _heads(options: ConvertOptions) -> int | None:
-    """Return the number of heads that the options state, if any."""
-    stated = _stated_config(options)
-    return stated.n_head if options.heads is None and stated is not None else options.heads
-
-
-def _stated_config(options: ConvertOptions) -> GPTConfig | None:
-    said = options.config
-    return said if said is None or isinstance(said, GPTConfig) else read_config(Path(said))
-
-
-def _pieces(vocabulary: Path | None, options: ConvertOptions) -> int:
+def _pieces(tokenizer: Tokenizer | None, stated: GPTConfig | None) -> int:
     """Return the number of pieces to which the word embedding is to be cut."""
-    if vocabulary is not None:
-        return Tokenizer.load(vocabulary, text_style=options.text_style).vocab_size
-    if (stated := _stated_config(options)) is None:
+    if tokenizer is not None:
+        return tokenizer.vocab_size
+    if stated is None:
         raise ConfigError(
             "--trim-vocabulary needs the number of pieces: give the vocabulary (--tokenizer) or a "
             "configuration that says it (--config)"
