@@ -76,8 +76,7 @@ class CompletionRequest(GenerationRequest[TextDelta, list[Sample]]):
     ) -> None:
         self._plan = plan = SamplingPlan(tokenizer, config, prompt, options)
         self._options = options
-        alone = plan.most_rows - len(plan.ids)
-        self.node_budget = plan.node_budget(len(plan.ids) + options.n * alone)
+        self.node_budget = plan.node_budget(plan.nodes_of(options.n))
         self._sampled: Sampled | None = None
         self._polled = [0] * options.n
         """The number of characters of each text that `poll` has returned."""

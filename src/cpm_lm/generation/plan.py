@@ -79,6 +79,10 @@ class SamplingPlan:
         """Return the empty text of a continuation; see `StoppedText` for `skip`."""
         return StoppedText(self._tokenizer.decoder(self._after), self._stops, skip=skip)
 
+    def nodes_of(self, n: int) -> int:
+        """Return the maximum number of nodes of n continuations, which share only the prompt."""
+        return len(self.ids) + n * (self.most_rows - len(self.ids))
+
     def node_budget(self, most_nodes: int) -> int:
         """Return the session capacity for work that uses at most `most_nodes`, within the memory.
 

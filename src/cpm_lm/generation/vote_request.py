@@ -75,7 +75,7 @@ class VoteRequest(GenerationRequest[VoteProgress, Vote]):
         if options.method == "exact":
             most_nodes = max(self._row_budget(), plan.most_rows)
         else:
-            most_nodes = len(plan.ids) + options.n * (plan.most_rows - len(plan.ids))
+            most_nodes = plan.nodes_of(options.n)
         self.node_budget = plan.node_budget(most_nodes)
         self._outcome: Sampled | Found | None = None
         self._reported = -1.0
