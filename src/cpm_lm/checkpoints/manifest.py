@@ -107,7 +107,7 @@ def recorded_iteration(directory: Path) -> int | None:
     """Return the training step that a store's manifest records; None if there is none."""
     try:
         values = json.loads((directory / MANIFEST).read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     iteration = values.get("iteration") if isinstance(values, dict) else None
     return iteration if type(iteration) is int else None

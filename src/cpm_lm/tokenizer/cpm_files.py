@@ -6,12 +6,12 @@ into words and pieces.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from cpm_lm.errors import TokenizerError
-from cpm_lm.messages import unreadable_kind, what_is_there
+from cpm_lm.messages import unreadable_kind
+from cpm_lm.tokenizer.json_file import parse_json
 
 __all__ = ["model_file", "read_vocabulary", "text_of", "vocabulary_files"]
 
@@ -115,12 +115,7 @@ def _model_vocab(model: Any, path: Path) -> dict[str, int]:
 
 def _read_vocab(path: Path, own: dict[str, int]) -> dict[str, int]:
     """Return the id of each piece in a vocab.json, checked against the model's `own` pieces."""
-    if known := what_is_there(path):
-        raise TokenizerError(f"{path} is {known}")
-    try:
-        vocab = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise TokenizerError(f"cannot read {path}: {error}") from None
+    vocab = parse_json(path)
     if not isinstance(vocab, dict) or not all(type(i) is int for i in vocab.values()):
         raise TokenizerError(f"{path} is not a vocabulary; an object of ids by piece was expected")
     if sorted(vocab.values()) != list(range(len(own))):

@@ -12,7 +12,21 @@ from typing import Any
 from cpm_lm.errors import TokenizerError
 from cpm_lm.messages import what_is_there
 
-__all__ = ["read_json"]
+__all__ = ["parse_json", "read_json"]
+
+
+def parse_json(path: Path) -> Any:
+    """Return the value in a file.
+
+    Raises:
+        TokenizerError: the file cannot be read, or is not JSON.
+    """
+    if known := what_is_there(path):
+        raise TokenizerError(f"{path} is {known}")
+    try:
+        return json.loads(path.read_text("utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise TokenizerError(f"cannot read {path}: {error}") from None
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -21,12 +35,7 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         TokenizerError: the file cannot be read, or holds something else.
     """
-    if known := what_is_there(path):
-        raise TokenizerError(f"{path} is {known}")
-    try:
-        values = json.loads(path.read_text("utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise TokenizerError(f"cannot read {path}: {error}") from None
+    values = parse_json(path)
     if not isinstance(values, dict):
         raise TokenizerError(f"{path} holds {type(values).__name__}, expected a JSON object")
     return values
