@@ -119,7 +119,11 @@ def test_a_vocab_json_that_does_not_match_is_refused(
     assert one_line(raised.value)
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"\xff\xfe\xff"])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"{", b"\xff\xfe\xff", b"[" * 100_000],
+    ids=["empty", "cut", "not UTF-8", "nested"],
+)
 def test_a_vocab_json_that_is_not_json_is_refused(tmp_path: Path, data: bytes) -> None:
     (train(tmp_path) / "vocab.json").write_bytes(data)
     with pytest.raises(TokenizerError, match=r"cannot read .*vocab\.json") as raised:
