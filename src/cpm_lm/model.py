@@ -62,8 +62,10 @@ class Model:
     def __init__(self, engine: Engine, tokenizer: Tokenizer) -> None:
         if tokenizer.vocab_size != engine.config.vocab_size:
             raise TokenizerError(
-                f"the tokenizer has {tokenizer.vocab_size} pieces and the model's embedding "
-                f"{engine.config.vocab_size} rows; use the vocabulary the model was trained with"
+                "the tokenizer has {pieces} pieces and the model's embedding "
+                "{rows} rows; use the vocabulary the model was trained with",
+                pieces=tokenizer.vocab_size,
+                rows=engine.config.vocab_size,
             )
         self.engine = engine
         self.tokenizer = tokenizer
@@ -168,7 +170,7 @@ class Model:
             memory=memory,
         )
         if n != 1:
-            raise RequestError(f"n is {n}; a stream has one continuation: use sample for more")
+            raise RequestError("n is {n}; a stream has one continuation: use sample for more", n=n)
         request = CompletionRequest(self.tokenizer, self.engine.config, prompt, options)
         return (delta.text for delta in self._run(request) if delta.text)
 
@@ -316,7 +318,9 @@ class Model:
             if (piece := self.tokenizer.piece(i)) in wanted
         }
         if missing := wanted.difference(found.values()):
-            raise RequestError(f"{min(missing)!r} is not a single token; try its first character")
+            raise RequestError(
+                "{missing!r} is not a single token; try its first character", missing=min(missing)
+            )
         return set(found)
 
     def close(self) -> None:
@@ -392,9 +396,10 @@ def load(
     store = Store.open(directory)
     if not store.has_tokenizer:
         raise TokenizerError(
-            f"{directory} holds a model without a tokenizer; copy its vocabulary there "
-            "(chinese_vocab.model and vocab.json, or vocab.txt), or convert it again with "
-            "--tokenizer DIRECTORY"
+            "{directory} holds a model without a tokenizer; copy its vocabulary "
+            "there (chinese_vocab.model and vocab.json, or vocab.txt), or convert it "
+            "again with --tokenizer DIRECTORY",
+            directory=directory,
         )
     tokenizer = Tokenizer.load(directory)
     options = EngineOptions(engine=engine, threads=threads)

@@ -28,7 +28,9 @@ def check_plot(path: Path) -> None:
         RequestError: the file's suffix is not .png or .svg, or matplotlib is not installed.
     """
     if path.suffix.lower() not in (".png", ".svg"):
-        raise RequestError(f"--plot: unsupported format {path.name}; use .png or .svg")
+        raise RequestError(
+            "--plot: unsupported format {path_name}; use .png or .svg", path_name=path.name
+        )
     if importlib.util.find_spec("matplotlib") is None:
         raise RequestError("--plot needs matplotlib; install it: pip install 'cpm-lm[plot]'")
 
@@ -83,9 +85,10 @@ def font_for(text: str) -> str:
         name = _find_font(characters)
     if name is None:
         raise RequestError(
-            f"no installed font has all characters of the answers, {chr(max(characters))!r} among "
-            "them; install a Chinese font, such as Noto Sans CJK (Debian: apt install "
-            "fonts-noto-cjk)"
+            "no installed font has all characters of the answers, {chr!r} among "
+            "them; install a Chinese font, such as Noto Sans CJK (Debian: apt "
+            "install fonts-noto-cjk)",
+            chr=chr(max(characters)),
         )
     return name
 
