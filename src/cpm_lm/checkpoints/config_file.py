@@ -60,4 +60,4 @@ def parse_config(values: Mapping[str, Any], path: Path) -> GPTConfig:
     try:
         return GPTConfig.from_json(values)
     except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
+        raise ConfigError("{path}: {error}", path=path, error=error) from None

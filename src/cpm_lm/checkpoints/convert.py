@@ -254,8 +254,9 @@ def _resolve_config(source: Source, config: GPTConfig | None, heads: int | None)
     ]:
         padded = stated["vocab_size"] < found["vocab_size"] and len(wrong) == 1
         raise ConfigError(
-            tr("the configuration does not match the tensors: {wrong}", wrong="; ".join(wrong))
-            + (f"; {tr(TRIM)}" if padded else "")
+            "the configuration does not match the tensors: {wrong}{hint}",
+            wrong="; ".join(wrong),
+            hint=tr("; {trim}", trim=tr(TRIM)) if padded else "",
         )
     if known.n_head % source.ranks:
         raise ConfigError(
@@ -271,15 +272,15 @@ def _check_tokenizer(tokenizer: Tokenizer, directory: Path | None, config: GPTCo
     """Refuse a tokenizer of unknown text style, or with another vocabulary size than the model."""
     if (size := tokenizer.vocab_size) != config.vocab_size:
         raise TokenizerError(
-            tr(
-                "the vocabulary in {directory} has {size:,} pieces, but the word "
-                "embedding has {vocab_size:,} rows; give the vocabulary this model was "
-                "trained with",
-                directory=directory,
-                size=size,
-                vocab_size=config.vocab_size,
-            )
-            + (tr(", or if this is it: {trim}", trim=tr(TRIM)) if size < config.vocab_size else "")
+            "the vocabulary in {directory} has {size:,} pieces, but the word "
+            "embedding has {vocab_size:,} rows; give the vocabulary this model was "
+            "trained with{hint}",
+            directory=directory,
+            size=size,
+            vocab_size=config.vocab_size,
+            hint=(
+                tr(", or if this is it: {trim}", trim=tr(TRIM)) if size < config.vocab_size else ""
+            ),
         )
     if tokenizer.note:
         raise TokenizerError(

@@ -106,7 +106,7 @@ def check_file(
     except FileNotFoundError:
         problem = tr("is missing")
     except OSError as error:
-        problem = tr("cannot be read: {strerror}", strerror=error.strerror)
+        problem = tr("cannot be read: {strerror}", strerror=tr(error.strerror or ""))
     return CheckedFile(
         name=record.name, bytes=record.bytes, problem=f"{problem}; {tr(REPAIR_HINT)}"
     )

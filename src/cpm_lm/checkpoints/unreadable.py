@@ -49,18 +49,16 @@ def refuse_unreadable(path: Path) -> None:
             raise CheckpointError("{entry} is {what}", entry=entry, what=what)
     if (path / CONFIG).is_file() or weights:
         raise CheckpointError(
-            tr(
-                "{path} has no weights under a supported Hugging Face name: expected one "
-                "of {forms}; found {listing}. ",
-                path=path,
-                forms=", ".join(FORMS),
-                listing=listing(path),
-            )
-            + (
+            "{path} has no weights under a supported Hugging Face name: expected one "
+            "of {forms}; found {listing}. {hint}",
+            path=path,
+            forms=", ".join(FORMS),
+            listing=listing(path),
+            hint=(
                 tr("If these are the weights, give the file itself: {weights}", weights=weights[0])
                 if weights
                 else tr("Get the weights from where the configuration came from")
-            )
+            ),
         )
 
 

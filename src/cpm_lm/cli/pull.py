@@ -82,7 +82,7 @@ def _resumable() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise CheckpointError(
-            "interrupted; run the same command to continue (已中断，重新运行会继续下载)"
+            "interrupted; run the same command to continue"
         ) from None
 
 

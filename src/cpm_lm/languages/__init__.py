@@ -1,15 +1,17 @@
 """The language of what a person reads: messages, notes and help, in Chinese or in English.
 
-The code holds the English text; `chinese/` holds a table from it to the Chinese one, and a test
-finds no entry missing or left over. Knows text; does not know what it is about.
+The code holds the English text; `zh.json` holds the Chinese one beside it, by parts of the
+program, and a test finds no text missing or left over. Knows text; does not know what it is about.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any, Final
 
 __all__ = ["LANGUAGES", "VARIABLE", "language", "language_named", "later", "tr", "use_language"]
@@ -34,8 +36,17 @@ def tr(english: str, /, **fields: Any) -> str:
     >>> tr("{n:,} bytes", n=1000)
     '1,000 bytes'
     """
-    text = _chinese().get(english, english) if language() == "zh" else english
-    return text.format(**fields) if fields else text
+    if language() != "zh":
+        return english.format(**fields) if fields else english
+    text = _chinese().get(english, english)
+    return text.format(**{k: _shown(v) for k, v in fields.items()}) if fields else text
+
+
+def _shown(value: Any) -> Any:
+    """Return an error of the operating system in Chinese, anything else as it is."""
+    if isinstance(value, OSError) and value.strerror:
+        return _chinese().get(value.strerror, value.strerror)
+    return value
 
 
 def later(english: str) -> str:
@@ -45,9 +56,8 @@ def later(english: str) -> str:
 
 @cache
 def _chinese() -> Mapping[str, str]:
-    from cpm_lm.languages.chinese import TEXTS
-
-    return TEXTS
+    parts = json.loads(Path(__file__).with_name("zh.json").read_text("utf-8"))
+    return {english: chinese for part in parts.values() for english, chinese in part.items()}
 
 
 def use_language(name: str | None) -> None:

@@ -83,7 +83,7 @@ def _read_model(path: Path) -> Any:
             "no vocabulary: cannot read {path} ({strerror}); put CPM's {model_file} "
             "and {vocab_file} there",
             path=path,
-            strerror=error.strerror,
+            strerror=tr(error.strerror or ""),
             model_file=MODEL_FILE,
             vocab_file=VOCAB_FILE,
         ) from None

@@ -109,7 +109,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
             tensors[name], end = _map_tensor(mapped, start, end, name, entry)
     except CheckpointError as error:
-        raise CheckpointError(f"{path} {error}") from None
+        raise CheckpointError("{path} {error}", path=path, error=error) from None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise CheckpointError(
             "{path} has a damaged header: {error}", path=path, error=one_line(error)

@@ -72,7 +72,7 @@ def _map_file(path: Path) -> mmap.mmap:
         ) from None
     except OSError as error:
         raise CheckpointError(
-            "{path} cannot be read: {strerror}", path=path, strerror=error.strerror
+            "{path} cannot be read: {strerror}", path=path, strerror=tr(error.strerror or "")
         ) from None
 
 
