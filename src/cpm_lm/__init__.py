@@ -25,6 +25,8 @@ from cpm_lm.errors import (
     RequestError,
     TokenizerError,
 )
+from cpm_lm.generation.perplexity import Perplexity
+from cpm_lm.generation.scoring import Score
 from cpm_lm.gpt.export import export
 from cpm_lm.gpt.load import keras_model
 from cpm_lm.hub.pull import pull
@@ -47,8 +49,10 @@ __all__ = [
     "Manifest",
     "Model",
     "NextToken",
+    "Perplexity",
     "RequestError",
     "Sample",
+    "Score",
     "Session",
     "Tokenizer",
     "TokenizerError",

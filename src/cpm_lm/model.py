@@ -26,9 +26,11 @@ from cpm_lm.engines.wants import Logits
 from cpm_lm.errors import CheckpointError, RequestError, TokenizerError
 from cpm_lm.generation.completion import CompletionRequest, Sample
 from cpm_lm.generation.options import SamplingOptions, VotingOptions
+from cpm_lm.generation.perplexity import STRIDE, Perplexity, PerplexityRequest
 from cpm_lm.generation.plan import MIN_CAPACITY
 from cpm_lm.generation.prompt import Prompt, read_prompt
 from cpm_lm.generation.request import GenerationRequest
+from cpm_lm.generation.scoring import Boundary, Query, Score, ScoreRequest
 from cpm_lm.generation.tally import AnswerShare
 from cpm_lm.generation.vote import Vote
 from cpm_lm.generation.vote_request import VoteRequest
@@ -39,6 +41,7 @@ __all__ = ["Model", "NextToken", "Sample", "SamplingOptions", "Vote", "VotingOpt
 DEMO = Path(__file__).parent / "demo"
 
 Event = TypeVar("Event")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,6 +255,55 @@ class Model:
         for progress in self._run(request):
             if on_tally:
                 on_tally(progress.tally, progress.decided)
+        return request.result()
+
+    def score(
+        self,
+        prompt: str | Sequence[int],
+        continuations: Sequence[str | Sequence[int]],
+        *,
+        boundary: Boundary = "apart",
+        pmi: bool = True,
+        top: int = 0,
+    ) -> list[Score]:
+        """Return how likely each continuation of a prompt is; what they share is computed once.
+
+        Args:
+            prompt: text, or token ids that are used unchanged; empty: the start of a text.
+            continuations: texts, or token ids that are used unchanged.
+            boundary: "apart" or "joint", how prompt and continuation are encoded; see
+                `ScoreRequest`.
+            pmi: whether to compute `Score.pmi`, which scores each continuation once more.
+            top: the number of likeliest tokens to report in the place of each token.
+
+        Raises:
+            RequestError: there is no continuation, one is empty, or the context does not hold it.
+        """
+        if isinstance(continuations, str):
+            continuations = [continuations]
+        query = Query(prompt=prompt, continuations=continuations)
+        request = ScoreRequest(
+            self.tokenizer, self.engine.config, [query], boundary=boundary, pmi=pmi, top=top
+        )
+        return list(self.run(request).scores[0])
+
+    def perplexity(self, text: str, *, stride: int = STRIDE) -> Perplexity:
+        """Return the perplexity of a text of any length, by token, character and byte.
+
+        Args:
+            text: at least one token.
+            stride: tokens between the beginnings of two windows of the context's length.
+
+        Raises:
+            RequestError: the text has no token to score, or the stride is out of range.
+        """
+        config = self.engine.config
+        return self.run(PerplexityRequest(self.tokenizer, config, text, stride=stride))
+
+    def run(self, request: GenerationRequest[Any, Result]) -> Result:
+        """Run any request to its end and return its result."""
+        for _ in self._run(request):
+            pass
         return request.result()
 
     def next_tokens(

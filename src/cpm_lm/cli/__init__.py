@@ -23,6 +23,7 @@ VERBS = (
     "next",
     "pull",
     "sample",
+    "score",
     "verify",
     "vote",
 )
