@@ -25,6 +25,8 @@ from cpm_lm.errors import (
     RequestError,
     TokenizerError,
 )
+from cpm_lm.evaluation.result import Result
+from cpm_lm.evaluation.run import evaluate
 from cpm_lm.generation.perplexity import Perplexity
 from cpm_lm.generation.scoring import Score
 from cpm_lm.gpt.export import export
@@ -51,6 +53,7 @@ __all__ = [
     "NextToken",
     "Perplexity",
     "RequestError",
+    "Result",
     "Sample",
     "Score",
     "Session",
@@ -60,6 +63,7 @@ __all__ = [
     "Vote",
     "chain",
     "convert",
+    "evaluate",
     "export",
     "keras_model",
     "load",

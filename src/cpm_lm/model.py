@@ -62,7 +62,7 @@ class Model:
     model frees them on exit.
     """
 
-    def __init__(self, engine: Engine, tokenizer: Tokenizer) -> None:
+    def __init__(self, engine: Engine, tokenizer: Tokenizer, *, digest: str = "") -> None:
         if tokenizer.vocab_size != engine.config.vocab_size:
             raise TokenizerError(
                 "the tokenizer has {pieces} pieces and the model's embedding "
@@ -72,6 +72,8 @@ class Model:
             )
         self.engine = engine
         self.tokenizer = tokenizer
+        self.digest = digest
+        """The sha256 of the weights' manifest; empty if there is none."""
         self._idle: Session | None = None
         self._lock = threading.Lock()
 
@@ -436,6 +438,7 @@ def load(
         TokenizerError: it has no tokenizer, or one of another vocabulary size.
         EngineError: the engine is unknown, not installed, or cannot run here.
     """
+    from cpm_lm.checkpoints.integrity import files_digest
     from cpm_lm.checkpoints.layouts.store import Store
     from cpm_lm.engines.select import start_engine
 
@@ -455,4 +458,4 @@ def load(
         )
     tokenizer = Tokenizer.load(directory)
     options = EngineOptions(engine=engine, threads=threads)
-    return Model(start_engine(store, options), tokenizer)
+    return Model(start_engine(store, options), tokenizer, digest=files_digest(directory))

@@ -5,6 +5,7 @@ Knows digests and number formats; does not know what a model does with its weigh
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +19,14 @@ from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
 from cpm_lm.languages import later, tr
 
-__all__ = ["CheckedFile", "ManifestRecord", "check_file", "nonfinite_tensors", "read_manifest"]
+__all__ = [
+    "CheckedFile",
+    "ManifestRecord",
+    "check_file",
+    "files_digest",
+    "nonfinite_tensors",
+    "read_manifest",
+]
 
 REPAIR_HINT = later("convert or download the model again")
 
@@ -70,6 +78,16 @@ def read_manifest(directory: Path) -> ManifestRecord | None:
             repair_hint=tr(REPAIR_HINT),
         )
     return ManifestRecord(files=files, parameters=parameters if type(parameters) is int else None)
+
+
+def files_digest(directory: Path) -> str:
+    """Return a sha256 that stands for all files of a manifest; empty without a good manifest."""
+    try:
+        record = read_manifest(directory)
+    except CheckpointError:
+        return ""
+    files = sorted((file.name, file.sha256) for file in record.files) if record else []
+    return hashlib.sha256(json.dumps(files).encode()).hexdigest() if files else ""
 
 
 def _parse_record(entry: Any) -> FileRecord:

@@ -18,6 +18,7 @@ VERBS = (
     "bench",
     "compare",
     "convert",
+    "eval",
     "export",
     "inspect",
     "next",
