@@ -111,7 +111,7 @@ def test_ids_are_used_unchanged() -> None:
         ("a", [[]], {}, "has no tokens"),
         ("a", [[99]], {}, "token id 99"),
         ([-1], ["a"], {}, "token id -1"),
-        ("a" * 32, ["b"], {}, "33 tokens; the model's context holds 32"),
+        ("a" * 33, ["b"], {}, "34 tokens; the model can score 33"),
         ("a", ["b"], {"boundary": "both"}, "expected 'apart' or 'joint'"),
         ([1], ["b"], {"boundary": "joint"}, "needs text"),
     ],
@@ -122,7 +122,7 @@ def test_bad_requests(prompt: Any, texts: list[Any], options: dict[str, Any], sa
 
 
 def test_a_context_that_is_just_filled() -> None:
-    (score,) = scored(("a" * 30, ["bc"])).scores[0]
+    (score,) = scored(("a" * 31, ["bc"])).scores[0]
     assert len(score.token_ids) == 2
 
 
@@ -130,10 +130,10 @@ def test_a_context_that_is_just_filled() -> None:
 def test_a_window_slides_and_scores_every_token_once(text: str, stride: int) -> None:
     found, context = perplexity(text, stride=stride), 32
     ids = [*sorted(TOKENIZER.end_ids)[:1], *TOKENIZER.encode(text)]
-    used, expected = min(stride, context - 1), []
+    used, expected = min(stride, context), []
     for at in range(1, len(ids)):
         # The first window that holds the token; each begins a stride after the one before.
-        begin = max(0, math.ceil((at + 1 - context) / used) * used)
+        begin = max(0, math.ceil((at - context) / used) * used)
         expected.append(log_probability(tuple(ids[begin:at]), ids[at]))
     assert found.token_logprobs == pytest.approx(expected, abs=1e-6)
     assert found.token_ids == tuple(ids[1:])

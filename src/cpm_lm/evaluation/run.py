@@ -201,5 +201,6 @@ class _Room:
     def __call__(self, prompt: str, continuation: str) -> bool:
         tokenizer = self.model.tokenizer
         ids = [*tokenizer.encode(prompt), *tokenizer.encode(continuation)]
-        room = self.model.engine.config.n_positions - max(1, len(tokenizer.prefix_ids))
+        before = max(1, len(tokenizer.prefix_ids))
+        room = self.model.engine.config.n_positions - before + (0 if self.more else 1)
         return len(ids) + self.more <= room

@@ -40,7 +40,7 @@ class Perplexity:
     bytes: int
     stride: int
     """The tokens between the beginnings of two windows of the context's length; each token but
-    those of the first window has at least context - stride tokens before it. A smaller stride
+    those of the first window has at least context + 1 - stride tokens before it. A smaller stride
     gives a lower perplexity, so only those of one stride can be compared."""
     token_ids: tuple[int, ...]
     token_logprobs: tuple[float, ...]
@@ -56,7 +56,7 @@ class PerplexityRequest(GenerationRequest[None, Perplexity]):
         tokenizer: of the model.
         config: its shape.
         text: of any length.
-        stride: at least 1; at most the context less 1 is used.
+        stride: at least 1; at most the context is used.
 
     Raises:
         RequestError: the text has no token to score, or the stride is out of range.
@@ -73,14 +73,15 @@ class PerplexityRequest(GenerationRequest[None, Perplexity]):
             raise RequestError(
                 "the text has {n} tokens, and none to score; give a longer text", n=len(ids)
             )
-        if config.n_positions < first + 1:
+        length = config.n_positions + 1  # of a window: its last token is scored, not computed
+        if length <= first:
             raise RequestError(
                 "the model's context of {context} has no room for a token after the first",
                 context=config.n_positions,
             )
-        self._stride = min(stride, config.n_positions - 1)
+        self._stride = min(stride, config.n_positions)
         self._ids, self._text = everything[first:], text
-        self._paths = _windows(everything, first, config.n_positions, self._stride)
+        self._paths = _windows(everything, first, length, self._stride)
         self.node_budget = max(len(path.ids) for path in self._paths) + BATCH
         self._found: PathScores | None = None
 

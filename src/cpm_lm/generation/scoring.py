@@ -208,12 +208,12 @@ class ScoreRequest(GenerationRequest[None, Scores]):
                 "the prompt is empty, and the vocabulary has no token that a text starts with; "
                 "give a prompt"
             )
-        if len(whole) > self._config.n_positions:
+        if len(whole) - 1 > self._config.n_positions:  # the last token is not computed
             raise RequestError(
-                "prompt and continuation have {n} tokens; the model's context holds {context}: "
+                "prompt and continuation have {n} tokens; the model can score {context}: "
                 "shorten the prompt",
                 n=len(whole),
-                context=self._config.n_positions,
+                context=self._config.n_positions + 1,
             )
         self._texts.append(text)
         self._paths.append(Path(tuple(whole), start))
