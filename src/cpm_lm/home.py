@@ -1,4 +1,4 @@
-"""The directory of a user's models and settings.
+"""The directory of a user's models and settings, and that of the model in the package.
 
 Knows environment variables and paths; does not know what a model or a setting is. Nothing is
 created here: who writes makes the directory.
@@ -13,7 +13,11 @@ from pathlib import Path
 
 from cpm_lm.errors import ConfigError
 
-__all__ = ["check_name", "home_directory", "is_name", "models_directory"]
+__all__ = ["BUILT_IN", "DEMO", "check_name", "home_directory", "is_name", "models_directory"]
+
+BUILT_IN = "demo"
+"""The name of the model in the package."""
+DEMO = Path(__file__).parent / BUILT_IN
 
 VARIABLE = "CPM_HOME"
 FOLDER = "cpm-lm"
@@ -44,7 +48,7 @@ def home_directory() -> Path:
         ) from None
     path = path.absolute()
     for parent in (path, *path.parents):
-        if parent.exists() and not parent.is_dir():
+        if os.path.lexists(parent) and not parent.is_dir():
             raise ConfigError(
                 f"{parent} is a file, but models and settings live in the directory {path}; set "
                 f"{VARIABLE} to a directory"

@@ -31,7 +31,8 @@ def hub(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     files = {name: (DEMO / name).read_bytes() for name in names}
     with serving(FakeHub(name=NAME, files=files | {"README.md": b"#"})) as served:
         monkeypatch.setenv("HF_ENDPOINT", served.url)
-        monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+        monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+        monkeypatch.setenv("CPM_HOME", str(tmp_path / "home"))
         monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
         monkeypatch.chdir(tmp_path)
@@ -40,7 +41,7 @@ def hub(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 def test_a_short_name_gives_a_verified_store(run: Run, hub: FakeHub, tmp_path: Path) -> None:
     printed = run("pull", SHORT, *ENGINE)
-    made = tmp_path / "CPM-Generate-distill"
+    made = tmp_path / "home" / "models" / "CPM-Generate-distill"
     assert f"{NAME} @ {COMMIT[:10]}" in printed.stdout
     assert "Sound." in printed.stdout
     assert str(tmp_path / "cache") in printed.stdout
@@ -71,7 +72,7 @@ def test_errors_are_one_line(run: Run, hub: FakeHub, tmp_path: Path) -> None:
         assert said in result.stderr
         assert result.stderr.count("\n") == 1
     run("pull", NAME, "--weights", "f8", code=2)
-    assert {entry.name for entry in tmp_path.iterdir()} <= {"cache"}
+    assert list((tmp_path / "home" / "models").iterdir()) == []
 
 
 def test_a_model_that_fails_the_check_of_chinese_is_kept_and_reported(
@@ -80,7 +81,7 @@ def test_a_model_that_fails_the_check_of_chinese_is_kept_and_reported(
     hub.files = {path.name: path.read_bytes() for path in store.iterdir()}
     result = run("pull", NAME, *ENGINE, code=1)
     assert "looks untrained" in result.stdout
-    assert (tmp_path / "CPM-Generate-distill").is_dir()
+    assert (tmp_path / "home" / "models" / "CPM-Generate-distill").is_dir()
 
 
 def test_without_huggingface_hub_the_error_names_the_extra(
@@ -123,4 +124,4 @@ def test_after_ctrl_c_the_next_call_resumes(run: Run, hub: FakeHub, tmp_path: Pa
     assert [headers["range"] for headers in hub.requested("GET", "cdn/blob/model")] == [
         f"bytes={size}-"
     ]
-    assert [entry.name for entry in tmp_path.iterdir()] == ["cache"]  # no incomplete store
+    assert list((tmp_path / "home" / "models").iterdir()) == []  # no incomplete store

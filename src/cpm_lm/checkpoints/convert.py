@@ -177,6 +177,7 @@ def _write(form: Form, job: WriteJob, work: Path, count: ProgressCounter) -> Man
         errors=written.errors,
         ignored=source.ignored,
         notes=job.notes,
+        origin=source.origin,
     )
     text = json.dumps(manifest.to_json(), indent=2)
     (work / MANIFEST).write_text(text + "\n", "utf-8")

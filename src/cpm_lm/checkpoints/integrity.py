@@ -17,7 +17,14 @@ from cpm_lm.checkpoints.tensors import nonfinite_count
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
 
-__all__ = ["CheckedFile", "ManifestRecord", "check_file", "nonfinite_tensors", "read_manifest"]
+__all__ = [
+    "CheckedFile",
+    "ManifestRecord",
+    "check_file",
+    "nonfinite_tensors",
+    "read_manifest",
+    "size_problem",
+]
 
 REPAIR_HINT = "convert or download the model again"
 
@@ -35,11 +42,17 @@ class CheckedFile:
 
 @dataclass(frozen=True, kw_only=True)
 class ManifestRecord:
-    """The part of a manifest that can be checked."""
+    """What a manifest says of the files beside it."""
 
     files: tuple[FileRecord, ...]
     parameters: int | None
     """The number of parameters, if recorded."""
+    weights: str | None = None
+    """The number format, if recorded."""
+    tool: str | None = None
+    """The program that wrote it, and its version, if recorded."""
+    layout: str | None = None
+    """The layout of the source, if recorded."""
 
 
 def read_manifest(directory: Path) -> ManifestRecord | None:
@@ -59,7 +72,14 @@ def read_manifest(directory: Path) -> ManifestRecord | None:
         raise CheckpointError(f"{path} is damaged: {one_line(error)}; {REPAIR_HINT}") from None
     if not files:
         raise CheckpointError(f"{path} is damaged: it names no files; {REPAIR_HINT}")
-    return ManifestRecord(files=files, parameters=parameters if type(parameters) is int else None)
+    texts = {key: _line(values.get(key)) for key in ("weights", "tool", "layout")}
+    known = parameters if type(parameters) is int else None
+    return ManifestRecord(files=files, parameters=known, **texts)
+
+
+def _line(value: Any) -> str | None:
+    """Return a value if it is text that can be printed."""
+    return value if isinstance(value, str) and value.isprintable() else None
 
 
 def _parse_record(entry: Any) -> FileRecord:
@@ -82,20 +102,30 @@ def check_file(
         record: the file's entry in the manifest.
         on_bytes: called with the size of each chunk that is read.
     """
-    path = directory / record.name
+    problem = size_problem(directory, record)
     try:
-        found = path.stat().st_size
-        if found != record.bytes:
-            problem = f"has {found:,} bytes, {record.bytes:,} were written"
-        elif digest(path, record.name, on_bytes).sha256 != record.sha256:
+        if (
+            problem is None
+            and digest(directory / record.name, record.name, on_bytes).sha256 != record.sha256
+        ):
             problem = "has changed since it was written: its sha256 differs"
-        else:
-            return CheckedFile(name=record.name, bytes=record.bytes, problem=None)
-    except FileNotFoundError:
-        problem = "is missing"
     except OSError as error:
         problem = f"cannot be read: {error.strerror}"
-    return CheckedFile(name=record.name, bytes=record.bytes, problem=f"{problem}; {REPAIR_HINT}")
+    hint = problem and f"{problem}; {REPAIR_HINT}"
+    return CheckedFile(name=record.name, bytes=record.bytes, problem=hint)
+
+
+def size_problem(directory: Path, record: FileRecord) -> str | None:
+    """Return how a file's size differs from its manifest's, without reading the file."""
+    try:
+        found = (directory / record.name).stat().st_size
+    except FileNotFoundError:
+        return "is missing"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    if found != record.bytes:
+        return f"has {found:,} bytes, {record.bytes:,} were written"
+    return None
 
 
 def nonfinite_tensors(

@@ -21,6 +21,7 @@ __all__ = [
     "digest",
     "read_chunks",
     "recorded_iteration",
+    "recorded_origin",
     "tool_version",
 ]
 
@@ -67,6 +68,8 @@ class Manifest:
     """Tensors of the source that were not converted: buffers and copies, not weights."""
     notes: tuple[str, ...] = ()
     """Anomalies of the source, one line each."""
+    origin: str | None = None
+    """Where the weights were published, `owner/name@commit` on the hub; None if not known."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the manifest as JSON values."""
@@ -105,9 +108,19 @@ def read_chunks(path: Path) -> Iterator[bytes]:
 
 def recorded_iteration(directory: Path) -> int | None:
     """Return the training step that a store's manifest records; None if there is none."""
+    iteration = _recorded(directory, "iteration")
+    return iteration if type(iteration) is int else None
+
+
+def recorded_origin(directory: Path) -> str | None:
+    """Return where a store's manifest says its weights were published; None if it does not."""
+    origin = _recorded(directory, "origin")
+    return origin if isinstance(origin, str) and origin.isprintable() else None
+
+
+def _recorded(directory: Path, key: str) -> Any:
     try:
         values = json.loads((directory / MANIFEST).read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
-    iteration = values.get("iteration") if isinstance(values, dict) else None
-    return iteration if type(iteration) is int else None
+    return values.get(key) if isinstance(values, dict) else None

@@ -21,7 +21,7 @@ from cpm_lm.checkpoints.layouts.megatron_files import is_checkpoint_file
 from cpm_lm.checkpoints.layouts.pretrained_files import find_weights, is_weights
 from cpm_lm.checkpoints.layouts.store import MODEL, Store, is_packed
 from cpm_lm.checkpoints.layouts.tensorflow import EXTRA, Variables, find_variables, read_variables
-from cpm_lm.checkpoints.manifest import MANIFEST, recorded_iteration
+from cpm_lm.checkpoints.manifest import MANIFEST, recorded_iteration, recorded_origin
 from cpm_lm.checkpoints.quantization.formats import FORMATS
 from cpm_lm.checkpoints.tensors import FirstRows, LazyTensor
 from cpm_lm.checkpoints.unreadable import refuse_unreadable
@@ -72,6 +72,8 @@ class Source:
     """Whether rows of the word embedding without a piece were cut."""
     store: Store | None = None
     """The store, if the checkpoint is one."""
+    origin: str | None = None
+    """Where the weights were published, if known; see `Manifest`."""
 
     @property
     def formats(self) -> tuple[str, ...]:
@@ -189,6 +191,7 @@ def _from_store(store: Store) -> Source:
         tokenizer=store.directory if store.has_tokenizer else None,
         packed=store.weights if store.weights in FORMATS else None,
         store=store,
+        origin=recorded_origin(store.directory),
     )
 
 
