@@ -25,16 +25,24 @@ def model_directories() -> list[Path]:
     """Return the directories of the home's models, by name; links to directories are among them.
 
     Raises:
+        CheckpointError: the home's directory cannot be read.
         ConfigError: there is a file in the place of the home.
     """
     models = models_directory()
-    if not models.is_dir():
+    try:
+        entries = sorted(models.iterdir())
+    except FileNotFoundError:
         return []
-    return sorted(
+    except OSError as error:
+        raise CheckpointError(
+            f"{models} cannot be read: {error.strerror}; set CPM_HOME to a directory that you may "
+            "read"
+        ) from None
+    return [
         entry
-        for entry in models.iterdir()
+        for entry in entries
         if not entry.name.startswith(".") and (entry.is_dir() or entry.is_symlink())
-    )
+    ]
 
 
 def model_names() -> list[str]:
@@ -108,7 +116,8 @@ def _refuse(text: str) -> NoReturn:
     """Raise the error that helps most."""
     short = text.rsplit("/", 1)[-1]
     near = _nearest(short)
-    if near in model_names() and (near != short or OWNED.fullmatch(text)):
+    owned = OWNED.fullmatch(text) is not None
+    if near in model_names() and (near.casefold() == short.casefold() if owned else near != short):
         raise CheckpointError(
             f"{text} does not exist; did you mean the model {near}? cpm list shows all models here"
         )
@@ -117,7 +126,7 @@ def _refuse(text: str) -> NoReturn:
             f"{text} does not exist, and no model here has this name; get "
             f"{published.short} with: cpm pull {published.short}"
         )
-    if OWNED.fullmatch(text):
+    if owned:
         raise CheckpointError(
             f"{text} does not exist; if it is the name of a model on the Hugging Face hub, get it "
             f"with: cpm pull {text}"

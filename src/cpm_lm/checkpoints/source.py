@@ -22,6 +22,7 @@ from cpm_lm.checkpoints.layouts.pretrained_files import find_weights, is_weights
 from cpm_lm.checkpoints.layouts.store import MODEL, Store, is_packed
 from cpm_lm.checkpoints.layouts.tensorflow import EXTRA, Variables, find_variables, read_variables
 from cpm_lm.checkpoints.manifest import MANIFEST, recorded_iteration, recorded_origin
+from cpm_lm.checkpoints.named import model_path
 from cpm_lm.checkpoints.quantization.formats import FORMATS
 from cpm_lm.checkpoints.tensors import FirstRows, LazyTensor
 from cpm_lm.checkpoints.unreadable import refuse_unreadable
@@ -108,16 +109,15 @@ def open_source(path: str | Path, *, heads: int | None = None) -> Source:
     """Open a checkpoint of any supported layout; tensors are memory-mapped.
 
     Args:
-        path: a directory, a file of weights, or a model's directory in Hugging Face's cache.
+        path: a directory, a file of weights, a model's directory in Hugging Face's cache, or the
+            name of a model, see `model_path`.
         heads: the number of attention heads, by which newer Megatron shards keep queries, keys
             and values; default: what the shards say.
 
     Raises:
         CheckpointError: there is no readable checkpoint, or it is incomplete or inconsistent.
     """
-    path = Path(path)
-    if not path.exists():
-        raise CheckpointError(f"{path} does not exist; expected a directory with a checkpoint")
+    path = model_path(path)
     try:
         source = _opened(downloaded(path), heads)
     except OSError as error:

@@ -121,4 +121,4 @@ def main() -> None:
     """Run the command line: the entry point of the console script."""
     use_utf8()
     with reporting_errors():  # also here, because `--help` prints before `LazyGroup.invoke`
-        cpm()
+        cpm(prog_name="cpm")

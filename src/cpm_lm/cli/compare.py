@@ -23,8 +23,8 @@ __all__ = ["command"]
 
 
 @click.command("compare", cls=Verb, short_help="比较两个模型。Compare what two models predict.")
-@click.argument("first", type=ModelPath())
-@click.argument("second", type=ModelPath())
+@click.argument("first", type=ModelPath(files=True))
+@click.argument("second", type=ModelPath(files=True))
 @click.option(
     "--text",
     required=True,

@@ -20,7 +20,7 @@ __all__ = ["command"]
 
 
 @click.command("convert", cls=Verb, short_help="转换检查点。Convert a checkpoint.")
-@click.argument("source", type=ModelPath())
+@click.argument("source", type=ModelPath(files=True))
 @click.argument("target", type=click.Path(path_type=Path), required=False)
 @name_option
 @convert_options

@@ -23,7 +23,7 @@ __all__ = ["command"]
 
 
 @click.command("inspect", cls=Verb, short_help="显示检查点的信息。Describe a checkpoint.")
-@click.argument("path", type=ModelPath())
+@click.argument("path", type=ModelPath(files=True))
 @click.option(
     "--digests/--no-digests",
     default=True,

@@ -61,9 +61,16 @@ def size_text(count: int) -> str:
 
 
 class ModelPath(click.ParamType[Path]):
-    """A model by name or path; the path is returned."""
+    """A model by name or path; the path is returned.
+
+    Args:
+        files: whether a path may be that of a file.
+    """
 
     name = "model"
+
+    def __init__(self, *, files: bool = False) -> None:
+        self.files = files
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Path:
         """Return the path.
@@ -78,11 +85,12 @@ class ModelPath(click.ParamType[Path]):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem[str]]:
-        """Return the names of models; where none fits, the shell lists directories."""
+        """Return the names of models; where none fits, the shell lists paths."""
         from click.shell_completion import CompletionItem
 
-        # In bash, a directory empties the list, so it comes first.
-        return [CompletionItem(incomplete, type="dir"), *_names(incomplete)]
+        # In bash, this entry empties the list, so it comes first.
+        paths = CompletionItem(incomplete, type="file" if self.files else "dir")
+        return [paths, *_names(incomplete)]
 
 
 class InstalledName(click.ParamType[str]):

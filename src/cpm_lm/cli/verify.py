@@ -23,10 +23,10 @@ __all__ = ["command", "print_verification"]
 
 
 @click.command("verify", cls=Verb, short_help="检查模型是否完好。Check that a model is sound.")
-@click.argument("path", type=ModelPath())
+@click.argument("path", type=ModelPath(files=True))
 @click.option(
     "--against",
-    type=ModelPath(),
+    type=ModelPath(files=True),
     help="与另一个模型（任何可读取的格式）比较 logits。"
     "Another model, in any readable form, with which to compare the logits.",
 )
