@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from importlib.metadata import version
+from pathlib import Path
 
 import hypothesis.strategies as st
 import pytest
@@ -11,8 +13,10 @@ from hypothesis import given
 
 from cpm_lm.cli import VERBS, cpm
 from cpm_lm.cli.types import ByteSize, size_text
+from tests.support.pages import blocks
 from tests.support.running import Run
 
+PAGE = Path(__file__).parent.parent.parent / "docs" / "models.md"
 FAST = ("--max-tokens", "2", "--engine", "reference", "--seed", "1")
 
 
@@ -99,3 +103,18 @@ def test_memory_takes_a_size(run: Run) -> None:
     assert run("sample", "今天", *FAST, "--memory", "1GB").stdout == plain
     assert "4GiB" in run("sample", "--help").stdout
     assert "memory" in run("sample", "今天", "--memory", "1KB", code=1).stderr
+
+
+def test_the_page_about_models_shows_what_is_printed(run: Run) -> None:
+    (block,) = blocks(PAGE.read_text("utf-8"), "console")
+    command, _, output = block.removeprefix("$ cpm ").partition("\n")
+    assert run(*shlex.split(command)).stdout == output
+
+
+def test_the_page_about_models_tells_texts_from_verbs() -> None:
+    examples = blocks(PAGE.read_text("utf-8"), "sh")[1]
+    ends = [
+        CliRunner().invoke(cpm, [*shlex.split(line, comments=True)[1:], *FAST]).exit_code
+        for line in examples.splitlines()
+    ]
+    assert ends == [0, 0, 0, 2, 0]
