@@ -37,8 +37,8 @@ def test_a_dash_alone_reads_the_text(run: Run) -> None:
     [
         (["sampel", "x"], "Did you mean 'sample'?"),
         (["Vote"], "Did you mean 'vote'?"),
-        (["zzzz"], "to continue it as a text: cpm sample zzzz"),
-        (["lst"], "'list'"),
+        (["zzzz"], "To continue a text: cpm sample zzzz"),
+        (["lst"], "Did you mean 'list'? To continue a text: cpm sample lst"),
         (["123"], "cpm sample 123"),
         (["help", "sampel"], "Did you mean 'sample'?"),
         (["sample", "x", "--temprature", "1"], "Did you mean '--temperature'?"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
 import select
 import shlex
 import shutil
@@ -88,6 +87,8 @@ def test_a_script_asks_by_the_variable_that_the_command_answers(run: Run, shell:
 
 @pytest.mark.skipif(os.name == "nt" or not shutil.which("bash"), reason="needs bash")
 def test_bash_completes_on_tab(tmp_path: Path, models: Path) -> None:
+    import pty
+
     script = tmp_path / "bin" / "cpm"
     script.parent.mkdir()
     script.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m cpm_lm "$@"\n')

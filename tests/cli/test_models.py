@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pty
 import shutil
 import subprocess
 import sys
@@ -155,6 +154,8 @@ def test_remove_asks_only_on_a_terminal(run: Run, models: Path) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="a terminal of POSIX")
 @pytest.mark.parametrize("answer", ["y", "n"])
 def test_remove_heeds_the_answer(models: Path, answer: str) -> None:
+    import pty
+
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "cpm_lm", "remove", "tiny"]
     with subprocess.Popen(command, stdin=theirs, stderr=subprocess.PIPE, text=True) as process:

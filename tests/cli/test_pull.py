@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from cpm_lm.checkpoints.known.published import PUBLISHED
 from cpm_lm.checkpoints.layouts.store import Store
 from cpm_lm.model import DEMO
 from tests.support.fake_hub import COMMIT, FakeHub, serving
@@ -50,6 +51,29 @@ def test_a_short_name_gives_a_verified_store(run: Run, hub: FakeHub, tmp_path: P
     again = run("pull", SHORT, *ENGINE, code=1)
     assert "exists already" in again.stderr
     assert again.stderr.count("\n") == 1
+
+
+def test_a_pulled_model_is_called_by_its_name(run: Run, hub: FakeHub, tmp_path: Path) -> None:
+    run("pull", SHORT, "--name", "小", *ENGINE)
+    (found,) = [model for model in parsed(run("list", "--json")) if model["name"] == "小"]
+    assert found["origin"] == f"{NAME}@{COMMIT}"
+    assert found["path"] == str(tmp_path / "home" / "models" / "小")
+    run("next", "今天", "-m", "小", *ENGINE)
+    run("convert", "小", "--name", "q8", "--weights", "q8")
+    assert parsed(run("inspect", "q8", "--json"))["origin"] == f"{NAME}@{COMMIT}"
+    hub.requests.clear()
+    for words in (["--name", "a/b"], ["--name", "demo"], ["--name", "小"]):
+        assert run("pull", SHORT, *words, code=1).stderr.count("\n") == 1
+    assert hub.requests == [], "refused before anything is fetched"
+
+
+def test_help_lists_the_known_models_and_their_sizes(run: Run) -> None:
+    text = run("pull", "--help").stdout
+    for model in PUBLISHED:
+        (line,) = [line for line in text.splitlines() if line.split()[:1] == [model.short]]
+        assert model.name.split("/")[0] in line
+    assert "10.4 GB" in text
+    assert "did you mean TsinghuaAI/CPM-Generate?" in run("pull", "cpm-genrate", code=1).stderr
 
 
 def test_json_has_all_fields_and_options_are_used(run: Run, hub: FakeHub, tmp_path: Path) -> None:

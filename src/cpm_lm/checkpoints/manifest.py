@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -69,7 +69,8 @@ class Manifest:
     notes: tuple[str, ...] = ()
     """Anomalies of the source, one line each."""
     origin: str | None = None
-    """Where the weights were published, `owner/name@commit` on the hub; None if not known."""
+    """Where the weights were published: `owner/name@commit` on the hub, or the name of a release;
+    None if not known."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the manifest as JSON values."""
@@ -81,18 +82,25 @@ def tool_version() -> str:
     return f"cpm-lm {version('cpm-lm')}"
 
 
-def digest(path: Path, name: str, on_bytes: Callable[[int], None] | None = None) -> FileRecord:
+def digest(
+    path: Path,
+    name: str,
+    on_bytes: Callable[[int], None] | None = None,
+    others: Iterable[Any] = (),
+) -> FileRecord:
     """Compute the record of a file, reading it in chunks.
 
     Args:
         path: the file.
         name: the name to record.
         on_bytes: called with the size of each chunk.
+        others: hashes of `hashlib`, to be updated with the same bytes.
     """
     sha = hashlib.sha256()
     size = 0
     for chunk in read_chunks(path):
-        sha.update(chunk)
+        for known in (sha, *others):
+            known.update(chunk)
         size += len(chunk)
         if on_bytes:
             on_bytes(len(chunk))

@@ -5,9 +5,10 @@ Knows the names of the verbs; does not know what they compute.
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import re
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -29,6 +30,19 @@ VERBS = tuple(sorted(verb for verbs in SECTIONS.values() for verb in verbs))
 WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 """What can be meant as a verb. Any other first argument is a text: it has a blank, punctuation or
 a character that is not ASCII."""
+
+
+def refuse_verb(word: str, ctx: click.Context) -> NoReturn:
+    """Raise the error for a word that is no verb, with the nearest one."""
+    if near := difflib.get_close_matches(word, VERBS, n=1):
+        raise click.UsageError(
+            f"No such command {word!r}. Did you mean {near[0]!r}? To continue a text: "
+            f"cpm sample {word}",
+            ctx,
+        )
+    raise click.UsageError(
+        f"No such command {word!r}; cpm help lists all. To continue a text: cpm sample {word}", ctx
+    )
 
 
 class LazyGroup(click.Group):
@@ -62,8 +76,7 @@ class LazyGroup(click.Group):
         if not WORD.fullmatch(first):
             args = ["sample", *args]
         elif first not in VERBS and not ctx.resilient_parsing:
-            message = f"No such command {first!r}; to continue it as a text: cpm sample {first}."
-            raise click.NoSuchCommand(first, message, possibilities=VERBS, ctx=ctx)
+            refuse_verb(first, ctx)
         return super().resolve_command(ctx, args)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -41,8 +41,7 @@ def count_text(count: int) -> str:
 def memory_lines(memory: Iterable[EngineMemory]) -> list[str]:
     """Return a line for the memory that each engine needs."""
     return [
-        f"内存 memory: {need.engine:<10} {bytes_text(need.total)} "
-        f"({bytes_text(need.weights)} weights{', mapped' if need.mapped else ''}, "
-        f"{bytes_text(need.context)} KV cache of a full context)"
+        f"内存 memory: {need.engine:<10} {bytes_text(need.total)} = {bytes_text(need.weights)} "
+        f"weights{' (mapped)' if need.mapped else ''} + {bytes_text(need.context)} full KV cache"
         for need in memory
     ]

@@ -172,7 +172,9 @@ def write_sections(
         if record is None or not isinstance(param, click.Option):
             continue
         is_help = param is command.get_help_option(ctx)
-        records[OUTPUT if is_help else getattr(param, "section", OWN)].append(record)
+        term, text = record
+        term = term.replace(" RANGE", "")  # the range itself is in the text
+        records[OUTPUT if is_help else getattr(param, "section", OWN)].append((term, text))
     for section, rows in records.items():
         if rows:
             with formatter.section(section):

@@ -67,8 +67,8 @@ def _print(card: Card) -> None:
         "精度 weights": f"{manifest.weights}{_rounding(card)}",
         "词表 tokenizer": model.tokenizer or "none",
         "文本格式 text style": model.text_style,
-        "转换 converted": f"{model.made}, {manifest.tool}, from {manifest.layout}, "
-        f"{manifest.ranks} rank(s)",
+        "转换 converted": f"{model.made}, {manifest.tool}",
+        "来自 from": f"{manifest.layout}, {manifest.ranks} rank(s)",
         "步数 iteration": None if manifest.iteration is None else str(manifest.iteration),
         "大小 size": bytes_text(model.bytes),
     }
@@ -77,7 +77,8 @@ def _print(card: Card) -> None:
             click.echo(f"{label}: {one_line(value)}")
     for kind, files in (("源 source", manifest.sources), ("文件 file", manifest.files)):
         for file in files:
-            click.echo(f"{kind}: {one_line(file.name)}  {file.bytes:,} bytes  sha256 {file.sha256}")
+            click.echo(f"{kind}: {one_line(file.name)}  {file.bytes:,} bytes")
+            click.echo(f"  sha256 {one_line(file.sha256)}")
     if manifest.ignored:
         click.echo(f"略去 left out: {one_line(listed(manifest.ignored))}")
     for note in manifest.notes:

@@ -28,7 +28,7 @@ def wrapped(text: str, width: int) -> list[str]:
     punctuation. A word is cut only if it is longer than a line, and then at `|`, `/` or `,`.
 
     >>> wrapped("把 SOURCE 转换为 TARGET 目录。", 16)
-    ['把 SOURCE 转换', '为 TARGET 目录。']
+    ['把 SOURCE 转换为', 'TARGET 目录。']
     """
     lines: list[str] = []
     line = ""
