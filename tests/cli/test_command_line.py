@@ -70,7 +70,7 @@ def test_what_help_says_to_try_first_runs(run: Run) -> None:
     tried = [line.split()[1:] for line in page.splitlines() if line.startswith("  cpm ")]
     assert len(tried) == 3
     for words in tried:
-        run(*words, "--engine", "reference")
+        run(*words)
 
 
 @pytest.mark.parametrize(

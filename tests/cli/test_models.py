@@ -83,6 +83,21 @@ def test_models_are_listed_with_what_is_wrong(run: Run, models: Path) -> None:
     assert result.stderr.count("\n") == len(said)
 
 
+@pytest.mark.skipif(
+    os.name == "nt" or os.geteuid() == 0, reason="needs a user who may not read everything"
+)
+def test_a_model_that_may_not_be_read_is_marked(run: Run, models: Path) -> None:
+    (models / "tiny").chmod(0)
+    try:
+        (found,) = [m for m in parsed(run("list", "--json")) if m["name"] == "tiny"]
+        assert "Permission denied" in found["problem"]
+        models.chmod(0)
+        assert run("list", code=1).stderr.count("\n") == 1
+    finally:
+        models.chmod(0o755)
+        (models / "tiny").chmod(0o755)
+
+
 def test_an_absent_home_has_the_built_in_model(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -75,7 +75,7 @@ def describe(name: str, path: Path) -> InstalledModel:
         built_in=path == DEMO,
         weights=record.weights if record else None,
         parameters=record.parameters if record else None,
-        bytes=sum(file.stat().st_size for file in _files(path)),
+        bytes=_bytes(path),
         tokenizer=_tokenizer(path),
         text_style=_text_style(path),
         made=_made(path),
@@ -102,15 +102,18 @@ def _record(path: Path) -> tuple[ManifestRecord | None, str | None]:
     return record, next(problems, None)
 
 
-def _files(path: Path) -> list[Path]:
+def _bytes(path: Path) -> int:
     try:
-        return [entry for entry in path.iterdir() if entry.is_file()]
-    except OSError:
-        return []
+        return sum(entry.stat().st_size for entry in path.iterdir() if entry.is_file())
+    except OSError:  # no permission, which the problem says
+        return 0
 
 
 def _tokenizer(path: Path) -> str | None:
-    files = Tokenizer.files(path)
+    try:
+        files = Tokenizer.files(path)
+    except OSError:
+        return None
     return ("CPM" if CPM_FILES.intersection(files) else "BERT") if files else None
 
 

@@ -30,7 +30,11 @@ def model_directories() -> list[Path]:
     """
     models = models_directory()
     try:
-        entries = sorted(models.iterdir())
+        return [
+            entry
+            for entry in sorted(models.iterdir())
+            if not entry.name.startswith(".") and (entry.is_dir() or entry.is_symlink())
+        ]
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -38,11 +42,6 @@ def model_directories() -> list[Path]:
             f"{models} cannot be read: {error.strerror}; set CPM_HOME to a directory that you may "
             "read"
         ) from None
-    return [
-        entry
-        for entry in entries
-        if not entry.name.startswith(".") and (entry.is_dir() or entry.is_symlink())
-    ]
 
 
 def model_names() -> list[str]:
