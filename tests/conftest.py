@@ -30,6 +30,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ["CPM_HOME"] = tempfile.mkdtemp(prefix="cpm-home-")
 atexit.register(shutil.rmtree, os.environ["CPM_HOME"], ignore_errors=True)
 
+# The tests read the English messages; those of the languages say what they want.
+os.environ["CPM_LANG"] = "en"
+
 # A shell makes background processes ignore SIGINT, and their children inherit that: the tests that
 # interrupt a program would wait forever.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

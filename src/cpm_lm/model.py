@@ -26,9 +26,11 @@ from cpm_lm.engines.wants import Logits
 from cpm_lm.errors import CheckpointError, RequestError, TokenizerError
 from cpm_lm.generation.completion import CompletionRequest, Sample
 from cpm_lm.generation.options import SamplingOptions, VotingOptions
+from cpm_lm.generation.perplexity import STRIDE, Perplexity, PerplexityRequest
 from cpm_lm.generation.plan import MIN_CAPACITY
 from cpm_lm.generation.prompt import Prompt, read_prompt
 from cpm_lm.generation.request import GenerationRequest
+from cpm_lm.generation.scoring import Boundary, Query, Score, ScoreRequest
 from cpm_lm.generation.tally import AnswerShare
 from cpm_lm.generation.vote import Vote
 from cpm_lm.generation.vote_request import VoteRequest
@@ -47,6 +49,7 @@ __all__ = [
 ]
 
 Event = TypeVar("Event")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,14 +70,18 @@ class Model:
     model frees them on exit.
     """
 
-    def __init__(self, engine: Engine, tokenizer: Tokenizer) -> None:
+    def __init__(self, engine: Engine, tokenizer: Tokenizer, *, digest: str = "") -> None:
         if tokenizer.vocab_size != engine.config.vocab_size:
             raise TokenizerError(
-                f"the tokenizer has {tokenizer.vocab_size} pieces and the model's embedding "
-                f"{engine.config.vocab_size} rows; use the vocabulary the model was trained with"
+                "the tokenizer has {pieces} pieces and the model's embedding "
+                "{rows} rows; use the vocabulary the model was trained with",
+                pieces=tokenizer.vocab_size,
+                rows=engine.config.vocab_size,
             )
         self.engine = engine
         self.tokenizer = tokenizer
+        self.digest = digest
+        """The sha256 of the weights' manifest; empty if there is none."""
         self._idle: Session | None = None
         self._lock = threading.Lock()
 
@@ -176,7 +183,7 @@ class Model:
             memory=memory,
         )
         if n != 1:
-            raise RequestError(f"n is {n}; a stream has one continuation: use sample for more")
+            raise RequestError("n is {n}; a stream has one continuation: use sample for more", n=n)
         request = CompletionRequest(self.tokenizer, self.engine.config, prompt, options)
         return (delta.text for delta in self._run(request) if delta.text)
 
@@ -260,6 +267,55 @@ class Model:
                 on_tally(progress.tally, progress.decided)
         return request.result()
 
+    def score(
+        self,
+        prompt: str | Sequence[int],
+        continuations: Sequence[str | Sequence[int]],
+        *,
+        boundary: Boundary = "apart",
+        pmi: bool = True,
+        top: int = 0,
+    ) -> list[Score]:
+        """Return how likely each continuation of a prompt is; what they share is computed once.
+
+        Args:
+            prompt: text, or token ids that are used unchanged; empty: the start of a text.
+            continuations: texts, or token ids that are used unchanged.
+            boundary: "apart" or "joint", how prompt and continuation are encoded; see
+                `ScoreRequest`.
+            pmi: whether to compute `Score.pmi`, which scores each continuation once more.
+            top: the number of likeliest tokens to report in the place of each token.
+
+        Raises:
+            RequestError: there is no continuation, one is empty, or the context does not hold it.
+        """
+        if isinstance(continuations, str):
+            continuations = [continuations]
+        query = Query(prompt=prompt, continuations=continuations)
+        request = ScoreRequest(
+            self.tokenizer, self.engine.config, [query], boundary=boundary, pmi=pmi, top=top
+        )
+        return list(self.run(request).scores[0])
+
+    def perplexity(self, text: str, *, stride: int = STRIDE) -> Perplexity:
+        """Return the perplexity of a text of any length, by token, character and byte.
+
+        Args:
+            text: at least one token.
+            stride: tokens between the beginnings of two windows of the context's length.
+
+        Raises:
+            RequestError: the text has no token to score, or the stride is out of range.
+        """
+        config = self.engine.config
+        return self.run(PerplexityRequest(self.tokenizer, config, text, stride=stride))
+
+    def run(self, request: GenerationRequest[Any, Result]) -> Result:
+        """Run any request to its end and return its result."""
+        for _ in self._run(request):
+            pass
+        return request.result()
+
     def next_tokens(
         self,
         prompt: str | Sequence[int],
@@ -324,7 +380,9 @@ class Model:
             if (piece := self.tokenizer.piece(i)) in wanted
         }
         if missing := wanted.difference(found.values()):
-            raise RequestError(f"{min(missing)!r} is not a single token; try its first character")
+            raise RequestError(
+                "{missing!r} is not a single token; try its first character", missing=min(missing)
+            )
         return set(found)
 
     def close(self) -> None:
@@ -389,6 +447,7 @@ def load(
         TokenizerError: it has no tokenizer, or one of another vocabulary size.
         EngineError: the engine is unknown, not installed, or cannot run here.
     """
+    from cpm_lm.checkpoints.integrity import files_digest
     from cpm_lm.checkpoints.layouts.store import Store
     from cpm_lm.checkpoints.named import model_path
     from cpm_lm.engines.select import start_engine
@@ -402,10 +461,11 @@ def load(
     store = Store.open(directory)
     if not store.has_tokenizer:
         raise TokenizerError(
-            f"{directory} holds a model without a tokenizer; copy its vocabulary there "
-            "(chinese_vocab.model and vocab.json, or vocab.txt), or convert it again with "
-            "--tokenizer DIRECTORY"
+            "{directory} holds a model without a tokenizer; copy its vocabulary "
+            "there (chinese_vocab.model and vocab.json, or vocab.txt), or convert it "
+            "again with --tokenizer DIRECTORY",
+            directory=directory,
         )
     tokenizer = Tokenizer.load(directory)
     options = EngineOptions(engine=engine, threads=threads)
-    return Model(start_engine(store, options), tokenizer)
+    return Model(start_engine(store, options), tokenizer, digest=files_digest(directory))

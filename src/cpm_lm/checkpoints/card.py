@@ -13,11 +13,12 @@ from typing import Any
 from cpm_lm.checkpoints.config_file import CONFIG, read_config
 from cpm_lm.checkpoints.forms import FORMS
 from cpm_lm.checkpoints.installed import InstalledModel, describe
-from cpm_lm.checkpoints.integrity import read_manifest
+from cpm_lm.checkpoints.integrity import REPAIR_HINT, read_manifest
 from cpm_lm.checkpoints.manifest import MANIFEST, FileRecord, Manifest
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError
+from cpm_lm.languages import tr
 
 __all__ = ["Card", "read_card"]
 
@@ -42,8 +43,10 @@ def read_card(path: Path) -> Card:
     """
     if not path.is_dir() or read_manifest(path) is None:
         raise CheckpointError(
-            f"{path} is not a converted model: it has no {MANIFEST}; cpm inspect describes the "
-            "files of any checkpoint"
+            "{path} is not a converted model: it has no {manifest}; cpm inspect describes the "
+            "files of any checkpoint",
+            path=path,
+            manifest=MANIFEST,
         )
     return Card(
         model=describe(path.absolute().name, path.absolute()),
@@ -73,7 +76,10 @@ def _read(path: Path) -> Manifest:
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise CheckpointError(
-            f"{path} is damaged: {one_line(error)}; convert or download the model again"
+            "{path} is damaged: {error}; {repair_hint}",
+            path=path,
+            error=one_line(error),
+            repair_hint=tr(REPAIR_HINT),
         ) from None
 
 

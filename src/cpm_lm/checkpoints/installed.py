@@ -16,6 +16,7 @@ from cpm_lm.checkpoints.manifest import MANIFEST, recorded_origin
 from cpm_lm.checkpoints.named import model_directories
 from cpm_lm.errors import CheckpointError
 from cpm_lm.home import BUILT_IN, DEMO
+from cpm_lm.languages import tr
 from cpm_lm.tokenizer import Tokenizer
 from cpm_lm.tokenizer.text_style_files import RECORD
 
@@ -89,13 +90,13 @@ def describe(name: str, path: Path) -> InstalledModel:
 def _record(path: Path) -> tuple[ManifestRecord | None, str | None]:
     """Return a directory's manifest and what is wrong with the files that it names."""
     if not path.is_dir():
-        return None, "a link to a directory that does not exist"
+        return None, tr("a link to a directory that does not exist")
     try:
         record = read_manifest(path)
     except CheckpointError as error:
         return None, str(error)
     if record is None:
-        return None, f"not a converted model: it has no {MANIFEST}"
+        return None, tr("not a converted model: it has no {manifest}", manifest=MANIFEST)
     problems = (
         f"{file.name} {problem}" for file in record.files if (problem := size_problem(path, file))
     )

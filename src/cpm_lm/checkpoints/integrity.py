@@ -5,6 +5,7 @@ Knows digests and number formats; does not know what a model does with its weigh
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,17 +17,20 @@ from cpm_lm.checkpoints.source import Source
 from cpm_lm.checkpoints.tensors import nonfinite_count
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
+from cpm_lm.languages import later, tr
 
 __all__ = [
+    "REPAIR_HINT",
     "CheckedFile",
     "ManifestRecord",
     "check_file",
+    "files_digest",
     "nonfinite_tensors",
     "read_manifest",
     "size_problem",
 ]
 
-REPAIR_HINT = "convert or download the model again"
+REPAIR_HINT = later("convert or download the model again")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +73,18 @@ def read_manifest(directory: Path) -> ManifestRecord | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f"{path} is damaged: {one_line(error)}; {REPAIR_HINT}") from None
+        raise CheckpointError(
+            "{path} is damaged: {error}; {repair_hint}",
+            path=path,
+            error=one_line(error),
+            repair_hint=tr(REPAIR_HINT),
+        ) from None
     if not files:
-        raise CheckpointError(f"{path} is damaged: it names no files; {REPAIR_HINT}")
+        raise CheckpointError(
+            "{path} is damaged: it names no files; {repair_hint}",
+            path=path,
+            repair_hint=tr(REPAIR_HINT),
+        )
     texts = {key: _line(values.get(key)) for key in ("weights", "tool", "layout")}
     known = parameters if type(parameters) is int else None
     return ManifestRecord(files=files, parameters=known, **texts)
@@ -82,13 +95,23 @@ def _line(value: Any) -> str | None:
     return value if isinstance(value, str) and value.isprintable() else None
 
 
+def files_digest(directory: Path) -> str:
+    """Return a sha256 that stands for all files of a manifest; empty without a good manifest."""
+    try:
+        record = read_manifest(directory)
+    except CheckpointError:
+        return ""
+    files = sorted((file.name, file.sha256) for file in record.files) if record else []
+    return hashlib.sha256(json.dumps(files).encode()).hexdigest() if files else ""
+
+
 def _parse_record(entry: Any) -> FileRecord:
     name, size, sha256 = entry["name"], entry["bytes"], entry["sha256"]
     if not (isinstance(name, str) and isinstance(sha256, str) and type(size) is int and size >= 0):
-        raise ValueError("a file's name, bytes or sha256 has the wrong type")
+        raise ValueError(tr("a file's name, bytes or sha256 has the wrong type"))
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name or not name.isprintable():
-        raise ValueError(f"a file is named {name[:80]!r}")
+        raise ValueError(tr("a file is named {name!r}", name=name[:80]))
     return FileRecord(name=name, bytes=size, sha256=sha256)
 
 
@@ -108,10 +131,10 @@ def check_file(
             problem is None
             and digest(directory / record.name, record.name, on_bytes).sha256 != record.sha256
         ):
-            problem = "has changed since it was written: its sha256 differs"
+            problem = tr("has changed since it was written: its sha256 differs")
     except OSError as error:
-        problem = f"cannot be read: {error.strerror}"
-    hint = problem and f"{problem}; {REPAIR_HINT}"
+        problem = tr("cannot be read: {strerror}", strerror=tr(error.strerror or ""))
+    hint = problem and f"{problem}; {tr(REPAIR_HINT)}"
     return CheckedFile(name=record.name, bytes=record.bytes, problem=hint)
 
 
@@ -120,11 +143,11 @@ def size_problem(directory: Path, record: FileRecord) -> str | None:
     try:
         found = (directory / record.name).stat().st_size
     except FileNotFoundError:
-        return "is missing"
+        return tr("is missing")
     except OSError as error:
-        return f"cannot be read: {error.strerror}"
+        return tr("cannot be read: {strerror}", strerror=tr(error.strerror or ""))
     if found != record.bytes:
-        return f"has {found:,} bytes, {record.bytes:,} were written"
+        return tr("has {found:,} bytes, {bytes:,} were written", found=found, bytes=record.bytes)
     return None
 
 

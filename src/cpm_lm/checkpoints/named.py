@@ -14,6 +14,7 @@ from typing import NoReturn
 from cpm_lm.checkpoints.known.published import PUBLISHED, published_model
 from cpm_lm.errors import CheckpointError, ConfigError
 from cpm_lm.home import BUILT_IN, DEMO, check_name, is_name, models_directory
+from cpm_lm.languages import tr
 
 __all__ = ["model_directories", "model_names", "model_path", "new_model"]
 
@@ -39,8 +40,9 @@ def model_directories() -> list[Path]:
         return []
     except OSError as error:
         raise CheckpointError(
-            f"{models} cannot be read: {error.strerror}; set CPM_HOME to a directory that you may "
-            "read"
+            "{models} cannot be read: {strerror}; set CPM_HOME to a directory that you may read",
+            models=models,
+            strerror=tr(error.strerror or ""),
         ) from None
 
 
@@ -88,18 +90,23 @@ def new_model(name: str) -> Path:
     """
     models = models_directory()
     if check_name(name).casefold() == BUILT_IN:
-        raise ConfigError(f"{name} is the name of the model in the package; choose another name")
+        raise ConfigError(
+            "{name} is the name of the model in the package; choose another name", name=name
+        )
     try:
         models.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CheckpointError(
-            f"{models} cannot be made: {error.strerror}; set CPM_HOME to a directory that you may "
-            "write to, or give an output directory"
+            "{models} cannot be made: {strerror}; set CPM_HOME to a directory that you may write "
+            "to, or give an output directory",
+            models=models,
+            strerror=tr(error.strerror or ""),
         ) from None
     if not os.access(models, os.W_OK | os.X_OK):
         raise CheckpointError(
-            f"{models} cannot be written to; set CPM_HOME to a directory that you may write to, "
-            "or give an output directory"
+            "{models} cannot be written to; set CPM_HOME to a directory that you may write to, "
+            "or give an output directory",
+            models=models,
         )
     return models / name
 
@@ -118,21 +125,27 @@ def _refuse(text: str) -> NoReturn:
     owned = OWNED.fullmatch(text) is not None
     if near in model_names() and (near.casefold() == short.casefold() if owned else near != short):
         raise CheckpointError(
-            f"{text} does not exist; did you mean the model {near}? cpm list shows all models here"
+            "{text} does not exist; did you mean the model {near}? cpm list shows all models here",
+            text=text,
+            near=near,
         )
     if published := published_model(text) or (published_model(near) if near else None):
         raise CheckpointError(
-            f"{text} does not exist, and no model here has this name; get "
-            f"{published.short} with: cpm pull {published.short}"
+            "{text} does not exist, and no model here has this name; get {name} with: "
+            "cpm pull {name}",
+            text=text,
+            name=published.short,
         )
     if owned:
         raise CheckpointError(
-            f"{text} does not exist; if it is the name of a model on the Hugging Face hub, get it "
-            f"with: cpm pull {text}"
+            "{text} does not exist; if it is the name of a model on the Hugging Face hub, get it "
+            "with: cpm pull {text}",
+            text=text,
         )
     raise CheckpointError(
-        f"{text} does not exist, and no model here has this name; expected a path, or a name: cpm "
-        "list shows the models here, cpm pull --help those that can be fetched"
+        "{text} does not exist, and no model here has this name; expected a path, or a name: cpm "
+        "list shows the models here, cpm pull --help those that can be fetched",
+        text=text,
     )
 
 

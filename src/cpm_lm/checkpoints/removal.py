@@ -51,11 +51,15 @@ def plan_removal(names: Sequence[str]) -> list[Removal]:
     here = {path.name: path for path in model_directories()}
     for name in names:
         if name == BUILT_IN and name not in here:
-            raise CheckpointError(f"{name} is the model in the package; it cannot be removed")
+            raise CheckpointError(
+                "{name} is the model in the package; it cannot be removed", name=name
+            )
         if not is_name(name) or name not in here:
             raise CheckpointError(
-                f"there is no model {name} in {models_directory()}; cpm list shows the models "
-                "there, and only these are removed"
+                "there is no model {name} in {models}; cpm list shows the models there, and only "
+                "these are removed",
+                name=name,
+                models=models_directory(),
             )
     return [_plan(here[name]) for name in dict.fromkeys(names)]
 
@@ -103,13 +107,17 @@ def _written(path: Path) -> list[str]:
         record = read_manifest(path)
     except CheckpointError as error:
         raise CheckpointError(
-            f"{error}, or delete {path} yourself: without its manifest, cpm does not know which "
-            "of the files it wrote"
+            "{error}, or delete {path} yourself: without its manifest, cpm does not know which of "
+            "the files it wrote",
+            error=error,
+            path=path,
         ) from None
     if record is None:
         raise CheckpointError(
-            f"{path} is not a converted model: it has no {MANIFEST}, so cpm did not make it; "
-            "delete the directory yourself"
+            "{path} is not a converted model: it has no {manifest}, so cpm did not make it; "
+            "delete the directory yourself",
+            path=path,
+            manifest=MANIFEST,
         )
     # A name with a folder could lead through a link; a conversion writes none.
     names = {file.name for file in record.files if "/" not in file.name}

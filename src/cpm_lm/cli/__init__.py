@@ -19,9 +19,9 @@ from cpm_lm.cli.prompting import is_option
 __all__ = ["main"]
 
 SECTIONS = {
-    "生成 Generate": ("sample", "next", "vote"),
+    "生成 Generate": ("sample", "next", "vote", "score"),
     "模型 Models": ("list", "pull", "show", "remove"),
-    "检查点 Checkpoints": ("inspect", "convert", "verify", "compare", "export"),
+    "检查点 Checkpoints": ("inspect", "convert", "verify", "compare", "eval", "export"),
     "其他 Other": ("bench", "completion", "help"),
 }
 """The verbs by their section on the help page, those asked for most first."""
