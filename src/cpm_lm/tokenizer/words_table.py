@@ -125,7 +125,7 @@ class _Parts:
         start, self._at = self._at, self._at + size
         return self._image[start : self._at].cast(kind)
 
-    def group(self, first: str) -> tuple[list[str], list[float]]:
+    def group(self, first: str) -> tuple[list[str], Sequence[float]]:
         """Return the words that begin with a character, and their log-probabilities."""
         i = bisect_left(self.characters, ord(first))
         if i == len(self.characters) or self.characters[i] != ord(first):
@@ -134,8 +134,7 @@ class _Parts:
         own = self.values[self.numbers[i] : self.numbers[i + 1]]
         if zlib.crc32(text, zlib.crc32(own)) != self.crcs[i]:
             raise DamagedTableError
-        log_probabilities: list[float] = own.tolist()
-        return str(text, "utf-8").split("\n"), log_probabilities
+        return str(text, "utf-8").split("\n"), own.tolist()
 
 
 class WordTable:
