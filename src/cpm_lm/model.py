@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from cpm_lm.choices import EngineName, FilterOrder, Match, Method, Overflow
 from cpm_lm.decoding.scheduler import Scheduler
 from cpm_lm.distributions.checks import Number, check_number
 from cpm_lm.distributions.draw import log_partition
@@ -82,10 +83,10 @@ class Model:
         stop: str | Iterable[str] | None = SamplingOptions.stop,
         special: bool = SamplingOptions.special,
         seed: int | None = SamplingOptions.seed,
-        filter_order: str = SamplingOptions.filter_order,
-        overflow: str = SamplingOptions.overflow,
+        filter_order: FilterOrder = SamplingOptions.filter_order,
+        overflow: Overflow = SamplingOptions.overflow,
         memory: int = SamplingOptions.memory,
-        order: str | None = None,
+        order: FilterOrder | None = None,
         on_text: Callable[[int, str, bool], None] | None = None,
     ) -> list[Sample]:
         """Draw n continuations of a prompt; the prompt and common prefixes are computed once.
@@ -143,10 +144,10 @@ class Model:
         stop: str | Iterable[str] | None = SamplingOptions.stop,
         special: bool = SamplingOptions.special,
         seed: int | None = SamplingOptions.seed,
-        filter_order: str = SamplingOptions.filter_order,
-        overflow: str = SamplingOptions.overflow,
+        filter_order: FilterOrder = SamplingOptions.filter_order,
+        overflow: Overflow = SamplingOptions.overflow,
         memory: int = SamplingOptions.memory,
-        order: str | None = None,
+        order: FilterOrder | None = None,
     ) -> Iterator[str]:
         """Yield the text of one continuation while it is drawn.
 
@@ -177,11 +178,11 @@ class Model:
         prompt: str | Sequence[int],
         *,
         n: int = VotingOptions.n,
-        method: str = VotingOptions.method,
+        method: Method = VotingOptions.method,
         stop: str | Iterable[str] | None = VotingOptions.stop,
         special: bool = VotingOptions.special,
         answer: str | None = VotingOptions.answer,
-        match: str = VotingOptions.match,
+        match: Match = VotingOptions.match,
         aliases: Mapping[str, str] | None = None,
         max_tokens: int = VotingOptions.max_tokens,
         temperature: Number = VotingOptions.temperature,
@@ -190,10 +191,10 @@ class Model:
         seed: int | None = VotingOptions.seed,
         confidence: Number | None = VotingOptions.confidence,
         budget: int | None = VotingOptions.budget,
-        filter_order: str = VotingOptions.filter_order,
-        overflow: str = VotingOptions.overflow,
+        filter_order: FilterOrder = VotingOptions.filter_order,
+        overflow: Overflow = VotingOptions.overflow,
         memory: int = VotingOptions.memory,
-        order: str | None = None,
+        order: FilterOrder | None = None,
         on_tally: Callable[[Sequence[AnswerShare], float], None] | None = None,
     ) -> Vote:
         """Return the answer that most continuations of a prompt give, with shares and intervals.
@@ -365,7 +366,7 @@ class Model:
 def load(
     path: str | Path | None = None,
     *,
-    engine: str = EngineOptions.engine,
+    engine: EngineName = EngineOptions.engine,
     threads: int | None = EngineOptions.threads,
 ) -> Model:
     """Open a converted model with its tokenizer.

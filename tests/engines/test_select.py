@@ -36,7 +36,7 @@ def run(script: str, *arguments: object) -> list[str]:
 
 def test_an_unknown_name_lists_the_known_ones(store):
     with pytest.raises(EngineError, match=r"'torch' is unknown.*auto, native, tensorflow"):
-        open_engine(store, engine="torch")
+        open_engine(store, engine="torch")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_options_of_the_native_engine_are_refused_by_others(store):
     with pytest.raises(EngineError, match="cache_dtype was given, which the reference engine"):
         open_engine(store, engine="reference", cache_dtype="f16")
     with pytest.raises(EngineError, match="cache_dtype is 'f8'; expected 'f32' or 'f16'"):
-        open_engine(store, engine="native", cache_dtype="f8")
+        open_engine(store, engine="native", cache_dtype="f8")  # type: ignore[arg-type]
     with pytest.raises(EngineError, match="cache_bytes is 0; at least 1"):
         open_engine(store, engine="native", cache_bytes=0)
 

@@ -19,6 +19,7 @@ from cpm_lm.checkpoints.layouts.store import MODEL, write_model
 from cpm_lm.checkpoints.manifest import MANIFEST, FileRecord, digest
 from cpm_lm.checkpoints.quantization.formats import FORMATS
 from cpm_lm.checkpoints.source import Source
+from cpm_lm.choices import FormName
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import ConfigError
 from cpm_lm.tokenizer import Tokenizer
@@ -46,7 +47,7 @@ class WriteJob:
     ranks: int = 1
     """The number of shards, if the form has shards."""
     layout: str = "deepspeed"
-    """The directory layout of the shards, one of LAYOUTS."""
+    """The directory layout of the shards."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +126,7 @@ def _is_megatron(directory: Path) -> bool:
 
 FLOAT_FORMATS = tuple(WEIGHTS)
 
-FORMS = {
+FORMS: dict[FormName, Form] = {
     "store": Form(write=_write_store, replaceable=_is_store, formats=(*FLOAT_FORMATS, *FORMATS)),
     # A float store already has Hugging Face's names, layout and configuration.
     "huggingface": Form(write=_write_store, replaceable=_is_store, formats=FLOAT_FORMATS),

@@ -10,9 +10,10 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from cpm_lm.version import version
 
 __all__ = [
     "MANIFEST",
@@ -75,7 +76,7 @@ class Manifest:
 
 def tool_version() -> str:
     """Return this program's name and version."""
-    return f"cpm-lm {version('cpm-lm')}"
+    return f"cpm-lm {version()}"
 
 
 def digest(path: Path, name: str, on_bytes: Callable[[int], None] | None = None) -> FileRecord:

@@ -9,7 +9,7 @@ import dataclasses
 import os
 import platform
 from collections.abc import Iterator
-from importlib.metadata import version
+from cpm_lm.version import version
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,7 @@ def command(model: Path | None, threads: int | None, seconds: float, as_json: bo
     from cpm_lm.engines.native.bench import measure
 
     found = {
-        "version": version("cpm-lm"),
+        "version": version(),
         "processor": processor(),
         "instruction_set": engine.pool.instruction_set,
         "cpus": os.cpu_count(),

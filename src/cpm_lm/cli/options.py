@@ -12,13 +12,22 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from cpm_lm.checkpoints.forms import FORMS
-from cpm_lm.checkpoints.layouts.megatron_writer import LAYOUTS
 from cpm_lm.checkpoints.options import ConvertOptions
+from cpm_lm.choices import (
+    EngineName,
+    FilterOrder,
+    FormName,
+    Layout,
+    Match,
+    Method,
+    Overflow,
+    TextStyleName,
+    WeightFormat,
+    choices,
+)
 from cpm_lm.cli.console import Text
-from cpm_lm.engines.options import ENGINES, EngineOptions
-from cpm_lm.generation.options import MATCHES, METHODS, SamplingOptions, VotingOptions
-from cpm_lm.tokenizer.text_style import STYLES
+from cpm_lm.engines.options import EngineOptions
+from cpm_lm.generation.options import SamplingOptions, VotingOptions
 
 __all__ = [
     "convert_options",
@@ -40,15 +49,15 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 CHOICES: dict[str, Sequence[str]] = {
-    "filter_order": ("standard", "cpm"),
-    "overflow": ("stop", "slide"),
-    "match": MATCHES,
-    "method": METHODS,
-    "engine": ("auto", *ENGINES),
-    "to": tuple(FORMS),
-    "weights": FORMS["store"].formats,
-    "layout": LAYOUTS,
-    "text_style": tuple(STYLES),
+    "filter_order": choices(FilterOrder),
+    "overflow": choices(Overflow),
+    "match": choices(Match),
+    "method": choices(Method),
+    "engine": choices(EngineName),
+    "to": choices(FormName),
+    "weights": choices(WeightFormat),
+    "layout": choices(Layout),
+    "text_style": choices(TextStyleName),
 }
 KINDS: dict[str, Any] = {
     "stop": Text(),

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from cpm_lm.checkpoints.layouts.store import Store
+from cpm_lm.choices import CacheDtype, EngineName
 from cpm_lm.engines.base import Engine
 from cpm_lm.engines.options import EngineOptions
 from cpm_lm.errors import EngineError
@@ -21,9 +22,9 @@ __all__ = ["open_engine", "start_engine"]
 def open_engine(
     directory: str | Path,
     *,
-    engine: str = EngineOptions.engine,
+    engine: EngineName = EngineOptions.engine,
     threads: int | None = EngineOptions.threads,
-    cache_dtype: str | None = EngineOptions.cache_dtype,
+    cache_dtype: CacheDtype | None = EngineOptions.cache_dtype,
     cache_bytes: int | None = EngineOptions.cache_bytes,
 ) -> Engine:
     """Load a store into an engine.

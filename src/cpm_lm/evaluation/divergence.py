@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Float32, Int64
 
 from cpm_lm.checkpoints.source import Source, open_source
+from cpm_lm.choices import EngineName, TextStyleName
 from cpm_lm.distributions.draw import log_partition
 from cpm_lm.engines.base import Engine
 from cpm_lm.engines.likelihood import chain_logits
@@ -89,7 +90,7 @@ def compare(
     text: str,
     *,
     heads: int | None = None,
-    engine: str = EngineOptions.engine,
+    engine: EngineName = EngineOptions.engine,
     threads: int | None = EngineOptions.threads,
     progress: Progress | None = None,
 ) -> Comparison:
@@ -257,8 +258,9 @@ def _common_tokenizer(sources: tuple[Source, Source], text: str) -> Tokenizer:
             )
     # A text style that is only assumed gives way to the other model's.
     if known := [tokenizer.text_style for tokenizer in tokenizers if not tokenizer.note]:
+        style = cast("TextStyleName", known[0]) or None
         tokenizers = [
-            Tokenizer.load(place, text_style=known[0] or None) if tokenizer.note else tokenizer
+            Tokenizer.load(place, text_style=style) if tokenizer.note else tokenizer
             for tokenizer, place in zip(tokenizers, places, strict=True)
         ]
     if len({(*each.prefix_ids, *each.encode(text)) for each in tokenizers}) > 1:

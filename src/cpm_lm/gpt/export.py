@@ -16,6 +16,7 @@ from cpm_lm.checkpoints.dtypes import DTYPES, WEIGHTS, count_nonfinite, from_flo
 from cpm_lm.checkpoints.layouts.store import QUANTIZATION, Store
 from cpm_lm.checkpoints.layouts.tensorflow import EXTRA
 from cpm_lm.checkpoints.staging import staged, staged_file
+from cpm_lm.choices import FloatFormat
 from cpm_lm.errors import CheckpointError, ConfigError
 from cpm_lm.gpt.backend import use_backend
 from cpm_lm.gpt.load import fill, keras_model
@@ -36,7 +37,7 @@ class Exported:
     """The result of an export."""
 
     format: str
-    weights: str
+    weights: FloatFormat
     parameters: int
     bytes: int
     """The size of all files."""
@@ -47,7 +48,7 @@ def export(
     target: str | Path,
     *,
     format: str,  # noqa: A002
-    weights: str = "f32",
+    weights: FloatFormat = "f32",
     compat: bool = False,
     short: bool = False,
     end: int | None = None,

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar, SupportsIndex
 
+from cpm_lm.choices import TextStyleName
 from cpm_lm.errors import RequestError, TokenizerError
 from cpm_lm.tokenizer.unsupported import unsupported
 
@@ -58,7 +59,7 @@ class Tokenizer(abc.ABC):
     """Set by `families`, so that this module imports no family."""
 
     @staticmethod
-    def load(directory: str | Path, *, text_style: str | None = None) -> Tokenizer:
+    def load(directory: str | Path, *, text_style: TextStyleName | None = None) -> Tokenizer:
         """Read the vocabulary files in a directory; the files determine the family.
 
         Args:

@@ -24,6 +24,7 @@ from cpm_lm.checkpoints.integrity import (
 )
 from cpm_lm.checkpoints.manifest import MANIFEST
 from cpm_lm.checkpoints.source import Source, open_source
+from cpm_lm.choices import EngineName
 from cpm_lm.engines.base import Engine
 from cpm_lm.engines.opening import own_weights, start_checkpoint
 from cpm_lm.engines.options import EngineOptions
@@ -74,7 +75,7 @@ def verify(
     digests: bool = True,
     loss: bool = True,
     heads: int | None = None,
-    engine: str = EngineOptions.engine,
+    engine: EngineName = EngineOptions.engine,
     threads: int | None = EngineOptions.threads,
     progress: Progress | None = None,
 ) -> Verification:
