@@ -9,7 +9,6 @@ import dataclasses
 import os
 import platform
 from collections.abc import Iterator
-from cpm_lm.version import version
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import click
 
 from cpm_lm.cli.console import print_json
 from cpm_lm.cli.options import json_option
+from cpm_lm.version import version
 
 __all__ = ["command"]
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from jaxtyping import Float32, Int64
 
 from cpm_lm.checkpoints.source import Source, open_source
 from cpm_lm.choices import EngineName, TextStyleName
@@ -26,6 +25,7 @@ from cpm_lm.engines.opening import own_weights, start_checkpoint
 from cpm_lm.engines.options import EngineOptions
 from cpm_lm.errors import ConfigError, RequestError
 from cpm_lm.progress import Progress
+from cpm_lm.shapes import Float32, Int64
 from cpm_lm.tokenizer import Tokenizer
 
 __all__ = ["Comparison", "Divergence", "compare", "divergence"]

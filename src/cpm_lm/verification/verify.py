@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
 
 from cpm_lm.checkpoints.dtypes import DTYPES, nonfinite_problem
 from cpm_lm.checkpoints.integrity import (
@@ -30,6 +29,7 @@ from cpm_lm.engines.opening import own_weights, start_checkpoint
 from cpm_lm.engines.options import EngineOptions
 from cpm_lm.errors import CheckpointError, ConfigError, CpmError, TokenizerError
 from cpm_lm.progress import Progress, ProgressCounter
+from cpm_lm.shapes import Float32
 from cpm_lm.tokenizer import Tokenizer
 from cpm_lm.verification.logit_difference import (
     Difference,
