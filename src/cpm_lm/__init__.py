@@ -105,7 +105,7 @@ if not TYPE_CHECKING:  # with it, a type checker would accept every name
         import importlib
 
         if name == "__version__":
-            value: Any = importlib.import_module("cpm_lm.version").version()
+            value: Any = importlib.import_module("cpm_lm.installation").version()
         elif found := [module for module, names in _MODULES.items() if name in names]:
             value = getattr(importlib.import_module(found[0]), name)
         else:

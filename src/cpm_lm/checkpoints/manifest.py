@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cpm_lm.version import version
+from cpm_lm.installation import version
 
 __all__ = [
     "MANIFEST",

@@ -16,7 +16,7 @@ import click
 
 from cpm_lm.cli.console import print_json
 from cpm_lm.cli.options import json_option
-from cpm_lm.version import version
+from cpm_lm.installation import version
 
 __all__ = ["command"]
 

@@ -14,6 +14,7 @@ from typing import Any
 from cpm_lm.cli.bars import shortened, visible
 from cpm_lm.errors import RequestError
 from cpm_lm.generation.vote import Vote
+from cpm_lm.installation import pip_install
 
 __all__ = ["check_plot", "plot"]
 
@@ -30,7 +31,7 @@ def check_plot(path: Path) -> None:
     if path.suffix.lower() not in (".png", ".svg"):
         raise RequestError(f"--plot: unsupported format {path.name}; use .png or .svg")
     if importlib.util.find_spec("matplotlib") is None:
-        raise RequestError("--plot needs matplotlib; install it: pip install 'cpm-lm[plot]'")
+        raise RequestError(f"--plot needs matplotlib; install it: {pip_install('plot')}")
 
 
 def plot(vote: Vote, prompt: str, path: Path) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError, CpmError, EngineError
 from cpm_lm.hub.transfer import ProgressFile, Transfer
+from cpm_lm.installation import pip_install
 
 __all__ = ["Hub", "hub_client", "hub_errors"]
 
@@ -74,9 +75,7 @@ def hub_client() -> Iterator[Hub]:
             enable_progress_bars,
         )
     except ImportError:
-        raise EngineError(
-            "fetching models needs huggingface_hub: pip install 'cpm-lm[pull]'"
-        ) from None
+        raise EngineError(f"fetching models needs huggingface_hub: {pip_install('pull')}") from None
     endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/") or OFFICIAL
     api = HfApi(endpoint=endpoint, library_name=LIBRARY, library_version=version(LIBRARY))
     telemetry, quiet = constants.HF_HUB_DISABLE_TELEMETRY, are_progress_bars_disabled()
