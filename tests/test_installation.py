@@ -73,8 +73,9 @@ def test_a_record_that_says_nothing_is_no_obstacle(
 def configured(folder: Path, compiler: Path | str, *options: str) -> str:
     """The output of CMake for a compiler; an error of CMake's is an AssertionError."""
     python = f"-DPython_EXECUTABLE={sys.executable}"
+    command = ["cmake", "-S", str(ROOT), "-B", str(folder), python, *options]
     found = subprocess.run(
-        ["cmake", "-S", str(ROOT), "-B", str(folder), python, *options],
+        command,
         env=os.environ | {"CXX": str(compiler)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -86,7 +87,7 @@ def configured(folder: Path, compiler: Path | str, *options: str) -> str:
 
 
 def targets(folder: Path) -> str:
-    command = ["cmake", "--build", folder, "--target", "help"]
+    command = ["cmake", "--build", str(folder), "--target", "help"]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
