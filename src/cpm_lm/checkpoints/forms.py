@@ -24,6 +24,7 @@ from cpm_lm.config import GPTConfig
 from cpm_lm.errors import ConfigError
 from cpm_lm.tokenizer import Tokenizer
 from cpm_lm.tokenizer.text_style_files import RECORD, write_style
+from cpm_lm.tokenizer.transformers_settings import write_settings
 
 __all__ = ["FORMS", "Form", "WriteJob", "WriteResult", "form_named"]
 
@@ -106,13 +107,14 @@ def _write_megatron(directory: Path, job: WriteJob, on_bytes: Callable[[int], No
 
 
 def _copy_tokenizer(directory: Path, job: WriteJob) -> tuple[FileRecord, ...]:
-    """Copy all files of the tokenizer, and write the record of the text style."""
+    """Copy all files of the tokenizer; write the text style, and the settings for transformers."""
     names = () if job.tokenizer is None else Tokenizer.files(job.tokenizer)
     for name in names:
         shutil.copyfile(Path(str(job.tokenizer), name), directory / name)
     if job.text_style:
         write_style(directory, job.text_style)
-        names = tuple(dict.fromkeys([*names, RECORD]))
+        names = (*names, RECORD)
+    names = tuple(dict.fromkeys([*names, write_settings(directory)]))
     return tuple(digest(directory / name, name) for name in names)
 
 
