@@ -18,6 +18,7 @@ import numpy as np
 
 from cpm_lm.choices import EngineName, FilterOrder, Match, Method, Overflow
 from cpm_lm.decoding.scheduler import Scheduler
+from cpm_lm.display import ResultList, Row, on_a_line, percent, quoted
 from cpm_lm.distributions.checks import Number, check_number
 from cpm_lm.distributions.draw import log_partition
 from cpm_lm.engines.base import Engine, Session
@@ -51,6 +52,14 @@ class NextToken:
     """The token's text for display; the name of a special token."""
     probability: float
     """Under the raw model: temperature 1, no filters."""
+
+    def __repr__(self) -> str:
+        """Return the text and its probability on one line."""
+        parts = [quoted(self.text), percent(self.probability), f"token_id {self.token_id}"]
+        return on_a_line("NextToken", parts)
+
+    def _row(self) -> Row:
+        return self.text, self.probability, percent(self.probability)
 
 
 class Model:
@@ -283,10 +292,10 @@ class Model:
         ranked = np.argsort(-masses, kind="stable")
         extra = self._ids_of((also,) if isinstance(also, str) else also)
         chosen = [i for rank, i in enumerate(ranked.tolist()) if rank < k or i in extra]
-        return [
+        return ResultList(
             NextToken(token_id=i, text=self.tokenizer.piece(i), probability=float(masses[i]))
             for i in chosen
-        ]
+        )
 
     def prompt_ids(self, prompt: str | Sequence[int]) -> list[int]:
         """Return a prompt's token ids, after the tokenizer's prefix ids.
@@ -319,6 +328,13 @@ class Model:
         if missing := wanted.difference(found.values()):
             raise RequestError(f"{min(missing)!r} is not a single token; try its first character")
         return set(found)
+
+    def __repr__(self) -> str:
+        """Return the size, the vocabulary and the engine on one line."""
+        c = self.engine.config
+        size = f"{c.parameter_count / 1e6:,.1f} M parameters ({c.n_layer} layers of {c.n_embd})"
+        limits = f"{c.vocab_size:,} tokens, context {c.n_positions:,}"
+        return on_a_line("Model", [size, limits, f"{self.engine.name} engine"])
 
     def close(self) -> None:
         """Free the session that is reused from call to call; the model can still be used."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cpm_lm.display import fields_on_a_line
 from cpm_lm.installation import version
 
 __all__ = [
@@ -68,6 +69,8 @@ class Manifest:
     """Tensors of the source that were not converted: buffers and copies, not weights."""
     notes: tuple[str, ...] = ()
     """Anomalies of the source, one line each."""
+
+    __repr__ = fields_on_a_line
 
     def to_json(self) -> dict[str, Any]:
         """Return the manifest as JSON values."""

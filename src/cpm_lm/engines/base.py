@@ -31,6 +31,11 @@ class Engine(abc.ABC):
     """native, tensorflow, jax or reference."""
     config: GPTConfig
 
+    def __repr__(self) -> str:
+        """Return the name and the model's size on one line."""
+        c = self.config
+        return f"<{self.name} engine, {c.n_layer} layers of {c.n_embd}, {c.vocab_size:,} tokens>"
+
     @abc.abstractmethod
     def session(self, capacity: int = 1024) -> Session:
         """Open an empty session.

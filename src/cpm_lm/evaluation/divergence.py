@@ -18,6 +18,7 @@ import numpy as np
 
 from cpm_lm.checkpoints.source import Source, open_source
 from cpm_lm.choices import EngineName, TextStyleName
+from cpm_lm.display import fields_on_a_line
 from cpm_lm.distributions.draw import log_partition
 from cpm_lm.engines.base import Engine
 from cpm_lm.engines.likelihood import chain_logits
@@ -78,6 +79,8 @@ class Comparison(Divergence):
     """The number formats of the models."""
     window: int
     """The maximum number of tokens of a window; the windows of a text are independent."""
+
+    __repr__ = fields_on_a_line
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON values."""

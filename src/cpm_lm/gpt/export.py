@@ -17,6 +17,7 @@ from cpm_lm.checkpoints.layouts.store import QUANTIZATION, Store
 from cpm_lm.checkpoints.layouts.tensorflow import EXTRA
 from cpm_lm.checkpoints.staging import staged, staged_file
 from cpm_lm.choices import FloatFormat
+from cpm_lm.display import fields_on_a_line
 from cpm_lm.errors import CheckpointError, ConfigError
 from cpm_lm.gpt.backend import use_backend
 from cpm_lm.gpt.load import fill, keras_model
@@ -41,6 +42,8 @@ class Exported:
     parameters: int
     bytes: int
     """The size of all files."""
+
+    __repr__ = fields_on_a_line
 
 
 def export(

@@ -16,6 +16,7 @@ from cpm_lm.checkpoints.known.text_styles import published_style
 from cpm_lm.checkpoints.manifest import Manifest
 from cpm_lm.checkpoints.source import Source, open_source
 from cpm_lm.choices import EngineName, TextStyleName, WeightFormat
+from cpm_lm.display import fields_on_a_line
 from cpm_lm.engines.opening import own_weights
 from cpm_lm.engines.options import EngineOptions
 from cpm_lm.errors import CheckpointError
@@ -38,6 +39,8 @@ class Pulled:
     target: Path
     manifest: Manifest
     verification: Verification
+
+    __repr__ = fields_on_a_line
 
 
 def pull(

@@ -55,6 +55,11 @@ class Tokenizer(abc.ABC):
     note: str = ""
     """One line for the user if the text style is assumed, else empty."""
 
+    def __repr__(self) -> str:
+        """Return the family, the vocabulary's size and the text style on one line."""
+        style = f", {self.text_style}" if self.text_style else ""
+        return f"<{type(self).__name__} {self.vocab_size:,} tokens{style}>"
+
     families: ClassVar[tuple[type[Tokenizer], ...]] = ()
     """Set by `families`, so that this module imports no family."""
 

@@ -24,6 +24,7 @@ from cpm_lm.checkpoints.integrity import (
 from cpm_lm.checkpoints.manifest import MANIFEST
 from cpm_lm.checkpoints.source import Source, open_source
 from cpm_lm.choices import EngineName
+from cpm_lm.display import on_a_line, quoted
 from cpm_lm.engines.base import Engine
 from cpm_lm.engines.opening import own_weights, start_checkpoint
 from cpm_lm.engines.options import EngineOptions
@@ -61,6 +62,14 @@ class Verification:
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """Checks that were not possible, and why."""
+
+    def __repr__(self) -> str:
+        """Return whether the model is sound, and the first problem, on one line."""
+        sound = "sound"
+        if self.problems:
+            sound = f"{len(self.problems)} problems, {quoted(self.problems[0])}"
+        known = (self.layout, self.weights, self.engine and f"{self.engine} engine")
+        return on_a_line("Verification", [sound, quoted(self.path), *filter(None, known)])
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON values."""
