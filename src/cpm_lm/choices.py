@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 __all__ = [
     "CacheDtype",
     "EngineName",
+    "ExportFormat",
     "FilterOrder",
     "FloatFormat",
     "FormName",
@@ -32,6 +33,7 @@ Match = Literal["first", "last"]
 FormName = Literal["store", "huggingface", "megatron"]
 FloatFormat = Literal["f32", "f16", "bf16"]
 WeightFormat = Literal["f32", "f16", "bf16", "q8", "q4"]
+ExportFormat = Literal["keras", "saved-model"]
 Layout = Literal["deepspeed", "megatron"]
 TextStyleName = Literal["uer", "gpt2-chinese", "gpt2-chitchat", "bos-eos", "eos"]
 

@@ -272,6 +272,12 @@ def test_without_jieba_the_error_says_what_to_install(
         WordSource()
 
 
+def test_a_damaged_dictionary_is_an_error_of_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(words_source, "DICTIONARY", "__init__.py")
+    with pytest.raises(TokenizerError, match="not installed completely"):
+        WordSource().read()
+
+
 def test_another_dictionary_has_another_key(monkeypatch: pytest.MonkeyPatch) -> None:
     key = WordSource().key
     assert WordSource().key == key

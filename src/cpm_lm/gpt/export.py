@@ -16,16 +16,15 @@ from cpm_lm.checkpoints.dtypes import DTYPES, WEIGHTS, count_nonfinite, from_flo
 from cpm_lm.checkpoints.layouts.store import QUANTIZATION, Store
 from cpm_lm.checkpoints.layouts.tensorflow import EXTRA
 from cpm_lm.checkpoints.staging import staged, staged_file
-from cpm_lm.choices import FloatFormat
+from cpm_lm.choices import ExportFormat, FloatFormat, choices
 from cpm_lm.display import fields_on_a_line
 from cpm_lm.errors import CheckpointError, ConfigError
 from cpm_lm.gpt.backend import use_backend
 from cpm_lm.gpt.load import fill, keras_model
 from cpm_lm.tokenizer import Tokenizer
 
-__all__ = ["FORMATS", "Exported", "export"]
+__all__ = ["Exported", "export"]
 
-FORMATS = ("keras", "saved-model")
 STORED = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
 EOD = 7
 """The end id of CPM's vocabulary."""
@@ -37,7 +36,7 @@ SAVED_MODEL = "saved_model.pb"
 class Exported:
     """The result of an export."""
 
-    format: str
+    format: ExportFormat
     weights: FloatFormat
     parameters: int
     bytes: int
@@ -50,7 +49,7 @@ def export(
     source: str | Path,
     target: str | Path,
     *,
-    format: str,  # noqa: A002
+    format: ExportFormat,  # noqa: A002
     weights: FloatFormat = "f32",
     compat: bool = False,
     short: bool = False,
@@ -88,8 +87,9 @@ def export(
         EngineError: TensorFlow is not installed, or Keras already runs on another backend.
     """
     target = Path(target)
-    if format not in FORMATS:
-        raise ConfigError(f"format is {format!r}; expected one of {', '.join(FORMATS)}")
+    if format not in choices(ExportFormat):
+        known = ", ".join(choices(ExportFormat))
+        raise ConfigError(f"format is {format!r}; expected one of {known}")
     dtype = weights_dtype(weights)
     store = Store.open(source)
     _check_range(store, dtype)

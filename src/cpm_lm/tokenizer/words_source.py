@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import sys
 import warnings
-from importlib.machinery import PathFinder
 from math import log
 from pathlib import Path
 from typing import Any, cast
@@ -34,7 +33,9 @@ class WordSource:
     """
 
     def __init__(self) -> None:
-        spec = PathFinder.find_spec("jieba")
+        # Not by import: that of jieba takes longer than reading a table that is prepared.
+        found = (finder.find_spec("jieba", None) for finder in sys.meta_path)
+        spec = next(filter(None, found), None)
         loader: Any = spec.loader if spec else None
         try:
             (directory,) = (spec.submodule_search_locations if spec else None) or [""]
@@ -43,10 +44,7 @@ class WordSource:
                 for name in (DICTIONARY, *PROBABILITIES)
             ]
         except (AttributeError, OSError, ValueError):
-            raise TokenizerError(
-                "CPM's tokenizer splits words by jieba's dictionary, which is not installed "
-                "completely; pip install --force-reinstall jieba==0.42.1"
-            ) from None
+            raise _incomplete() from None
         self._dictionary = files[0]
         digest = hashlib.sha256(sys.byteorder.encode())  # a table is written in the machine's order
         for data in files:
@@ -54,7 +52,17 @@ class WordSource:
         self.key = digest.digest()
 
     def read(self) -> WordData:
-        """Return the contents of jieba's data; takes about half a second."""
+        """Return the contents of jieba's data; takes about half a second.
+
+        Raises:
+            TokenizerError: it is damaged.
+        """
+        try:
+            return self._read()
+        except (AttributeError, ImportError, KeyError, SyntaxError, ValueError):
+            raise _incomplete() from None
+
+    def _read(self) -> WordData:
         with warnings.catch_warnings():
             # jieba 0.42.1 has invalid escapes in strings and may import pkg_resources.
             warnings.simplefilter("ignore")
@@ -69,6 +77,13 @@ class WordSource:
                 for character in set().union(*emit.values())
             },
         )
+
+
+def _incomplete() -> TokenizerError:
+    return TokenizerError(
+        "CPM's tokenizer splits words by jieba's dictionary, which is not installed completely; "
+        "pip install --force-reinstall jieba==0.42.1"
+    )
 
 
 def _dictionary(data: bytes) -> tuple[dict[str, float], float]:
