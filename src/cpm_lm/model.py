@@ -16,7 +16,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from cpm_lm.choices import Boundary, EngineName, FilterOrder, Match, Method, Overflow
 from cpm_lm.decoding.scheduler import Scheduler
+from cpm_lm.display import ResultList, Row, on_a_line, percent, quoted
 from cpm_lm.distributions.checks import Number, check_number
 from cpm_lm.distributions.draw import log_partition
 from cpm_lm.engines.base import Engine, Session
@@ -30,7 +32,7 @@ from cpm_lm.generation.perplexity import STRIDE, Perplexity, PerplexityRequest
 from cpm_lm.generation.plan import MIN_CAPACITY
 from cpm_lm.generation.prompt import Prompt, read_prompt
 from cpm_lm.generation.request import GenerationRequest
-from cpm_lm.generation.scoring import Boundary, Query, Score, ScoreRequest
+from cpm_lm.generation.scoring import Query, Score, ScoreRequest
 from cpm_lm.generation.tally import AnswerShare
 from cpm_lm.generation.vote import Vote
 from cpm_lm.generation.vote_request import VoteRequest
@@ -61,6 +63,14 @@ class NextToken:
     """The token's text for display; the name of a special token."""
     probability: float
     """Under the raw model: temperature 1, no filters."""
+
+    def __repr__(self) -> str:
+        """Return the text and its probability on one line."""
+        parts = [quoted(self.text), percent(self.probability), f"token_id {self.token_id}"]
+        return on_a_line("NextToken", parts)
+
+    def _row(self) -> Row:
+        return self.text, self.probability, percent(self.probability)
 
 
 class Model:
@@ -97,10 +107,10 @@ class Model:
         stop: str | Iterable[str] | None = SamplingOptions.stop,
         special: bool = SamplingOptions.special,
         seed: int | None = SamplingOptions.seed,
-        filter_order: str = SamplingOptions.filter_order,
-        overflow: str = SamplingOptions.overflow,
+        filter_order: FilterOrder = SamplingOptions.filter_order,
+        overflow: Overflow = SamplingOptions.overflow,
         memory: int = SamplingOptions.memory,
-        order: str | None = None,
+        order: FilterOrder | None = None,
         on_text: Callable[[int, str, bool], None] | None = None,
     ) -> list[Sample]:
         """Draw n continuations of a prompt; the prompt and common prefixes are computed once.
@@ -158,10 +168,10 @@ class Model:
         stop: str | Iterable[str] | None = SamplingOptions.stop,
         special: bool = SamplingOptions.special,
         seed: int | None = SamplingOptions.seed,
-        filter_order: str = SamplingOptions.filter_order,
-        overflow: str = SamplingOptions.overflow,
+        filter_order: FilterOrder = SamplingOptions.filter_order,
+        overflow: Overflow = SamplingOptions.overflow,
         memory: int = SamplingOptions.memory,
-        order: str | None = None,
+        order: FilterOrder | None = None,
     ) -> Iterator[str]:
         """Yield the text of one continuation while it is drawn.
 
@@ -192,11 +202,11 @@ class Model:
         prompt: str | Sequence[int],
         *,
         n: int = VotingOptions.n,
-        method: str = VotingOptions.method,
+        method: Method = VotingOptions.method,
         stop: str | Iterable[str] | None = VotingOptions.stop,
         special: bool = VotingOptions.special,
         answer: str | None = VotingOptions.answer,
-        match: str = VotingOptions.match,
+        match: Match = VotingOptions.match,
         aliases: Mapping[str, str] | None = None,
         max_tokens: int = VotingOptions.max_tokens,
         temperature: Number = VotingOptions.temperature,
@@ -205,10 +215,10 @@ class Model:
         seed: int | None = VotingOptions.seed,
         confidence: Number | None = VotingOptions.confidence,
         budget: int | None = VotingOptions.budget,
-        filter_order: str = VotingOptions.filter_order,
-        overflow: str = VotingOptions.overflow,
+        filter_order: FilterOrder = VotingOptions.filter_order,
+        overflow: Overflow = VotingOptions.overflow,
         memory: int = VotingOptions.memory,
-        order: str | None = None,
+        order: FilterOrder | None = None,
         on_tally: Callable[[Sequence[AnswerShare], float], None] | None = None,
     ) -> Vote:
         """Return the answer that most continuations of a prompt give, with shares and intervals.
@@ -346,10 +356,10 @@ class Model:
         ranked = np.argsort(-masses, kind="stable")
         extra = self._ids_of((also,) if isinstance(also, str) else also)
         chosen = [i for rank, i in enumerate(ranked.tolist()) if rank < k or i in extra]
-        return [
+        return ResultList(
             NextToken(token_id=i, text=self.tokenizer.piece(i), probability=float(masses[i]))
             for i in chosen
-        ]
+        )
 
     def prompt_ids(self, prompt: str | Sequence[int]) -> list[int]:
         """Return a prompt's token ids, after the tokenizer's prefix ids.
@@ -384,6 +394,13 @@ class Model:
                 "{missing!r} is not a single token; try its first character", missing=min(missing)
             )
         return set(found)
+
+    def __repr__(self) -> str:
+        """Return the size, the vocabulary and the engine on one line."""
+        c = self.engine.config
+        size = f"{c.parameter_count / 1e6:,.1f} M parameters ({c.n_layer} layers of {c.n_embd})"
+        limits = f"{c.vocab_size:,} tokens, context {c.n_positions:,}"
+        return on_a_line("Model", [size, limits, f"{self.engine.name} engine"])
 
     def close(self) -> None:
         """Free the session that is reused from call to call; the model can still be used."""
@@ -431,7 +448,7 @@ class Model:
 def load(
     path: str | Path | None = None,
     *,
-    engine: str = EngineOptions.engine,
+    engine: EngineName = EngineOptions.engine,
     threads: int | None = EngineOptions.threads,
 ) -> Model:
     """Open a converted model with its tokenizer.

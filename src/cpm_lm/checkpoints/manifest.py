@@ -10,9 +10,11 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from cpm_lm.display import fields_on_a_line
+from cpm_lm.installation import version
 
 __all__ = [
     "MANIFEST",
@@ -72,6 +74,8 @@ class Manifest:
     """Where the weights were published: `owner/name@commit` on the hub, or the name of a release;
     None if not known."""
 
+    __repr__ = fields_on_a_line
+
     def to_json(self) -> dict[str, Any]:
         """Return the manifest as JSON values."""
         return dataclasses.asdict(self)
@@ -79,7 +83,7 @@ class Manifest:
 
 def tool_version() -> str:
     """Return this program's name and version."""
-    return f"cpm-lm {version('cpm-lm')}"
+    return f"cpm-lm {version()}"
 
 
 def digest(

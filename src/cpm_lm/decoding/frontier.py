@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float32, Float64
 
 from cpm_lm.decoding.sampling import Limits
 from cpm_lm.distributions.draw import Distribution, distributions
 from cpm_lm.distributions.rules import Rules
+from cpm_lm.shapes import Float32, Float64
 
 __all__ = ["NO_ANSWER", "AnswerOf", "Found", "Frontier", "row_bytes"]
 

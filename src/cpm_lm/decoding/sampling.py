@@ -20,7 +20,6 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int32, Int64
 
 from cpm_lm.decoding.protocol import Algorithm, Extend, Extended
 from cpm_lm.decoding.rng import UniformSource
@@ -29,6 +28,7 @@ from cpm_lm.distributions.draw import Drawn
 from cpm_lm.distributions.rules import Rules
 from cpm_lm.engines.wants import Draws
 from cpm_lm.errors import CapacityError
+from cpm_lm.shapes import Int32, Int64
 
 __all__ = ["Continuation", "Limits", "OnEnd", "OnToken", "Sampled", "sample"]
 

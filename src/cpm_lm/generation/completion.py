@@ -13,6 +13,7 @@ from cpm_lm.config import GPTConfig
 from cpm_lm.decoding.protocol import Algorithm
 from cpm_lm.decoding.rng import Independent
 from cpm_lm.decoding.sampling import Sampled, sample
+from cpm_lm.display import ResultList, Row, on_a_line, quoted
 from cpm_lm.generation.options import SamplingOptions
 from cpm_lm.generation.plan import SamplingPlan
 from cpm_lm.generation.request import GenerationRequest
@@ -45,6 +46,15 @@ class Sample:
     """Forward rows that n separate runs would have computed."""
     note: str = ""
     """Advice about the prompt; usually empty."""
+
+    def __repr__(self) -> str:
+        """Return the beginning of the text, and how it ended, on one line."""
+        about = f"{len(self.token_ids)} tokens, logprob {self.logprob:.1f}, {self.finish_reason}"
+        return on_a_line(f"Sample {self.index}", [quoted(self.text, 55), about])
+
+    def _row(self) -> Row:
+        about = f"{self.finish_reason}, {len(self.token_ids)} tokens, logprob {self.logprob:.1f}"
+        return self.text, None, about
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +139,7 @@ class CompletionRequest(GenerationRequest[TextDelta, list[Sample]]):
                     note=self._plan.note,
                 )
             )
-        return result
+        return ResultList(result)
 
     def _reset(self) -> None:
         self._texts = [self._plan.new_text(skip=polled) for polled in self._polled]

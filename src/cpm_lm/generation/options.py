@@ -9,14 +9,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from cpm_lm.choices import FilterOrder, Match, Method, Overflow, choices
 from cpm_lm.distributions.checks import Number, check_field, check_one_of, help_of
 from cpm_lm.distributions.rules import Rules
 from cpm_lm.errors import RequestError
 
-__all__ = ["MATCHES", "METHODS", "SamplingOptions", "VotingOptions"]
+__all__ = ["SamplingOptions", "VotingOptions"]
 
-METHODS = ("sample", "stratified", "exact")
-MATCHES = ("first", "last")
 MAX_SAMPLES = 1_000_000
 """The limit of n: shares then have an error of 0.1%, and a typing error does not run for days."""
 
@@ -66,7 +65,7 @@ class SamplingOptions(Rules):
             "random and shown."
         },
     )
-    overflow: str = field(
+    overflow: Overflow = field(
         default="stop",
         metadata={
             "help": "上下文已满时：stop 停止，slide 丢弃前一半后继续。"
@@ -84,14 +83,14 @@ class SamplingOptions(Rules):
         },
     )
 
-    def __post_init__(self, order: str | None) -> None:
+    def __post_init__(self, order: FilterOrder | None) -> None:
         super().__post_init__(order)
         check_field(self, "n", low=1, high=MAX_SAMPLES, whole=True)
         check_field(self, "max_tokens", low=1, whole=True)
         check_field(self, "memory", low=1, whole=True)
         if self.seed is not None:
             check_field(self, "seed", low=0, high=2**64 - 1, whole=True)
-        check_one_of("overflow", self.overflow, ("stop", "slide"))
+        check_one_of("overflow", self.overflow, choices(Overflow))
         object.__setattr__(self, "stop", _as_tuple(self.stop))
 
 
@@ -146,7 +145,7 @@ class VotingOptions(SamplingOptions):
             "An answer ends where this text appears, besides at the end of its line."
         },
     )
-    method: str = field(
+    method: Method = field(
         default="sample",
         metadata={
             "help": "sample：独立抽样；stratified：分层抽样，得票率的误差更小；"
@@ -164,7 +163,7 @@ class VotingOptions(SamplingOptions):
             "expression (its first group, if any). By default the whole text."
         },
     )
-    match: str = field(
+    match: Match = field(
         default="first",
         metadata={
             "help": "取文字里的第一个（first）还是最后一个（last）匹配为答案；"
@@ -198,10 +197,10 @@ class VotingOptions(SamplingOptions):
         },
     )
 
-    def __post_init__(self, order: str | None) -> None:
+    def __post_init__(self, order: FilterOrder | None) -> None:
         super().__post_init__(order)
-        check_one_of("method", self.method, METHODS)
-        check_one_of("match", self.match, MATCHES)
+        check_one_of("method", self.method, choices(Method))
+        check_one_of("match", self.match, choices(Match))
         if self.match == "last" and self.answer is None:
             raise RequestError("match is 'last' and answer is None; match needs an answer to find")
         if self.confidence is not None:
