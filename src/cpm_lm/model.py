@@ -464,8 +464,8 @@ def load(
         TokenizerError: it has no tokenizer, or one of another vocabulary size.
         EngineError: the engine is unknown, not installed, or cannot run here.
     """
-    from cpm_lm.checkpoints.integrity import files_digest
     from cpm_lm.checkpoints.layouts.store import Store
+    from cpm_lm.checkpoints.manifest import files_digest
     from cpm_lm.checkpoints.named import model_path
     from cpm_lm.engines.select import start_engine
 

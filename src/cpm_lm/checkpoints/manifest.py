@@ -21,6 +21,7 @@ __all__ = [
     "FileRecord",
     "Manifest",
     "digest",
+    "files_digest",
     "read_chunks",
     "recorded_iteration",
     "recorded_origin",
@@ -136,3 +137,13 @@ def _recorded(directory: Path, key: str) -> Any:
     except (OSError, ValueError, RecursionError):
         return None
     return values.get(key) if isinstance(values, dict) else None
+
+
+def files_digest(directory: Path) -> str:
+    """Return a sha256 that stands for all files that a manifest records; empty without one."""
+    try:
+        files = json.loads((directory / MANIFEST).read_bytes())["files"]
+        recorded = sorted((file["name"], file["sha256"]) for file in files)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return ""
+    return hashlib.sha256(json.dumps(recorded).encode()).hexdigest()
