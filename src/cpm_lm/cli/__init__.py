@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from cpm_lm.cli.console import reporting_errors, use_utf8
+from cpm_lm.cli.signals import signals_end_the_command
 
 __all__ = ["main"]
 
@@ -61,5 +62,6 @@ def cpm() -> None:
 def main() -> None:
     """Run the command line: the entry point of the console script."""
     use_utf8()
-    with reporting_errors():  # also here, because `--help` prints before `LazyGroup.invoke`
+    # Errors are reported here too, because `--help` prints before `LazyGroup.invoke`.
+    with signals_end_the_command(), reporting_errors():
         cpm()

@@ -11,6 +11,7 @@ import io
 import json
 import os
 import re
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -61,6 +62,8 @@ def reporting_errors() -> Iterator[None]:
         yield
     except CpmError as error:
         fail(str(error))
+    except KeyboardInterrupt:  # the user knows why; click would print "Aborted!"
+        sys.exit(128 + signal.SIGINT)
     except BrokenPipeError:  # the reader of our output has closed it, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
