@@ -23,7 +23,7 @@ struct PythonEnds : std::exception {};
 
 std::atomic<int> computing{0};  // threads in `Unlocked`; changes only with the GIL
 std::atomic<bool> ending{false};
-std::thread::id ending_thread;    // may still compute: other functions of `atexit` run after ours
+std::thread::id ending_thread;  // may still compute: other functions of `atexit` run after ours
 thread_local bool in_handler = false;  // in a Python handler of a signal, within a job
 
 bool ends_here() { return ending && std::this_thread::get_id() != ending_thread; }

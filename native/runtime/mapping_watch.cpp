@@ -1,7 +1,7 @@
 // The handler of SIGBUS writes its line, restores the handler that was there before, and returns:
 // the instruction faults again, now under that handler. So faulthandler still prints its traceback,
-// the handler of a program that embeds Python still runs, and without any the process ends by SIGBUS.
-// A fault at another address is not ours and prints nothing.
+// the handler of a program that embeds Python still runs, and without any the process ends by
+// SIGBUS. A fault at another address is not ours and prints nothing.
 #include "runtime/mapping_watch.hpp"
 
 #if defined(_WIN32)
