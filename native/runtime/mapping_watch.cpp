@@ -25,7 +25,7 @@ namespace cpm {
 namespace {
 
 constexpr int MAX_WATCHES = 256;
-constexpr size_t MAX_MESSAGE = 512;  // bytes; a longer one is cut
+constexpr size_t MAX_MESSAGE = 1024;  // bytes; a longer one is cut
 
 struct Watch {
     std::atomic<uintptr_t> start{0}, end{0};  // end 0: free

@@ -232,7 +232,7 @@ def watch_mapping(mapped: mmap.mmap, message: str) -> int:
 
     Args:
         mapped: the memory of a file.
-        message: a line with its end; at most 512 bytes of it are written.
+        message: a line with its end; at most 1024 bytes of it are written.
 
     Returns:
         The watch, for `unwatch_mapping`; -1 on Windows and if there are 256 already.

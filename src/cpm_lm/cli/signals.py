@@ -65,9 +65,9 @@ class Received:
 
     def on_unraisable(self, lost: sys.UnraisableHookArgs) -> None:
         """End the process where Python drops our exception, as in a weak reference's callback."""
-        if self.number is None or not issubclass(lost.exc_type, KeyboardInterrupt | SystemExit):
-            return sys.__unraisablehook__(lost)
-        leave(128 + self.number)
+        if self.number is not None and issubclass(lost.exc_type, KeyboardInterrupt | SystemExit):
+            leave(128 + self.number)
+        sys.__unraisablehook__(lost)
 
 
 class FrameworkWatch(importlib.abc.MetaPathFinder):

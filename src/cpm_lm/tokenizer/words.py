@@ -14,17 +14,18 @@ import os
 import stat
 import sys
 import tempfile
-import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from cpm_lm.fork_safe_lock import ForkSafeLock
+
 __all__ = ["words"]
 
 CACHE_FILE = "dictionary.marshal"
 
-_lock = threading.Lock()
+_lock = ForkSafeLock()
 _cutter: Any = None
 
 
