@@ -14,17 +14,14 @@ inline std::atomic<InterruptionCheck> interruption_check{nullptr};
 // The time between two checks: a person does not notice it, and a check is not for nothing.
 constexpr std::chrono::milliseconds CHECK_INTERVAL{50};
 
-class Interruption {
-public:
-    void check() {
-        const auto now = std::chrono::steady_clock::now();
-        if (now < next_) return;
-        next_ = now + CHECK_INTERVAL;
-        if (const auto check = interruption_check.load(std::memory_order_relaxed)) check();
-    }
-
-private:
-    std::chrono::steady_clock::time_point next_ = std::chrono::steady_clock::now() + CHECK_INTERVAL;
-};
+// Call the check if this thread's last one was long ago, also if that was in another job: a function
+// may run many short ones.
+inline void check_interruption() {
+    thread_local std::chrono::steady_clock::time_point next{};
+    const auto now = std::chrono::steady_clock::now();
+    if (now < next) return;
+    next = now + CHECK_INTERVAL;
+    if (const auto check = interruption_check.load(std::memory_order_relaxed)) check();
+}
 
 }  // namespace cpm

@@ -155,13 +155,11 @@ struct Pool::Workers {
             range.next.store(start, std::memory_order_relaxed);
             range.stop = start = part < parts ? count * ++part / parts : count;
         }
-        Interruption interruption;
-        const auto check = [&interruption] { interruption.check(); };
-        if (one_thread) return run_tasks(0, check);
+        if (one_thread) return run_tasks(0, check_interruption);
         job_state.fetch_add(ONE_JOB | OPEN, std::memory_order_release);
         job_state.notify_all();
         try {
-            run_tasks(0, check);
+            run_tasks(0, check_interruption);
         } catch (...) {
             for (Range& range : ranges) range.next.store(NO_MORE, std::memory_order_relaxed);
             close_job();

@@ -69,6 +69,9 @@ def reporting_errors() -> Iterator[None]:
         sys.exit(1)
     except OSError as error:
         fail(str(error))
+    except ImportError as error:  # not one of ours is missing: a library could not be loaded
+        reason = (str(error).strip() or "no reason was given").splitlines()[-1]
+        fail(f"a package that cpm-lm needs cannot be loaded: {reason}; install cpm-lm again")
     except MemoryError:
         fail("out of memory; a smaller model, fewer samples or a smaller --max-tokens needs less")
 
