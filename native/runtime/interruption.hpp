@@ -14,8 +14,8 @@ inline std::atomic<InterruptionCheck> interruption_check{nullptr};
 // The time between two checks: a person does not notice it, and a check is not for nothing.
 constexpr std::chrono::milliseconds CHECK_INTERVAL{50};
 
-// Call the check if this thread's last one was long ago, also if that was in another job: a function
-// may run many short ones.
+// Call the check if this thread's last one was long ago, also if that was in another job: a
+// function may run many short ones.
 inline void check_interruption() {
     thread_local std::chrono::steady_clock::time_point next{};
     const auto now = std::chrono::steady_clock::now();

@@ -114,4 +114,4 @@ def test_seconds_out_of_range_are_refused(seconds):
 
 def test_only_memory_can_be_watched():
     with pytest.raises(TypeError):
-        native.watch_mapping(5, "")
+        native.watch_mapping(5, "")  # type: ignore[arg-type]
