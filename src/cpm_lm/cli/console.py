@@ -19,6 +19,7 @@ from typing import Any
 
 import click
 
+from cpm_lm.cli.signals import interrupted
 from cpm_lm.errors import CpmError, RequestError
 
 __all__ = [
@@ -77,8 +78,9 @@ def reporting_errors() -> Iterator[None]:
 
 
 def fail(message: str) -> None:
-    """Print one line on stderr and exit with code 1."""
-    click.echo(f"cpm: {one_line(message)}", err=True)
+    """Print one line on stderr and exit with code 1; print nothing if a signal is the cause."""
+    if not interrupted():
+        click.echo(f"cpm: {one_line(message)}", err=True)
     sys.exit(1)
 
 

@@ -18,7 +18,6 @@ from cpm_lm.checkpoints.forms import FORMS
 from cpm_lm.cli.console import print_json, progress_bar
 from cpm_lm.cli.options import engine_options, json_option, overwrite_option, text_style_option
 from cpm_lm.cli.verify import print_verification
-from cpm_lm.errors import CheckpointError
 
 __all__ = ["command"]
 
@@ -81,9 +80,9 @@ def _resumable() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise CheckpointError(
-            "interrupted; run the same command to continue (已中断，重新运行会继续下载)"
-        ) from None
+        line = "interrupted; run the same command to continue (已中断，重新运行会继续下载)"
+        click.echo(f"cpm: {line}", err=True)
+        raise
 
 
 @contextmanager

@@ -7,23 +7,24 @@ line does this; the library leaves signals as they are.
 
 Python runs a handler between two of its own instructions. A framework that loads or compiles can
 take many seconds for one, so once a framework is imported a handler in C ends the process if Python
-does not come to it.
+does not come to it. What such an end leaves in a staging directory, the next writer deletes.
 """
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import importlib.abc
 import os
 import signal
 import sys
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from types import FrameType, ModuleType
+from typing import NoReturn
 
-__all__ = ["signals_end_the_command"]
+__all__ = ["interrupted", "signals_end_the_command"]
 
 ENDING = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -43,6 +44,9 @@ class Received:
     def __init__(self) -> None:
         self.number: int | None = None
         self.at = 0.0
+        self.importing = 0
+        """Frameworks that are being imported. Several abort if an exception comes out of a module
+        in C++ that is half imported, so a signal then ends the process without one."""
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
         """Raise an exception on the first signal; end the process on another Ctrl-C."""
@@ -51,6 +55,9 @@ class Received:
         now = time.monotonic()
         if self.number is None:
             self.number, self.at = number, now
+            if self.importing:
+                weakref.finalize._exitfunc()  # type: ignore[attr-defined]  # temporary directories
+                leave(128 + number)
             self.throw()
         if number == signal.SIGINT and now - self.at > DOUBLE_SECONDS:
             signal.signal(number, signal.SIG_DFL)
@@ -70,8 +77,19 @@ class Received:
         sys.__unraisablehook__(lost)
 
 
+_received = Received()
+
+
+def interrupted() -> bool:
+    """Return whether a signal is ending the command: an error may be what a library made of it."""
+    return _received.number is not None
+
+
 class FrameworkWatch(importlib.abc.MetaPathFinder):
-    """Has the handler in C installed when a framework is imported, not when it is looked for."""
+    """Knows when a framework is imported; that one is looked for does not count."""
+
+    installed = False
+    """Whether the handler in C is there."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -84,10 +102,14 @@ class FrameworkWatch(importlib.abc.MetaPathFinder):
             load = spec.loader.exec_module
 
             def exec_module(module: ModuleType) -> None:
-                if self in sys.meta_path:
-                    sys.meta_path.remove(self)
+                if not self.installed:
+                    self.installed = True
                     end_if_stuck()
-                load(module)
+                _received.importing += 1
+                try:
+                    load(module)
+                finally:
+                    _received.importing -= 1
 
             spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec
@@ -110,29 +132,28 @@ def signals_end_the_command() -> Iterator[None]:
     This holds whatever the block does with the exception: a library may turn it into another. A
     signal that is ignored, as SIGHUP is under nohup, stays ignored.
     """
-    received = Received()
     handled = [n for n in ENDING if signal.getsignal(n) is not signal.SIG_IGN]
     for number in handled:
-        signal.signal(number, received.on_signal)
-    sys.unraisablehook = received.on_unraisable
+        signal.signal(number, _received.on_signal)
+    sys.unraisablehook = _received.on_unraisable
     sys.meta_path.insert(0, FrameworkWatch())
     try:
         yield
     finally:
         for number in handled:  # while Python ends, an exception would be a traceback
             signal.signal(number, signal.SIG_DFL)
-        if received.number is not None:
-            leave(128 + received.number)
+        if _received.number is not None:
+            leave(128 + _received.number)
 
 
-def leave(code: int) -> None:
-    """Run what waits for the end of Python, and end the process.
+def leave(code: int) -> NoReturn:
+    """End the process without the end of Python, after all `finally` blocks.
 
-    Python's own end would wait for threads, free all memory piece by piece, and replace the exit
-    code if code made from text, as that of a dataclass, was interrupted.
+    Python's end would wait for threads, free all memory piece by piece, call the functions of
+    frameworks that may be half imported, and replace the exit code if code made from text, as that
+    of a dataclass, was interrupted.
     """
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or never open
             stream.flush()
-    atexit._run_exitfuncs()
     os._exit(code)
