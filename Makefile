@@ -106,7 +106,7 @@ UNDER_TSAN = TSAN_OPTIONS=halt_on_error=1:die_after_fork=0 setarch -R env \
 sanitize: build/sanitize-address build/sanitize-thread
 	CPM_NATIVE=$(CURDIR)/$</_native.so $(UNDER_ASAN) $(BIN)/python -m pytest --capture=sys tests/native
 	CPM_NATIVE=$(CURDIR)/build/sanitize-thread/_native.so $(UNDER_TSAN) \
-		$(BIN)/python -m pytest --capture=sys tests/native/test_pool.py
+		$(BIN)/python -m pytest --capture=sys tests/native/test_pool.py tests/native/test_interruption.py
 
 build/sanitize-address: SANITIZERS = address,undefined
 build/sanitize-thread: SANITIZERS = thread

@@ -54,6 +54,10 @@ void attention(KernelPool& pool, nb::handle qkv, KVCache& cache, int64_t layer, 
 void embedding(KernelPool& pool, nb::handle tokens, nb::handle positions, const Matrix& wte,
                const Matrix& wpe, nb::handle out);
 
+// signals.cpp
+int watch_mapped(nb::handle mapped, const std::string& message);
+void end_stuck_process(int64_t seconds, const std::string& last_words);
+
 // probes.cpp
 double read_bandwidth(KernelPool& pool, int64_t size, int64_t rounds);
 double fma_peak(KernelPool& pool, int64_t rounds);

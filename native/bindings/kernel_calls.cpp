@@ -3,6 +3,7 @@
 
 #include "bindings/arrays.hpp"
 #include "bindings/bindings.hpp"
+#include "bindings/unlocked.hpp"
 #include "runtime/check.hpp"
 #include "runtime/workspace.hpp"
 
@@ -27,7 +28,7 @@ void linear(KernelPool& pool, nb::handle x_, const Matrix& matrix, nb::handle ou
     x.require_shape({x.size(0), w.inputs});
     out.require_shape({x.size(0), w.outputs});
     require(!x.overlaps(out), "x and out overlap");
-    const nb::gil_scoped_release release;
+    const Unlocked unlocked;
     float *const x_data = x.data<float>(), *const out_data = out.data<float>();
     if (!is_quantized(w.element))
         return pool.kernels.linear(pool.pool, x_data, x.size(0), w, out_data, add);
@@ -48,7 +49,7 @@ void layer_norm(KernelPool& pool, nb::handle x_, nb::handle weight_, nb::handle 
     bias.require_shape({width});
     out.require_shape({rows, width});
     require(x.data<float>() == out.data<float>() || !x.overlaps(out), "x and out overlap in part");
-    const nb::gil_scoped_release release;
+    const Unlocked unlocked;
     pool.kernels.layer_norm(pool.pool, x.data<float>(), rows, width, weight.data<float>(),
                             bias.data<float>(), epsilon, out.data<float>());
 }
@@ -56,7 +57,7 @@ void layer_norm(KernelPool& pool, nb::handle x_, nb::handle weight_, nb::handle 
 void gelu(KernelPool& pool, nb::handle x_, const std::string& kind) {
     const Array x(x_.ptr(), "x", "float32", 2, Access::write);
     require(kind == "tanh" || kind == "erf", "kind is '" + kind + "'; tanh or erf was expected");
-    const nb::gil_scoped_release release;
+    const Unlocked unlocked;
     pool.kernels.gelu(pool.pool, x.data<float>(), x.size(0) * x.size(1),
                       kind == "tanh" ? Gelu::tanh : Gelu::erf);
 }
@@ -74,7 +75,7 @@ void attention(KernelPool& pool, nb::handle qkv_, KVCache& cache, int64_t layer,
     require(paths.max_slot() < cache.slots(),
             "the paths name slot " + std::to_string(paths.max_slot()) + "; the cache has " +
                 std::to_string(cache.slots()));
-    const nb::gil_scoped_release release;
+    const Unlocked unlocked;
     const std::lock_guard lock(cache.mutex);
     pool.kernels.attention(pool.pool, qkv.data<float>(), cache.layer(layer), paths.view(), scale,
                            out.data<float>());
@@ -95,7 +96,7 @@ void embedding(KernelPool& pool, nb::handle tokens_, nb::handle positions_, cons
     out.require_shape({tokens.size(0), wte.view().inputs});
     check_ids(tokens, "tokens", wte.view());
     check_ids(positions, "positions", wpe.view());
-    const nb::gil_scoped_release release;
+    const Unlocked unlocked;
     pool.kernels.embedding(pool.pool, tokens.data<int32_t>(), positions.data<int32_t>(),
                            tokens.size(0), wte.view(), wpe.view(), out.data<float>());
 }

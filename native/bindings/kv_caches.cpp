@@ -1,5 +1,6 @@
 // Checks the arguments of KeyValueCache.
 #include "bindings/bindings.hpp"
+#include "bindings/unlocked.hpp"
 #include "runtime/check.hpp"
 
 namespace cpm {
@@ -20,7 +21,7 @@ void reserve(KVCache& cache, int64_t slots) {
     constexpr int64_t SLOT_LIMIT = int64_t{1} << 31;
     require(0 <= slots && slots < SLOT_LIMIT,
             "slots is " + std::to_string(slots) + "; 0 to 2^31-1 expected");
-    const nb::gil_scoped_release release;
+    const Unlocked unlocked;
     cache.reserve(slots);
 }
 

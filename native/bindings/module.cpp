@@ -5,6 +5,8 @@
 #include <nanobind/stl/vector.h>
 
 #include "bindings/bindings.hpp"
+#include "bindings/unlocked.hpp"
+#include "runtime/mapping_watch.hpp"
 
 using namespace nanobind::literals;
 using namespace cpm;
@@ -12,6 +14,7 @@ using namespace cpm;
 NB_MODULE(_native, m) {
     // At the end of a process other libraries can still hold references: no warning to the user.
     nb::set_leak_warnings(false);
+    set_up_unlocked();
 
     m.def("instruction_sets", instruction_sets);
     m.def("instruction_set", instruction_set);
@@ -51,4 +54,8 @@ NB_MODULE(_native, m) {
     m.def("embedding", embedding, "pool"_a, "tokens"_a, "positions"_a, "wte"_a, "wpe"_a, "out"_a);
     m.def("read_bandwidth", read_bandwidth, "pool"_a, "size"_a, "rounds"_a);
     m.def("fma_peak", fma_peak, "pool"_a, "rounds"_a);
+
+    m.def("watch_mapping", watch_mapped, "mapped"_a, "message"_a);
+    m.def("unwatch_mapping", unwatch_mapping, "watch"_a);
+    m.def("end_if_stuck", end_stuck_process, "seconds"_a, "last_words"_a);
 }

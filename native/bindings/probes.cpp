@@ -4,6 +4,7 @@
 #include <stdexcept>
 
 #include "bindings/bindings.hpp"
+#include "bindings/unlocked.hpp"
 #include "runtime/check.hpp"
 
 namespace cpm {
@@ -18,7 +19,7 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 double read_bandwidth(KernelPool& pool, int64_t size, int64_t rounds) {
     constexpr int64_t UNIT = int64_t{1} << 20;
     require(size >= UNIT && rounds >= 1, "size must be at least 1048576, rounds at least 1");
-    const nb::gil_scoped_release release;
+    const Unlocked unlocked;
     const int64_t bytes = size / UNIT * UNIT, count = bytes / 4;
     const std::vector<float> data(static_cast<size_t>(count), 1.0f);
     double best = 0;
@@ -33,7 +34,7 @@ double read_bandwidth(KernelPool& pool, int64_t size, int64_t rounds) {
 
 double fma_peak(KernelPool& pool, int64_t rounds) {
     require(rounds >= 1, "rounds must be at least 1");
-    const nb::gil_scoped_release release;
+    const Unlocked unlocked;
     std::vector<float> sink(static_cast<size_t>(pool.pool.threads()));
     double best = 0;
     for (int64_t i = 0; i < rounds; ++i) {

@@ -4,8 +4,11 @@
 #include <cstdlib>
 #include <mutex>
 #include <new>
+#include <system_error>
 #include <thread>
 #include <vector>
+
+#include "runtime/interruption.hpp"
 
 #if defined(__x86_64__) || defined(_M_X64)
 #include <immintrin.h>
@@ -60,6 +63,9 @@ struct alignas(64) Range {
     int64_t stop = 0;
 };
 
+// What `next` becomes when a job is given up: beyond any number of tasks.
+constexpr int64_t NO_MORE = int64_t{1} << 62;
+
 // job_state: bit 0, the job is open; bits 1 to 11, how many workers run its tasks; the other bits,
 // the number of the job.
 constexpr uint32_t OPEN = 1, ONE_WORKER = 2, WORKERS_INSIDE = 0xffe, ONE_JOB = 0x1000;
@@ -88,7 +94,9 @@ struct Pool::Workers {
         for (auto& worker : workers) worker.join();
     }
 
-    void run_tasks(int thread) {
+    // `after_task` is called after each task.
+    template <class Call>
+    void run_tasks(int thread, Call after_task) {
         float* const own = scratch[static_cast<size_t>(thread)].data();
         for (size_t i = 0; i < ranges.size(); ++i) {
             Range& range = ranges[(static_cast<size_t>(thread) + i) % ranges.size()];
@@ -96,6 +104,7 @@ struct Pool::Workers {
                 const int64_t task = range.next.fetch_add(1, std::memory_order_relaxed);
                 if (task >= range.stop) break;
                 body(context, task, own);
+                after_task();
             }
         }
     }
@@ -107,7 +116,7 @@ struct Pool::Workers {
             if (stop) return;
             if (!join_job(now)) continue;
             last_job = now & ~(WORKERS_INSIDE | OPEN);
-            run_tasks(thread);
+            run_tasks(thread, [] {});
             job_state.fetch_sub(ONE_WORKER, std::memory_order_release);
         }
     }
@@ -146,10 +155,21 @@ struct Pool::Workers {
             range.next.store(start, std::memory_order_relaxed);
             range.stop = start = part < parts ? count * ++part / parts : count;
         }
-        if (one_thread) return run_tasks(0);
+        if (one_thread) return run_tasks(0, check_interruption);
         job_state.fetch_add(ONE_JOB | OPEN, std::memory_order_release);
         job_state.notify_all();
-        run_tasks(0);
+        try {
+            run_tasks(0, check_interruption);
+        } catch (...) {
+            for (Range& range : ranges) range.next.store(NO_MORE, std::memory_order_relaxed);
+            close_job();
+            throw;
+        }
+        close_job();
+    }
+
+    // Wait for the workers that run tasks; those that come later find the job closed.
+    void close_job() {
         job_state.fetch_and(~OPEN, std::memory_order_relaxed);
         for (int spins = 0; job_state.load(std::memory_order_acquire) & WORKERS_INSIDE; ++spins)
             spins < 1000 ? cpu_relax() : std::this_thread::yield();
@@ -174,11 +194,17 @@ Pool::~Pool() {
 }
 
 // A forked child has no threads of its parent, so it starts its own. The parent's object is neither
-// used nor freed: its locks can be held by threads that do not exist in the child.
+// used nor freed: its locks can be held by threads that do not exist in the child. A child that may
+// not start threads computes with one: the results are the same.
 Pool::Workers& Pool::workers() {
     Workers* workers = workers_.load(std::memory_order_acquire);
     if (workers->pid == process_id()) return *workers;
-    auto created = std::make_unique<Workers>(threads_);
+    std::unique_ptr<Workers> created;
+    try {
+        created = std::make_unique<Workers>(threads_);
+    } catch (const std::system_error&) {
+        created = std::make_unique<Workers>(1);
+    }
     if (workers_.compare_exchange_strong(workers, created.get())) return *created.release();
     return *workers;  // created by another thread of the child
 }

@@ -23,7 +23,8 @@ public:
     int threads() const { return threads_; }
 
     // Call body(context, 0 .. tasks-1, scratch) once each, on any thread and in any order.
-    // The scratch of each thread has `scratch_floats` floats, aligned to 64 bytes.
+    // The scratch of each thread has `scratch_floats` floats, aligned to 64 bytes. If the check of
+    // interruption.hpp throws, on the calling thread, the tasks not begun are left out.
     void run(int64_t tasks, Body body, void* context, int64_t scratch_floats);
 
 private:

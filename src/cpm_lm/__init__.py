@@ -12,9 +12,10 @@ when it is first used.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # `typing` takes time, and Ctrl-C must work from the first moment
 if TYPE_CHECKING:
+    from typing import Any
+
     from cpm_lm.checkpoints.convert import convert
     from cpm_lm.checkpoints.manifest import Manifest
     from cpm_lm.config import GPTConfig

@@ -2,14 +2,16 @@
 
 Knows numpy arrays, threads and instruction sets; does not know models, layers or tokens' meaning.
 Every array is C-contiguous and of exactly the type named. An argument that does not fit raises
-ValueError before any kernel runs. The GIL is released while a kernel runs. The result of a row is
-the same, to the bit, for any other rows of the call, any position among them and any number of
-threads.
+ValueError before any kernel runs. The GIL is released while a kernel runs. A kernel in the main
+thread ends with what a signal's handler raises (KeyboardInterrupt), and leaves its output half
+written. While Python ends, kernels in other threads end with SystemExit. The result of a row is the
+same, to the bit, for any other rows of the call, any position among them and any number of threads.
 
 K inputs, O outputs and R rows of a linear map; D width, V vocabulary, T new tokens, N heads, H head
 size, S slots.
 """
 
+import mmap
 from typing import Literal, final
 
 import numpy as np
@@ -222,3 +224,31 @@ def read_bandwidth(pool: Pool, size: int, rounds: int) -> float:
 
 def fma_peak(pool: Pool, rounds: int) -> float:
     """Return float32 operations per second (two per FMA and lane), the best of `rounds`."""
+
+def watch_mapping(mapped: mmap.mmap, message: str) -> int:
+    """Write a message to stderr if the process gets SIGBUS by reading this mapping.
+
+    What the process does with SIGBUS does not change: the handler that was there before runs next.
+
+    Args:
+        mapped: the memory of a file.
+        message: a line with its end; at most 1024 bytes of it are written.
+
+    Returns:
+        The watch, for `unwatch_mapping`; -1 on Windows and if there are 256 already.
+    """
+
+def unwatch_mapping(watch: int) -> None:
+    """End a watch; must be called before the mapping ends."""
+
+def end_if_stuck(seconds: int, last_words: str) -> None:
+    """End the process by exit code 128 + n if Python does not handle a signal soon.
+
+    For SIGINT, SIGTERM and SIGHUP, as far as they are not ignored; their present handlers run too.
+    SIGALRM counts the time, and `signal.alarm(0)` ends the count. A second SIGINT ends the process
+    at once. Does nothing on Windows.
+
+    Args:
+        seconds: how long Python may take, 1 to 3600.
+        last_words: written to stderr before such an end; at most 64 bytes.
+    """

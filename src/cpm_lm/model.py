@@ -6,7 +6,6 @@ Knows tokenizers, engines, requests and the scheduler; does not know files of we
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from cpm_lm.engines.forest import chain
 from cpm_lm.engines.options import EngineOptions
 from cpm_lm.engines.wants import Logits
 from cpm_lm.errors import CheckpointError, RequestError, TokenizerError
+from cpm_lm.fork_safe_lock import ForkSafeLock
 from cpm_lm.generation.completion import CompletionRequest, Sample
 from cpm_lm.generation.options import SamplingOptions, VotingOptions
 from cpm_lm.generation.perplexity import STRIDE, Perplexity, PerplexityRequest
@@ -93,7 +93,7 @@ class Model:
         self.digest = digest
         """The sha256 of the weights' manifest; empty if there is none."""
         self._idle: Session | None = None
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
 
     def sample(
         self,

@@ -15,6 +15,7 @@ import click
 from cpm_lm.cli.console import reporting_errors, use_utf8
 from cpm_lm.cli.help_pages import OUTPUT, SectionOption, VerbContext, write_sections
 from cpm_lm.cli.prompting import is_option
+from cpm_lm.cli.signals import signals_end_the_command
 from cpm_lm.languages import tr
 
 __all__ = ["main"]
@@ -142,5 +143,6 @@ def cpm(ctx: click.Context) -> None:
 def main() -> None:
     """Run the command line: the entry point of the console script."""
     use_utf8()
-    with reporting_errors():  # also here, because `--help` prints before `LazyGroup.invoke`
+    # Errors are reported here too, because `--help` prints before `LazyGroup.invoke`.
+    with signals_end_the_command(), reporting_errors():
         cpm(prog_name="cpm")

@@ -11,6 +11,7 @@ import io
 import json
 import os
 import re
+import signal
 import sys
 import time
 import warnings
@@ -19,6 +20,7 @@ from typing import Any
 
 import click
 
+from cpm_lm.cli.signals import interrupted
 from cpm_lm.errors import CpmError, RequestError
 
 __all__ = [
@@ -76,18 +78,24 @@ def reporting_errors() -> Iterator[None]:
             yield
     except CpmError as error:
         fail(str(error))
+    except KeyboardInterrupt:  # the user knows why; click would print "Aborted!"
+        sys.exit(128 + signal.SIGINT)
     except BrokenPipeError:  # the reader of our output has closed it, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
         fail(str(error))
+    except ImportError as error:  # not one of ours is missing: a library could not be loaded
+        reason = (str(error).strip() or "no reason was given").splitlines()[-1]
+        fail(f"a package that cpm-lm needs cannot be loaded: {reason}; install cpm-lm again")
     except MemoryError:
         fail("out of memory; a smaller model, fewer samples or a smaller --max-tokens needs less")
 
 
 def fail(message: str) -> None:
-    """Print one line on stderr and exit with code 1."""
-    click.echo(f"cpm: {one_line(message)}", err=True)
+    """Print one line on stderr and exit with code 1; print nothing if a signal is the cause."""
+    if not interrupted():
+        click.echo(f"cpm: {one_line(message)}", err=True)
     sys.exit(1)
 
 

@@ -26,7 +26,7 @@ from cpm_lm.cli.options import (
     text_style_option,
 )
 from cpm_lm.cli.verify import print_verification
-from cpm_lm.errors import CheckpointError
+from cpm_lm.languages import tr
 
 __all__ = ["command"]
 
@@ -95,7 +95,8 @@ def _resumable() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise CheckpointError("interrupted; run the same command to continue") from None
+        click.echo("cpm: " + tr("interrupted; run the same command to continue"), err=True)
+        raise
 
 
 @contextmanager

@@ -5,6 +5,7 @@ Knows options and printing; does not know how texts are drawn.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from typing import Any
@@ -46,6 +47,12 @@ class OrderedPrinter:
             self.at += 1
             self._begin()
 
+    def end_line(self) -> None:
+        """End the line of a text that was interrupted."""
+        if self.begun and self.at < len(self.ended):
+            with contextlib.suppress(OSError):
+                click.echo()
+
     def _begin(self) -> None:
         if self.at < len(self.texts):
             label = f"[{self.at + 1}] " if self.labelled else ""
@@ -68,9 +75,14 @@ def command(prompt: str, as_json: bool, **options: Any) -> None:
     prompt = read_prompt(prompt)
     opened = open_model(options)
     opened.tokenizer.encode(prompt)  # opens the table of words, no part of the time shown
-    feed = None if as_json else OrderedPrinter(options["n"]).feed
+    printer = OrderedPrinter(options["n"])
+    feed = None if as_json else printer.feed
     started = time.perf_counter()
-    samples = opened.sample(prompt, **options, on_text=feed)
+    try:
+        samples = opened.sample(prompt, **options, on_text=feed)
+    except BaseException:  # also Ctrl-C
+        printer.end_line()
+        raise
     seconds = time.perf_counter() - started
     first = samples[0]
     if as_json:

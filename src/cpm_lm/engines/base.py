@@ -11,6 +11,7 @@ from typing import Any, TypeGuard, overload
 
 import numpy as np
 
+from cpm_lm.checkpoints.containers.mapped_file import MappedFile
 from cpm_lm.config import GPTConfig
 from cpm_lm.engines.forest import Forest
 from cpm_lm.engines.wants import Answer, Logits, Want, answer_on_host
@@ -30,6 +31,8 @@ class Engine(abc.ABC):
     name: str
     """native, tensorflow, jax or reference."""
     config: GPTConfig
+    files: tuple[MappedFile, ...] = ()
+    """The mapped files that its weights lie in; sessions check that they are not changed."""
 
     def __repr__(self) -> str:
         """Return the name and the model's size on one line."""
@@ -54,8 +57,11 @@ class Session(abc.ABC):
     slice_tokens = 256
     """A longer call is computed in slices of this many tokens, which bounds the workspace."""
 
-    def __init__(self, config: GPTConfig, capacity: int) -> None:
+    def __init__(
+        self, config: GPTConfig, capacity: int, files: tuple[MappedFile, ...] = ()
+    ) -> None:
         self.config = config
+        self._files = files
         self._forest = Forest(capacity, config.n_positions)
 
     @property
@@ -112,6 +118,7 @@ class Session(abc.ABC):
         Raises:
             RequestError: an id, a parent or an index is out of range, or a parent is not live.
             CapacityError: the session or the context is full.
+            CheckpointError: the model's file was truncated or written to since it was loaded.
             EngineError: a row to draw from or to score has logits that are not finite. The session
                 is unchanged after every error.
         """
@@ -158,9 +165,12 @@ class Session(abc.ABC):
     def _add_nodes(
         self, tokens: Nodes, parents: Nodes, wants: Sequence[Want]
     ) -> tuple[Nodes, list[Answer]]:
+        self._check_files()
         nodes = self._forest.grow(parents)
         try:
-            return nodes, self._compute(tokens, nodes, wants)
+            answers = self._compute(tokens, nodes, wants)
+            self._check_files()  # again: else the last answers of a session could be wrong
+            return nodes, answers
         except BaseException:
             self._forest.release(nodes)
             raise
@@ -180,6 +190,10 @@ class Session(abc.ABC):
                 parts[i].append((rows_of[i], answer))
         V = self.config.vocab_size
         return [want.join_or_empty(found, V) for want, found in zip(wants, parts, strict=True)]
+
+    def _check_files(self) -> None:
+        for file in self._files:
+            file.check()
 
     def _check_want(self, want: Want, count: int) -> Want:
         """Return a want whose indices and ids are in range."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from cpm_lm.checkpoints.containers.mapped_file import mapped_files
 from cpm_lm.config import GPTConfig
 from cpm_lm.engines.base import Engine, HostSession
 from cpm_lm.numpy_ops import ACTIVATIONS, Weights, attention, layer_norm, linear, split_heads
@@ -71,6 +72,7 @@ class ReferenceEngine(Engine):
 
     def __init__(self, config: GPTConfig, weights: Weights) -> None:
         self.config = config
+        self.files = mapped_files(weights.values())
         self.weights = weights
 
     def session(self, capacity: int = 1024) -> ReferenceSession:
@@ -82,7 +84,7 @@ class ReferenceSession(HostSession):
     """A session whose KV cache doubles in size as the forest grows."""
 
     def __init__(self, engine: ReferenceEngine, capacity: int) -> None:
-        super().__init__(engine.config, capacity)
+        super().__init__(engine.config, capacity, engine.files)
         self._weights = engine.weights
         shape = (self.config.n_layer, 2, 0, self.config.n_head, self.config.head_size)
         self._cache = np.zeros(shape, np.float32)

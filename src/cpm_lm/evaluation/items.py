@@ -16,6 +16,7 @@ from typing import Any
 
 from cpm_lm.errors import ConfigError
 from cpm_lm.evaluation.task import Task
+from cpm_lm.languages import tr
 
 __all__ = ["Item", "find_file", "read_items"]
 
@@ -119,7 +120,7 @@ def _jsonl(text: str, path: str) -> Iterator[Item]:
 def _json(text: str, path: str) -> Iterator[Item]:
     for number, value in enumerate(json.loads(text), 1):
         if not isinstance(value, dict):
-            raise TypeError(f"item {number} is {type(value).__name__}")
+            raise TypeError(tr("item {number} is {name}", number=number, name=type(value).__name__))
         yield Item(value, f"{path}: item {number}")
 
 

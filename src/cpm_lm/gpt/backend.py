@@ -129,7 +129,7 @@ def _stderr_suppressed() -> Iterator[None]:
         os.dup2(output.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             output.seek(0)
             os.write(stderr, output.read())
             raise

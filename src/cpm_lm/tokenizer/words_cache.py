@@ -13,10 +13,10 @@ import mmap
 import os
 import stat
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
+from cpm_lm.fork_safe_lock import ForkSafeLock
 from cpm_lm.tokenizer.words_source import WordSource
 from cpm_lm.tokenizer.words_table import VERSION, DamagedTableError, WordTable, pack
 
@@ -26,7 +26,7 @@ CACHE_FILE = f"words-{VERSION}.table"
 FORMER_FILE = "dictionary.marshal"
 """Of version 0.2 and before."""
 
-_lock = threading.Lock()
+_lock = ForkSafeLock()
 _table: WordTable | None = None
 
 

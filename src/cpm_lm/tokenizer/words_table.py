@@ -18,7 +18,6 @@ character, and a group is read when a text first holds that character: a short t
 from __future__ import annotations
 
 import struct
-import threading
 import zlib
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
@@ -153,7 +152,7 @@ class WordTable:
 
     def __init__(self, image: memoryview, key: bytes, renew: Callable[[], bytes]) -> None:
         self._key, self._renew = key, renew
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._known: dict[str, float] = {}
         self._loaded: set[str] = set()
         self._emissions: dict[str, tuple[float, float, float, float]] = {}

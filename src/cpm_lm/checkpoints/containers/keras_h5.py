@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from cpm_lm.checkpoints.containers.mapped_file import watch
 from cpm_lm.checkpoints.tensors import Tensor
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
@@ -60,6 +61,7 @@ def read_keras_h5(path: Path) -> dict[str, Tensor]:
             raise CheckpointError("{path} is {known}", path=path, known=known)
         with path.open("rb") as opened:
             mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+            watch(mapped, opened, path)
         with h5py.File(path, "r") as file:
             # visititems does not follow links to other files.
             file.visititems(lambda name, item: found.append((name, item)))

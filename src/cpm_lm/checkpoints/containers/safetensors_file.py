@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from cpm_lm.checkpoints.containers.mapped_file import watch
 from cpm_lm.checkpoints.dtypes import DTYPES, Array
 from cpm_lm.checkpoints.tensors import Tensor
 from cpm_lm.checkpoints.text import one_line
@@ -88,6 +89,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         with path.open("rb") as file:
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            watch(mapped, file, path)
     except (OSError, ValueError) as error:
         raise CheckpointError("{path} cannot be read: {error}", path=path, error=error) from None
     if known := unreadable_kind(mapped[:512]):

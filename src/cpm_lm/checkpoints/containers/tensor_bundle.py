@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cpm_lm.checkpoints.containers.mapped_file import watch
 from cpm_lm.checkpoints.containers.protobuf import fields, varint
 from cpm_lm.checkpoints.dtypes import DTYPES
 from cpm_lm.checkpoints.tensors import Tensor
@@ -246,6 +247,8 @@ def _as_bytes(value: int | bytes) -> bytes:
 def _map_file(path: Path) -> mmap.mmap:
     try:
         with path.open("rb") as file:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            watch(mapped, file, path)
+            return mapped
     except (OSError, ValueError) as error:
         raise CheckpointError("{path} cannot be read: {error}", path=path, error=error) from None

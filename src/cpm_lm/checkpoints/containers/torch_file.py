@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from cpm_lm.checkpoints.containers.mapped_file import watch
 from cpm_lm.checkpoints.containers.stand_ins import Storage, StridedTensor
 from cpm_lm.checkpoints.containers.unpickler import Pickle, unpickle
 from cpm_lm.checkpoints.dtypes import DTYPES
@@ -65,7 +66,9 @@ def read_torch_file(path: Path, on_stand_in: Callable[[str], object] = lambda _:
 def _map_file(path: Path) -> mmap.mmap:
     try:
         with path.open("rb") as file:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            watch(mapped, file, path)
+            return mapped
     except ValueError:
         raise CheckpointError(
             "{path} is empty; {download_hint}", path=path, download_hint=tr(DOWNLOAD_HINT)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cpm_lm.checkpoints.config_file import CONFIG, parse_config, read_values
+from cpm_lm.checkpoints.containers.mapped_file import MappedFile, mapped_files
 from cpm_lm.checkpoints.containers.safetensors_file import read_safetensors, write_safetensors
 from cpm_lm.checkpoints.dtypes import (
     WEIGHTS,
@@ -56,11 +57,13 @@ class Store:
         directory: the store's directory.
         config: the model's configuration.
         weights: the number format, "f32", "f16", "bf16", "q8" or "q4".
+        files: the files that are mapped, which say whether they were changed since.
     """
 
     directory: Path
     config: GPTConfig
     weights: str
+    files: tuple[MappedFile, ...]
 
     def __init__(
         self, directory: Path, config: GPTConfig, weights: str, tensors: dict[str, Tensor]
@@ -71,6 +74,7 @@ class Store:
         dims = Dims.of(config)
         self._packed = packed_tensors(tensors, dims, weights) if weights in FORMATS else {}
         self._tensors = {name: tensors[name] for name in shapes(dims)}
+        self.files = mapped_files(tensor.array for tensor in tensors.values())
 
     @classmethod
     def open(cls, directory: str | Path) -> Store:

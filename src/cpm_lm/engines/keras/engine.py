@@ -35,7 +35,9 @@ def open_keras(store: Store, backend: str, threads: int | None = None) -> KerasE
     """
     dtype = DTYPES.get(store.weights, "float32")
     use_backend(backend, threads)
-    return KerasEngine(keras_model(store, dtype=dtype))
+    engine = KerasEngine(keras_model(store, dtype=dtype))
+    engine.files = store.files  # a framework may use the mapped memory as its own
+    return engine
 
 
 class KerasEngine(Engine):
@@ -67,7 +69,7 @@ class KerasSession(HostSession):
     """A session whose KV cache is on the model's device."""
 
     def __init__(self, engine: KerasEngine, capacity: int) -> None:
-        super().__init__(engine.config, capacity)
+        super().__init__(engine.config, capacity, engine.files)
         self._program = engine.program
         self._slots = 0
         self._cache: Any = None

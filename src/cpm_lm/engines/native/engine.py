@@ -7,7 +7,7 @@ nor (see `weights`) how weights are stored. `engines/reference.py` is its readab
 from __future__ import annotations
 
 import math
-import threading
+import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
@@ -20,10 +20,11 @@ from cpm_lm.checkpoints.layouts.store import Store
 from cpm_lm.config import GPTConfig
 from cpm_lm.engines.base import Engine, HostSession
 from cpm_lm.engines.machine import available_memory, cores
-from cpm_lm.engines.native.weights import Tensors, Weights, Workspace
+from cpm_lm.engines.native.weights import Tensors, Weights, Workspace, files_of
 from cpm_lm.engines.options import EngineOptions
 from cpm_lm.engines.wants import Answer, Want
 from cpm_lm.errors import CapacityError, EngineError
+from cpm_lm.fork_safe_lock import ForkSafeLock
 from cpm_lm.shapes import Float32, Int32
 
 __all__ = ["NativeEngine", "hidden_states", "open_native"]
@@ -118,7 +119,8 @@ class NativeEngine(Engine):
 
     Raises:
         CheckpointError: a tensor is not aligned in its file.
-        EngineError: an option is out of range.
+        EngineError: an option is out of range, CPM_ISA names no instruction set of this machine, or
+            the system does not allow so many threads.
     """
 
     name = "native"
@@ -142,6 +144,7 @@ class NativeEngine(Engine):
                 "cache_bytes is {cache_bytes}; at least 1 was expected", cache_bytes=cache_bytes
             )
         self.config = config
+        self.files = files_of(weights)
         self.element = element
         self.weights = Weights(config, weights, element if element in WEIGHTS else "f32")
         self.pool = shared_pool(threads or cores())
@@ -162,7 +165,7 @@ class NativeSession(HostSession):
     """A session whose KV cache grows in chunks, up to a limit in bytes."""
 
     def __init__(self, engine: NativeEngine, capacity: int) -> None:
-        super().__init__(engine.config, capacity)
+        super().__init__(engine.config, capacity, engine.files)
         self._engine = engine
         c = engine.config
         self._cache = kernels.KeyValueCache(c.n_layer, c.n_head, c.head_size, engine.cache_dtype)
@@ -234,12 +237,38 @@ class NativeSession(HostSession):
 
 
 _POOLS: dict[int, kernels.Pool] = {}
-_POOLS_LOCK = threading.Lock()
+_POOLS_LOCK = ForkSafeLock()
 
 
 def shared_pool(threads: int) -> kernels.Pool:
-    """Return this process's pool with this number of threads; all engines share it."""
+    """Return this process's pool with this number of threads; all engines share it.
+
+    Raises:
+        EngineError: CPM_ISA names no instruction set of this machine, or the system does not allow
+            so many threads.
+    """
     with _POOLS_LOCK:
         if threads not in _POOLS:
-            _POOLS[threads] = kernels.Pool(threads)
+            _POOLS[threads] = _new_pool(threads)
         return _POOLS[threads]
+
+
+def _new_pool(threads: int) -> kernels.Pool:
+    wanted = os.environ.get("CPM_ISA") or None
+    known = kernels.instruction_sets()
+    if wanted is not None and wanted not in known:
+        raise EngineError(
+            "CPM_ISA is {wanted!a}, which is no instruction set that this machine "
+            "can run; expected one of {known}",
+            wanted=wanted,
+            known=", ".join(known),
+        )
+    try:
+        return kernels.Pool(threads, wanted)
+    except (RuntimeError, MemoryError) as error:
+        raise EngineError(
+            "{threads} threads cannot be started in this process ({error}); ask for "
+            "fewer, or raise its limits (ulimit -u, ulimit -v)",
+            threads=threads,
+            error=error,
+        ) from None

@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 
 import cpm_lm._native as kernels
+from cpm_lm.checkpoints.containers.mapped_file import MappedFile, mapped_files
 from cpm_lm.checkpoints.dtypes import WEIGHTS, Array, to_float32
 from cpm_lm.checkpoints.quantization.formats import PackedMatrix
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError
 from cpm_lm.shapes import Float32
 
-__all__ = ["Block", "Norm", "Tensors", "Weights", "Workspace"]
+__all__ = ["Block", "Norm", "Tensors", "Weights", "Workspace", "files_of"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,14 @@ class Block:
 
 
 Tensors = Mapping[str, Array | PackedMatrix]
+
+
+def files_of(tensors: Tensors) -> tuple[MappedFile, ...]:
+    """Return the mapped files that the tensors are views of."""
+    arrays: list[Array] = []
+    for values in tensors.values():
+        arrays += (values.codes, values.scales) if isinstance(values, PackedMatrix) else (values,)
+    return mapped_files(arrays)
 
 
 class Weights:
