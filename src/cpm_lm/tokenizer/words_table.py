@@ -23,6 +23,8 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from cpm_lm.fork_safe_lock import ForkSafeLock
+
 __all__ = ["FIRST", "LAST", "DamagedTableError", "WordData", "WordTable", "pack"]
 
 MAGIC = b"cpmwords"
@@ -136,6 +138,10 @@ class _Parts:
         return str(text, "utf-8").split("\n"), own.tolist()
 
 
+_lock = ForkSafeLock()
+"""Of all tables: a lock made while another is held could wait for a fork that waits for that one."""
+
+
 class WordTable:
     """jieba's dictionary and probabilities; each part is read when it is first asked for.
 
@@ -152,7 +158,6 @@ class WordTable:
 
     def __init__(self, image: memoryview, key: bytes, renew: Callable[[], bytes]) -> None:
         self._key, self._renew = key, renew
-        self._lock = ForkSafeLock()
         self._known: dict[str, float] = {}
         self._loaded: set[str] = set()
         self._emissions: dict[str, tuple[float, float, float, float]] = {}
@@ -171,7 +176,7 @@ class WordTable:
         BEGINNING is what only begins longer words. It has other words as well.
         """
         for first in set(text) - self._loaded:
-            with self._lock:
+            with _lock:
                 try:
                     group, values = self._parts.group(first)
                 except DamagedTableError:
