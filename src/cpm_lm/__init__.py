@@ -28,7 +28,7 @@ from cpm_lm.errors import (
 from cpm_lm.gpt.export import export
 from cpm_lm.gpt.load import keras_model
 from cpm_lm.hub.pull import pull
-from cpm_lm.model import DEMO, Model, NextToken, Sample, Vote, load
+from cpm_lm.model import DEMO, Model, NextCharacter, NextToken, Sample, Vote, load
 from cpm_lm.tokenizer import Tokenizer
 from cpm_lm.verification.verify import Verification, verify
 
@@ -46,6 +46,7 @@ __all__ = [
     "Logits",
     "Manifest",
     "Model",
+    "NextCharacter",
     "NextToken",
     "RequestError",
     "Sample",

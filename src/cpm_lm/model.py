@@ -6,27 +6,22 @@ Knows tokenizers, engines, requests and the scheduler; does not know files of we
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-import numpy as np
-
 from cpm_lm.decoding.scheduler import Scheduler
-from cpm_lm.distributions.checks import Number, check_number
-from cpm_lm.distributions.draw import log_partition
-from cpm_lm.engines.base import Engine, Session
-from cpm_lm.engines.forest import chain
+from cpm_lm.decoding.session_pool import SessionPool
+from cpm_lm.distributions.checks import Number
+from cpm_lm.engines.base import Engine
 from cpm_lm.engines.options import EngineOptions
-from cpm_lm.engines.wants import Logits
 from cpm_lm.errors import CheckpointError, RequestError, TokenizerError
 from cpm_lm.generation.completion import CompletionRequest, Sample
+from cpm_lm.generation.likeliest import Likeliest
+from cpm_lm.generation.next_characters import NextCharacter, NextCharactersRequest
+from cpm_lm.generation.next_tokens import NextToken, NextTokensRequest
 from cpm_lm.generation.options import SamplingOptions, VotingOptions
-from cpm_lm.generation.plan import MIN_CAPACITY
 from cpm_lm.generation.prompt import Prompt, read_prompt
 from cpm_lm.generation.request import GenerationRequest
 from cpm_lm.generation.tally import AnswerShare
@@ -34,22 +29,21 @@ from cpm_lm.generation.vote import Vote
 from cpm_lm.generation.vote_request import VoteRequest
 from cpm_lm.tokenizer import Tokenizer
 
-__all__ = ["Model", "NextToken", "Sample", "SamplingOptions", "Vote", "VotingOptions", "load"]
+__all__ = [
+    "Model",
+    "NextCharacter",
+    "NextToken",
+    "Sample",
+    "SamplingOptions",
+    "Vote",
+    "VotingOptions",
+    "load",
+]
 
 DEMO = Path(__file__).parent / "demo"
 
 Event = TypeVar("Event")
-
-
-@dataclass(frozen=True, kw_only=True)
-class NextToken:
-    """One of the likeliest next tokens."""
-
-    token_id: int
-    text: str
-    """The token's text for display; the name of a special token."""
-    probability: float
-    """Under the raw model: temperature 1, no filters."""
+Result = TypeVar("Result")
 
 
 class Model:
@@ -67,8 +61,7 @@ class Model:
             )
         self.engine = engine
         self.tokenizer = tokenizer
-        self._idle: Session | None = None
-        self._lock = threading.Lock()
+        self._sessions = SessionPool(engine)
 
     def sample(
         self,
@@ -252,6 +245,40 @@ class Model:
                 on_tally(progress.tally, progress.decided)
         return request.result()
 
+    def next_characters(
+        self,
+        prompt: str | Sequence[int],
+        k: int = 10,
+        *,
+        also: str | Iterable[str] = (),
+        special: bool = False,
+    ) -> Likeliest[NextCharacter]:
+        """Return the k likeliest next characters, likeliest first, among them the text's end.
+
+        The tokens that begin with a character are summed. Behind a token without text, as CPM's
+        lone word mark, one more row is computed. The characters, the ends and the other special
+        tokens, all with their probabilities, sum to one.
+
+        Args:
+            prompt: text, or token ids that are used unchanged.
+            k: the number of characters, 1 to the size of the vocabulary.
+            also: texts of any length to list as well, with the probability that what follows the
+                prompt begins so: the sum over the paths of tokens that spell the text, with a word
+                mark or without, in one piece or several. Of the paths that reach one place of the
+                text the 8 likeliest are followed, and none less likely than a millionth of the
+                first; so the sum is at most that little too small.
+            special: whether names of special tokens in the prompt mean these tokens.
+
+        Raises:
+            RequestError: k is out of range, the prompt is bad, or a text of `also` cannot follow.
+        """
+        texts = (also,) if isinstance(also, str) else also
+        return self._result(
+            NextCharactersRequest(
+                self.tokenizer, self.engine.config, prompt, k=k, also=texts, special=special
+            )
+        )
+
     def next_tokens(
         self,
         prompt: str | Sequence[int],
@@ -259,7 +286,7 @@ class Model:
         *,
         also: str | Iterable[str] = (),
         special: bool = False,
-    ) -> list[NextToken]:
+    ) -> Likeliest[NextToken]:
         """Return the k likeliest next tokens, likeliest first; ties by the lower id.
 
         Args:
@@ -272,20 +299,12 @@ class Model:
         Raises:
             RequestError: k is out of range, the prompt is bad, or a text of `also` is no token.
         """
-        k = int(check_number("k", k, low=1, high=self.tokenizer.vocab_size, whole=True))
-        ids = self.read_prompt(prompt, special=special).ids
-        with self._session(max(MIN_CAPACITY, len(ids))) as session:
-            last = Logits(np.array([len(ids) - 1], np.int32))
-            nodes, (logits,) = session.extend(ids, chain(len(ids)), [last])
-            session.release(nodes[:1])
-        masses = np.exp(logits[0] - log_partition(logits)[0])
-        ranked = np.argsort(-masses, kind="stable")
-        extra = self._ids_of((also,) if isinstance(also, str) else also)
-        chosen = [i for rank, i in enumerate(ranked.tolist()) if rank < k or i in extra]
-        return [
-            NextToken(token_id=i, text=self.tokenizer.piece(i), probability=float(masses[i]))
-            for i in chosen
-        ]
+        texts = (also,) if isinstance(also, str) else also
+        return self._result(
+            NextTokensRequest(
+                self.tokenizer, self.engine.config, prompt, k=k, also=texts, special=special
+            )
+        )
 
     def prompt_ids(self, prompt: str | Sequence[int]) -> list[int]:
         """Return a prompt's token ids, after the tokenizer's prefix ids.
@@ -307,22 +326,9 @@ class Model:
         """
         return read_prompt(self.tokenizer, self.engine.config, prompt, special=special)
 
-    def _ids_of(self, texts: Iterable[str]) -> set[int]:
-        """Return the ids of all tokens whose text is one of these."""
-        wanted = set(texts)
-        found = {
-            i: piece
-            for i in range(self.tokenizer.vocab_size if wanted else 0)
-            if (piece := self.tokenizer.piece(i)) in wanted
-        }
-        if missing := wanted.difference(found.values()):
-            raise RequestError(f"{min(missing)!r} is not a single token; try its first character")
-        return set(found)
-
     def close(self) -> None:
         """Free the session that is reused from call to call; the model can still be used."""
-        with self._lock:
-            self._idle = None
+        self._sessions.close()
 
     def __enter__(self) -> Model:
         return self
@@ -335,31 +341,23 @@ class Model:
     ) -> None:
         self.close()
 
+    def _result(self, request: GenerationRequest[Any, Result]) -> Result:
+        """Run one request to its end and return its result."""
+        for _ in self._run(request):
+            pass
+        return request.result()
+
     def _run(self, request: GenerationRequest[Event, Any]) -> Iterator[Event]:
         """Run one request to its end; yield its results as they become certain.
 
         Closing the iterator stops the computation and releases its nodes.
         """
-        with self._session(request.node_budget) as session, Scheduler(session) as scheduler:
+        with self._sessions.lend(request.node_budget) as session, Scheduler(session) as scheduler:
             job = scheduler.add(request.algorithm())
             while not job.done:
                 scheduler.step()
                 yield from request.poll()
         job.result()  # raises what the algorithm raised
-
-    @contextmanager
-    def _session(self, capacity: int) -> Iterator[Session]:
-        """Return an empty session of at least this capacity; it is reused by the next call."""
-        with self._lock:
-            session, self._idle = self._idle, None
-        if session is None or session.capacity < capacity:
-            session = self.engine.session(capacity)
-        try:
-            yield session
-        finally:
-            if not session.live:
-                with self._lock:
-                    self._idle = session
 
 
 def load(

@@ -88,7 +88,7 @@ class CompletionRequest(GenerationRequest[TextDelta, list[Sample]]):
         """Return a new generator that draws the samples; see `GenerationRequest.algorithm`."""
         self._reset()
         plan = self._plan
-        self._sampled = yield from sample(
+        drawing = sample(
             plan.ids,
             self._options.n,
             rules=self._options,
@@ -97,6 +97,7 @@ class CompletionRequest(GenerationRequest[TextDelta, list[Sample]]):
             on_token=lambda i, token: self._texts[i].feed(token),
             on_end=lambda i: self._texts[i].finish(),
         )
+        self._sampled = yield from plan.observed(drawing)
 
     def poll(self) -> list[TextDelta]:
         """Return the part of each text that has become certain since the last call."""

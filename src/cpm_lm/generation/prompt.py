@@ -12,21 +12,22 @@ from dataclasses import dataclass
 
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import RequestError
+from cpm_lm.generation.word_end import WordEnd
 from cpm_lm.tokenizer import Tokenizer
 
-__all__ = ["Prompt", "read_prompt"]
+__all__ = ["BACKSLASH_N", "Prompt", "decoder_context", "read_prompt"]
 
-SPLIT_WORD = (
-    "the prompt may end within a word, but the tokenizer treats the last word as complete: "
-    "end the prompt with punctuation or a newline, or with a whole word"
-)
-TRAILING_SPACE = (
-    "the prompt ends with a space, which changes what follows; leave it out if it was not meant"
-)
 BACKSLASH_N = (
-    r"the prompt has a backslash and an n (\n), which is no line end; in bash write "
-    r"$'...\n...', or give the prompt on standard input"
+    r"{0} has \n as two characters, a backslash and an n, which are no line end; "
+    r"if a line end is meant, add -e (or write $'...\n...' in bash)"
 )
+BLANKS = {
+    "\t": "a tab",
+    "\u3000": "an ideographic space",
+    "\xa0": "a no-break space",
+    "\r": "a carriage return",
+}
+"""Blanks that look like a space or like nothing, and are read as something else."""
 SHOWN = 5
 """Characters that a note names, of those that the vocabulary lacks."""
 
@@ -38,6 +39,8 @@ class Prompt:
     ids: list[int]
     notes: tuple[str, ...] = ()
     """What may not have been meant, a line each."""
+    word: WordEnd | None = None
+    """The last word, if the text may have been meant to go on with it."""
 
 
 def read_prompt(
@@ -86,7 +89,17 @@ def read_prompt(
             f"its last {kept} are read (overflow 'slide')"
         )
         found = [*prefix, *found[-kept:]][-(context - 1) :] if context > 1 else found[-1:]
-    return Prompt(ids=found, notes=tuple(notes))
+    word = WordEnd.of(tokenizer, prompt, found) if isinstance(prompt, str) else None
+    return Prompt(ids=found, notes=tuple(notes), word=word)
+
+
+def decoder_context(prompt: str | Sequence[int], ids: Sequence[int]) -> tuple[int, ...]:
+    """Return the ids that a decoder of the continuation must know; see `Tokenizer.decoder`.
+
+    After a final space in the prompt, the decoder must not write one between the words.
+    """
+    spaced = isinstance(prompt, str) and prompt[-1:].isspace()
+    return () if spaced else tuple(ids)
 
 
 def _given_ids(prompt: Sequence[int]) -> list[int]:
@@ -134,9 +147,8 @@ def _notes(tokenizer: Tokenizer, text: str, *, special: bool) -> Iterator[str]:
             "so (special=True, --special)"
         )
     if "\\n" in text:
-        yield BACKSLASH_N
-    if text[-1:] in (" ", "\t", "\u3000"):
-        yield TRAILING_SPACE
+        yield BACKSLASH_N.format("the prompt")
+    yield from _blanks(tokenizer, text)
     read = "".join(
         part
         for part in _split(text, tokenizer.special_ids)
@@ -147,8 +159,28 @@ def _notes(tokenizer: Tokenizer, text: str, *, special: bool) -> Iterator[str]:
         more = f" and {len(lacking) - SHOWN} more" if len(lacking) > SHOWN else ""
         shown = ", ".join(repr(c)[1:-1] for c in lacking[:SHOWN])
         yield f"the vocabulary does not have {shown}{more}; the model sees an unknown sign there"
-    if tokenizer.splits_word(text):
-        yield SPLIT_WORD
+
+
+def _blanks(tokenizer: Tokenizer, text: str) -> Iterator[str]:
+    """Yield a line about blanks at the end, and about those that are not read as they are."""
+    last = text[-1:]
+    if last == " ":
+        yield "the prompt ends with a space, which may change what follows; leave it out if unmeant"
+    for blank, name in BLANKS.items():
+        if blank not in text:
+            continue
+        count = text.count(blank)
+        where = f"ends with {name}" if blank == last else f"has {name}"
+        read = tokenizer.normalize(f"1{blank}1")
+        if read == "11":
+            how = "is left out, as the vocabulary has none"
+        elif read == f"1{blank}1":
+            how = "is read as it is"
+        else:
+            how = f"is read as {read[1:-1]!r}"
+        if read != f"1{blank}1" or blank == last:
+            times = f" ({count} in all)" if count > 1 else ""
+            yield f"the prompt {where}{times}, which {how}"
 
 
 def _lacks(tokenizer: Tokenizer, character: str) -> bool:

@@ -85,7 +85,7 @@ class VoteRequest(GenerationRequest[VoteProgress, Vote]):
     def algorithm(self) -> Algorithm[None]:
         """Return a new generator that draws or enumerates the texts; see `GenerationRequest`."""
         self._reset()
-        self._outcome = yield from self._decoding()
+        self._outcome = yield from self._plan.observed(self._decoding())
 
     def poll(self) -> list[VoteProgress]:
         """Return the tally, if more is decided than at the last call."""
