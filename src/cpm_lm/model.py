@@ -182,6 +182,7 @@ class Model:
         top_k: int = VotingOptions.top_k,
         seed: int | None = VotingOptions.seed,
         confidence: Number | None = VotingOptions.confidence,
+        whole_line: bool = VotingOptions.whole_line,
         budget: int | None = VotingOptions.budget,
         filter_order: str = VotingOptions.filter_order,
         overflow: str = VotingOptions.overflow,
@@ -207,6 +208,7 @@ class Model:
             top_k: the number of likeliest tokens to draw from; 0 is off.
             seed: the random seed; by default chosen at random and reported.
             confidence: stop early when the leader leads with this probability; "sample" only.
+            whole_line: an answer is a whole line, whatever mark the prompt's examples end with.
             budget: the maximum number of rows computed; "exact" only.
             filter_order: "standard" or "cpm".
             overflow: "stop" or "slide".
@@ -233,6 +235,7 @@ class Model:
             top_k=top_k,
             seed=seed,
             confidence=confidence,
+            whole_line=whole_line,
             budget=budget,
             filter_order=filter_order,
             order=order,
@@ -255,18 +258,16 @@ class Model:
     ) -> Likeliest[NextCharacter]:
         """Return the k likeliest next characters, likeliest first, among them the text's end.
 
-        The tokens that begin with a character are summed. Behind a token without text, as CPM's
-        lone word mark, one more row is computed. The characters, the ends and the other special
-        tokens, all with their probabilities, sum to one.
+        The tokens that begin with a character are summed; behind a token without text, as CPM's
+        lone word mark, one more row is computed. Characters, ends and special tokens sum to one.
 
         Args:
             prompt: text, or token ids that are used unchanged.
             k: the number of characters, 1 to the size of the vocabulary.
-            also: texts of any length to list as well, with the probability that what follows the
-                prompt begins so: the sum over the paths of tokens that spell the text, with a word
-                mark or without, in one piece or several. Of the paths that reach one place of the
-                text the 8 likeliest are followed, and none less likely than a millionth of the
-                first; so the sum is at most that little too small.
+            also: texts of any length to list as well, with the probability that what follows begins
+                so: the sum over the token paths that spell it, with a word mark or without, in one
+                piece or several. Of the paths to one place in a text the 8 likeliest are followed
+                that are within a millionth of the first; the others are left out of the sum.
             special: whether names of special tokens in the prompt mean these tokens.
 
         Raises:

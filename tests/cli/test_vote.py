@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cpm_lm.cli.bars import bars, columns, shortened
+from cpm_lm.cli.bars import chart, columns, shortened, wrapped
 from cpm_lm.cli.plotting import font_for
 from cpm_lm.cli.vote import LiveTally
 from cpm_lm.errors import RequestError
@@ -45,10 +45,11 @@ def test_vote_prints_bars_and_a_summary(run: Run, store: Path, stops: list[str])
     assert len(found["tally"]) > 2
     printed = run(*words, "-k", 2)
     lines = printed.stdout.splitlines()
-    assert f"{found['tally'][0]['count']}  " in lines[0]
-    assert lines[0].count("█") == 30
-    assert lines[2].startswith(f"另有 {len(found['tally']) - 2} 个答案")
-    assert lines[3] == f"截断 cut off: {found['cut_off']:.1%}"
+    assert lines[0].split() == "答案 answer 票数 votes 得票率 share 95% 区间 interval".split()
+    assert f"{found['tally'][0]['count']}  " in lines[1]
+    assert lines[1].count("█") == 30
+    assert lines[3].startswith(f"另有 {len(found['tally']) - 2} 个答案")
+    assert lines[4] == f"截断 cut off: {found['cut_off']:.1%}"
     assert "seed 1, 80 texts" in printed.stderr
     assert "\x1b" not in printed.stderr  # no live tally without a terminal
 
@@ -137,12 +138,16 @@ def test_a_missing_extra_is_a_one_line_error(
 
 
 def test_bars_are_aligned() -> None:
-    lines = bars([("北京", 0.5, "50%"), ("a", 0.25, "5%")])
-    assert lines == ["北京  50%  " + "█" * 30, "a      5%  " + "█" * 15]
+    rows = [(("北京", "50%"), 0.5), (("a", "5%"), 0.25)]
+    assert chart(rows) == ["北京  50%  " + "█" * 30, "a      5%  " + "█" * 15]
+    assert chart(rows, ["答", "p"])[0] == "答      p"
+    assert max(map(columns, chart(rows, width=20))) == 19  # the last column stays free
+    assert chart(rows, width=14) == ["北京  50%", "a      5%"]
     assert columns("北京a") == 5
     assert shortened("北京上海", 5) == "北京…"
     assert shortened("北京", 4) == "北京"
-    assert bars([]) == []
+    assert chart([], ["答案", "票数"]) == []
+    assert max(map(columns, wrapped("the prompt 今天的天空好 ends " * 9, 11))) <= 11
 
 
 def test_the_live_tally_overwrites_itself(

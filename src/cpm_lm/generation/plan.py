@@ -88,6 +88,11 @@ class SamplingPlan:
         self._found = []
         return observing(self._word, algorithm, self._found) if self._word else algorithm
 
+    def end_at(self, stop: str, note: str) -> None:
+        """Add a stop string that the options do not name, and a note that says so."""
+        self._stops = (*self._stops, *normalized_stops(stop, self._tokenizer.as_generated))
+        self._notes = (*self._notes, note)
+
     def new_text(self, *, skip: int = 0) -> StoppedText:
         """Return the empty text of a continuation; see `StoppedText` for `skip`."""
         return StoppedText(self._tokenizer.decoder(self._after), self._stops, skip=skip)

@@ -155,7 +155,9 @@ def _notes(tokenizer: Tokenizer, text: str, *, special: bool) -> Iterator[str]:
         if not special or part not in tokenizer.special_ids
     )
     unknown = tokenizer.unknown_count(tokenizer.encode(read))
-    if unknown and (lacking := [c for c in dict.fromkeys(read) if _lacks(tokenizer, c)]):
+    known = "\\" if "\\n" in text else ""  # its own note says more
+    lacking = [c for c in dict.fromkeys(read) if unknown and c != known and _lacks(tokenizer, c)]
+    if lacking:
         more = f" and {len(lacking) - SHOWN} more" if len(lacking) > SHOWN else ""
         shown = ", ".join(repr(c)[1:-1] for c in lacking[:SHOWN])
         yield f"the vocabulary does not have {shown}{more}; the model sees an unknown sign there"

@@ -123,6 +123,7 @@ def drawn_vote(
     plan: SamplingPlan,
     options: VotingOptions,
     *,
+    stop: str | None,
     started: float,
 ) -> Vote:
     """Return the result of a vote over samples.
@@ -132,6 +133,7 @@ def drawn_vote(
         sampled: the samples.
         plan: the plan of the call.
         options: the options of the call.
+        stop: the stop string that would end most of the texts cut off, if there is one.
         started: when it began, by `time.perf_counter`.
     """
     confidence, method = options.confidence, options.method
@@ -156,7 +158,7 @@ def drawn_vote(
         seconds=time.perf_counter() - started,  # the stopping rule's own time included
         seed=plan.seed,
         method=method,
-        note=_note(cut_off, no_answer, plan, options),
+        note=_note(cut_off, no_answer, plan, options, stop),
     )
 
 
@@ -190,10 +192,22 @@ def exact_vote(found: Found, plan: SamplingPlan, options: VotingOptions, *, star
     )
 
 
-def _note(cut_off: float, no_answer: float, plan: SamplingPlan, options: VotingOptions) -> str:
+def _note(
+    cut_off: float,
+    no_answer: float,
+    plan: SamplingPlan,
+    options: VotingOptions,
+    stop: str | None = None,
+) -> str:
     """Return advice if most texts gave no answer, or about the prompt."""
     notes = [plan.note] if plan.note else []
-    if cut_off > 0.5:
+    if cut_off > 0.5 and stop and options.answer is None:
+        notes.append(
+            f"{cut_off:.0%} of the texts were cut off after {plan.longest} tokens, and most of "
+            f"them hold {stop!r}: end an answer there (--stop {stop}), or allow more tokens "
+            "(max_tokens)"
+        )
+    elif cut_off > 0.5:
         notes.append(
             f"{cut_off:.0%} of the texts were cut off after {plan.longest} tokens, "
             "before their answer was known: allow more tokens (max_tokens), or say where an "

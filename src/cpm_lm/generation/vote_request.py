@@ -20,6 +20,7 @@ from cpm_lm.generation.numbers import commas_separate
 from cpm_lm.generation.options import VotingOptions
 from cpm_lm.generation.plan import SamplingPlan
 from cpm_lm.generation.request import GenerationRequest
+from cpm_lm.generation.stop_marks import helpful_stop, inferred_stop
 from cpm_lm.generation.stopping import StoppedText
 from cpm_lm.generation.vote import (
     CUT_OFF,
@@ -66,6 +67,7 @@ class VoteRequest(GenerationRequest[VoteProgress, Vote]):
             row_bytes=row_bytes(config.vocab_size) if options.method == "exact" else 0,
         )
         text = prompt if isinstance(prompt, str) else tokenizer.decode(plan.ids)
+        self._end_where_examples_end(text)
         self._answers = Answers(
             pattern=options.answer,
             aliases=aliases,
@@ -106,8 +108,31 @@ class VoteRequest(GenerationRequest[VoteProgress, Vote]):
         if isinstance(self._outcome, Found):
             return exact_vote(self._outcome, plan, options, started=self._started)
         return drawn_vote(
-            self._known_decisions(), self._outcome, plan, options, started=self._started
+            self._known_decisions(),
+            self._outcome,
+            plan,
+            options,
+            stop=helpful_stop(self._cut_off_texts()),
+            started=self._started,
         )
+
+    def _end_where_examples_end(self, prompt: str) -> None:
+        """Add the stop string that the prompt's examples have, unless the options say otherwise."""
+        options = self._options
+        if options.stop or options.answer is not None or options.whole_line:
+            return
+        mark = inferred_stop(prompt)
+        if mark and mark != LINE_END:
+            self._plan.end_at(
+                mark,
+                f"an answer ends at {mark!r}, as the examples of the prompt do; whole_line "
+                "(--whole-line) takes whole lines",
+            )
+
+    def _cut_off_texts(self) -> list[str]:
+        """Return the texts that the length limit cut off."""
+        decided = zip(self._texts, self._decisions, strict=True)
+        return [text.text for text, decision in decided if decision is CUT_OFF]
 
     def _decoding(self) -> Algorithm[Sampled | Found]:
         """Return the decoding algorithm of the method."""

@@ -1,7 +1,7 @@
 """Whether a prompt's last word would more likely go on than end where the prompt ends.
 
 Knows tokenizers, and that a prompt and its continuation are encoded apart: `花很好` ends with
-the token `好`, and after it the model does not expect `看`: it has learnt `好看` as one token. So the
+`好`, and after it the model does not expect `看`, because it has learnt `好看` as one token. So the
 model is asked what it expects in the place of the last word. Does not know the algorithm that
 computes the prompt.
 """
