@@ -9,8 +9,8 @@ import cpm_lm
 
 NAMES = """
 CapacityError CheckpointError ConfigError CpmError DEMO Draws Engine EngineError GPTConfig LogProbs
-Logits Manifest Model NextToken RequestError Sample Session Tokenizer TokenizerError Verification
-Vote chain convert export keras_model load open_engine pull verify
+Logits Manifest Model NextCharacter NextToken RequestError Sample Session Tokenizer TokenizerError
+Verification Vote chain convert export keras_model load open_engine pull verify
 """.split()
 
 

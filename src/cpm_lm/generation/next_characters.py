@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float32, Float64
 
 from cpm_lm.config import GPTConfig
 from cpm_lm.decoding.paths import Path, Paths
@@ -161,10 +161,10 @@ class NextCharactersRequest(GenerationRequest[None, Likeliest[NextCharacter]]):
         for i in beginnings.silent:
             kind: Kind = "end" if i in self._tokenizer.end_ids else "special"
             self._masses[kind, self._tokenizer.piece(i)] += float(masses[i])
-        return [(float(masses[i]), (*path, i)) for i in beginnings.hidden]
+        return [(float(masses[i]), (*path, i)) for i in beginnings.hidden if masses[i]]
 
 
-def _logprobs(logits: Float64[np.ndarray, "R V"]) -> Float64[np.ndarray, "R V"]:
+def _logprobs(logits: Float32[np.ndarray, "R V"]) -> Float64[np.ndarray, "R V"]:
     return logits - log_partition(logits)[:, None]
 
 

@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 from cpm_lm.errors import RequestError
 
 BACKSLASH_N = r"\n"
-LINE_END_HINT = r" (a backslash and an n are no line end; in bash that is $'\n')"
+LINE_END_HINT = r" (a backslash and an n are no line end: add -e, or write $'\n' in bash)"
 
 __all__ = ["Decoder", "StopMatcher", "StoppedText", "normalized_stops"]
 

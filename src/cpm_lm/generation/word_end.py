@@ -50,14 +50,15 @@ class WordEnd:
         word = "".join(parts)
         if not start or not word:
             return None
-        every = [(i, *tokenizer.word_part(i)) for i in range(tokenizer.vocab_size)]
+        by_character = tokenizer.beginnings().by_character
         rows, words = [], []
         for j, own in enumerate(ids[start:]):
             before, rest = "".join(parts[:j]), "".join(parts[j:])
+            like = [(i, *tokenizer.word_part(i)) for i in by_character.get(rest[:1], ())]
             longer = [
                 (i, before + text)
-                for i, text, begins in every
-                if begins == (j == 0) and text != rest and text.startswith(rest) and rest
+                for i, text, begins in like
+                if begins == (j == 0) and text != rest and text.startswith(rest)
             ]
             rows.append((own, *(i for i, _ in longer)))
             words.append(tuple(text for _, text in longer))

@@ -45,4 +45,5 @@ class Beginnings:
 
     def sums(self, masses: Float64[np.ndarray, " V"]) -> Float64[np.ndarray, " C"]:
         """Return the sum over the ids that begin with each of `characters`."""
-        return np.bincount(self._places, masses[self._ids], minlength=len(self.characters))
+        sums = np.bincount(self._places, masses[self._ids], minlength=len(self.characters))
+        return sums.astype(np.float64)  # without ids they are whole numbers
