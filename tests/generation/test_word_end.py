@@ -28,17 +28,17 @@ def fake(**after_x: float) -> tuple[Model, FakeEngine]:
     row = [after_x.get(piece.replace("▁", "_"), 0.001) for piece in PIECES]
     below = [0.1, 0.1, 0.1, 0.1, 0.1, 0.2, 0.2, 0.1]
     engine = FakeEngine(lambda path: log(*(row if path[-1] == 1 else below)), len(PIECES))
-    tokenizer = PieceTokenizer(PIECES)
-    # One id path, as the models in the field have learnt it.
-    tokenizer.encode = lambda text: {"x好": [1, 2], "x▁好": [1, 4, 5]}.get(text, [1])
-    tokenizer.splits_word = lambda prompt: prompt[-1:] == "好"  # type: ignore[method-assign]
+    tokenizer: Any = PieceTokenizer(PIECES)
+    paths = {"x好": [1, 2], "x▁好": [1, 4, 5]}
+    tokenizer.encode = lambda text: paths.get(text, [1])
+    tokenizer.splits_word = lambda prompt: prompt[-1:] == "好"
     return Model(engine, tokenizer), engine
 
 
 def notes(model: Model, prompt: str) -> Iterator[str]:
     yield model.sample(prompt, n=3, max_tokens=2, seed=1)[0].note
     for options in ({}, {"method": "stratified"}, {"method": "exact"}, {"confidence": 0.9}):
-        yield model.vote(prompt, n=5, max_tokens=2, answer=".", **options).note  # type: ignore[arg-type]
+        yield model.vote(prompt, n=5, max_tokens=2, answer=".", **options).note
     yield model.next_characters(prompt, 1).note
     yield model.next_tokens(prompt, 1).note
 

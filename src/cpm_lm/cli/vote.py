@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cpm_lm.cli.bars import chart, shortened, terminal_width, visible
+from cpm_lm.cli.bars import chart, columns, shortened, terminal_width, visible
 from cpm_lm.cli.console import Text, on_terminal, print_json
 from cpm_lm.cli.options import json_option, model_options, open_model, voting_options
 from cpm_lm.cli.prompting import PromptCommand, echo_note, print_notes
@@ -28,6 +28,10 @@ __all__ = ["command"]
 
 REFRESH_SECONDS = 0.1
 """The minimum time between two refreshes of the live tally."""
+WIDEST = 32
+"""The columns of the longest answer that is shown whole."""
+LEAST = 8
+"""Columns that an answer has on any terminal."""
 NAMEABLE = 0.0005
 """A share below this is shown as 0.0%, which says nothing."""
 LIVE_ANSWERS = 8
@@ -163,7 +167,6 @@ def table(
         width: the columns of the terminal, or None if it is none.
         headings: whether the first line names the columns.
     """
-    names = [shortened(visible(shown(row.answer)), 32) or '""' for row in tally]
     if any(row.count is None for row in tally):
         titles = ["答案 answer", "概率 probability"]
         figures = [[_bounds(row)] for row in tally]
@@ -174,6 +177,12 @@ def table(
             titles.append("95% 区间 interval")
             for cells, row in zip(figures, tally, strict=True):
                 cells.append(f"{row.low:.1%} – {row.high:6.1%}")
+    most = WIDEST
+    if width is not None:  # the figures come first: a longer answer would break the line
+        cells_of = zip(titles[1:], *figures, strict=True)
+        taken = sum(2 + max(map(columns, column)) for column in cells_of)
+        most = max(LEAST, min(most, width - 1 - taken))
+    names = [shortened(visible(shown(row.answer)), most) or '""' for row in tally]
     rows = [
         ([name, *cells], row.share) for name, cells, row in zip(names, figures, tally, strict=True)
     ]

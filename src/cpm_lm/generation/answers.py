@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from unicodedata import normalize
 
+from cpm_lm.encodings import decoded
 from cpm_lm.errors import RequestError
 from cpm_lm.generation.numbers import EITHER, SEPARATED, read, with_wide_separators
 from cpm_lm.generation.patterns import AnswerPattern
@@ -128,9 +129,9 @@ def read_aliases(path: str | Path) -> dict[str, str]:
     """
     aliases: dict[str, str] = {}
     try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise RequestError(f"aliases: {path} cannot be read as UTF-8 text: {error}") from error
+        lines = decoded(f"aliases: {path}", Path(path).read_bytes()).splitlines()
+    except OSError as error:
+        raise RequestError(f"aliases: {path} cannot be read: {error}") from error
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.startswith("#"):
             continue
