@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cpm_lm.generation.stop_marks import MARKS, helpful_stop, inferred_stop
+from cpm_lm.generation.stop_marks import MARKS, helpful_stop, inferred_stop, scatter_advice
 from cpm_lm.model import Model
 from tests.support.examples import examples
 from tests.support.fakes import FakeEngine, FakeTokenizer, log
@@ -63,6 +63,14 @@ def test_the_mark_that_ends_most_texts_first_helps() -> None:
     assert helpful_stop([",5", "  ,5"]) is None  # it would leave nothing of them
     assert helpful_stop(["天", "地", "人。"]) is None
     assert helpful_stop([]) is None
+
+
+def test_answers_that_agree_up_to_a_mark_are_said_to() -> None:
+    scattered = ["5,1+5=6", "5,2+2=4", "5", "5,0+1=1"]
+    assert "100% agree up to ','" in scatter_advice(scattered)
+    assert scatter_advice(["5", "5", "5,1", "6,1"]) == ""  # they agree as wholes
+    assert scatter_advice(["1,2", "3,4", "5,6"]) == ""  # they do not agree before it either
+    assert scatter_advice([]) == ""
 
 
 LETTERS = " 12345=+,;\n"

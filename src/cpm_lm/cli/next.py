@@ -19,8 +19,10 @@ from cpm_lm.cli.punctuation import widened, writes_narrow
 
 __all__ = ["command"]
 
-DECIMALS = 1e-10
-"""Shares above this are written without an exponent."""
+CLOSE = 0.01
+"""Shares from here on are shown to three figures."""
+MOST_ZEROS = -12
+"""The power of ten down to which a share is written without an exponent."""
 
 
 @click.command(
@@ -103,13 +105,13 @@ def _shown(text: str, before: str) -> str:
 
 
 def percent(probability: float) -> str:
-    """Return a probability to three figures.
+    """Return a probability to three figures, or one where it is too small to be compared closely.
 
-    >>> percent(0.43734), percent(0.0014), percent(1.2e-9), percent(1e-20)
-    ('43.7%', '0.14%', '0.00000012%', '1e-18%')
+    >>> percent(0.43734), percent(0.0014), percent(1.26e-9), percent(1e-20), percent(0.0)
+    ('43.7%', '0.14%', '0.0000001%', '1e-18%', '0%')
     """
     share = 100 * probability
-    figures = f"{share:.3g}"
-    if "e-" in figures and share > DECIMALS:
-        figures = f"{share:.12f}"[: 4 - math.floor(math.log10(share))].rstrip("0")
-    return f"{figures}%"
+    if share >= CLOSE or not share:
+        return f"{share:.3g}%"
+    exponent = math.floor(math.log10(share))
+    return f"{share:.{-exponent}f}%" if exponent >= MOST_ZEROS else f"{share:.0e}%"

@@ -88,8 +88,8 @@ def print_notes(
         verbose: whether to say also what did not matter.
         special: whether names of special tokens in the prompt mean these tokens.
     """
-    if note:
-        echo_note(note)
+    for line in note.splitlines():
+        echo_note(line)
     if verbose:
         read = model.read_prompt(prompt, special=special)
         echo_note(f"prompt: {len(read.ids)} tokens, {visible(prompt)}")

@@ -44,7 +44,7 @@ class Sample:
     rows_unmerged: int
     """Forward rows that n separate runs would have computed."""
     note: str = ""
-    """Advice about the prompt; usually empty."""
+    """Advice about the prompt, a line each; usually empty."""
 
 
 @dataclass(frozen=True, kw_only=True)

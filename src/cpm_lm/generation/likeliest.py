@@ -17,7 +17,7 @@ class Likeliest(list[Item], Generic[Item]):
     """A list, the likeliest first."""
 
     note: str
-    """Advice about the prompt; usually empty."""
+    """Advice about the prompt, a line each; usually empty."""
     rows: int
     """Forward rows computed."""
 

@@ -42,5 +42,5 @@ class NextPrompt:
 
     @property
     def note(self) -> str:
-        """The notes about the prompt, on one line."""
-        return "; ".join((*self._read.notes, *self._found))
+        """The notes about the prompt, a line each."""
+        return "\n".join((*self._read.notes, *self._found))

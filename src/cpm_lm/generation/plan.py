@@ -80,8 +80,8 @@ class SamplingPlan:
 
     @property
     def note(self) -> str:
-        """What may not have been meant, on one line."""
-        return "; ".join((*self._notes, *self._found))
+        """What may not have been meant, a line each."""
+        return "\n".join((*self._notes, *self._found))
 
     def observed(self, algorithm: Algorithm[Result]) -> Algorithm[Result]:
         """Return the algorithm that continues the prompt, which also looks at its last word."""

@@ -5,14 +5,17 @@ Knows texts; does not know tokenizers or models.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
-__all__ = ["helpful_stop", "inferred_stop"]
+__all__ = ["cut_off_advice", "helpful_stop", "inferred_stop", "scatter_advice"]
 
 MARKS = (",", "，", ";", "；", "。", "、", "|", "!", "！", "?", "？", "\n")
 """What examples and answers end with."""
 SEPARATORS = "=＝:：→>|\t"
 """What stands between a question and its answer, where the prompt has no open question."""
+GATHERED = 2
+"""By this factor a stop string must raise the share of the first answer."""
 HELPFUL = 0.5
 """The share of the texts that a stop string must end."""
 
@@ -75,3 +78,38 @@ def helpful_stop(texts: Sequence[str]) -> str | None:
         if best is None or key > best_key:
             best, best_key = mark, key
     return best
+
+
+def cut_off_advice(texts: Sequence[str], drawn: int, longest: int) -> str:
+    """Return a note about a stop string that would end most of the texts cut off, or "".
+
+    Args:
+        texts: the texts that the length limit cut off.
+        drawn: the number of all texts.
+        longest: the limit in tokens.
+    """
+    if (stop := helpful_stop(texts)) is None:
+        return ""
+    return (
+        f"{len(texts) / drawn:.0%} of the texts were cut off after {longest} tokens, and most of "
+        f"them hold {stop!r}: end an answer there (--stop {stop}), or allow more tokens "
+        "(max_tokens)"
+    )
+
+
+def scatter_advice(texts: Sequence[str]) -> str:
+    """Return a note about a stop string before which the texts agree, if as wholes they do not.
+
+    Args:
+        texts: the texts drawn.
+    """
+    if not texts or (stop := helpful_stop(texts)) is None:
+        return ""
+    _, whole = Counter(texts).most_common(1)[0]
+    _, gathered = Counter(text.partition(stop)[0] for text in texts).most_common(1)[0]
+    if gathered < GATHERED * whole:
+        return ""
+    return (
+        f"the texts differ, but {gathered / len(texts):.0%} agree up to {stop!r}: if an answer "
+        f"ends there, add --stop {stop}"
+    )

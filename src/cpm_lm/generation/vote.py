@@ -81,7 +81,7 @@ class Vote:
     method: str
     """sample, stratified or exact."""
     note: str
-    """Advice about the prompt or the options; usually empty."""
+    """Advice about the prompt or the options, a line each; usually empty."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +123,7 @@ def drawn_vote(
     plan: SamplingPlan,
     options: VotingOptions,
     *,
-    stop: str | None,
+    advice: str,
     started: float,
 ) -> Vote:
     """Return the result of a vote over samples.
@@ -133,7 +133,7 @@ def drawn_vote(
         sampled: the samples.
         plan: the plan of the call.
         options: the options of the call.
-        stop: the stop string that would end most of the texts cut off, if there is one.
+        advice: a note about the texts, or "".
         started: when it began, by `time.perf_counter`.
     """
     confidence, method = options.confidence, options.method
@@ -158,7 +158,7 @@ def drawn_vote(
         seconds=time.perf_counter() - started,  # the stopping rule's own time included
         seed=plan.seed,
         method=method,
-        note=_note(cut_off, no_answer, plan, options, stop),
+        note=_note(cut_off, no_answer, plan, options, advice),
     )
 
 
@@ -197,17 +197,11 @@ def _note(
     no_answer: float,
     plan: SamplingPlan,
     options: VotingOptions,
-    stop: str | None = None,
+    advice: str = "",
 ) -> str:
     """Return advice if most texts gave no answer, or about the prompt."""
-    notes = [plan.note] if plan.note else []
-    if cut_off > 0.5 and stop and options.answer is None:
-        notes.append(
-            f"{cut_off:.0%} of the texts were cut off after {plan.longest} tokens, and most of "
-            f"them hold {stop!r}: end an answer there (--stop {stop}), or allow more tokens "
-            "(max_tokens)"
-        )
-    elif cut_off > 0.5:
+    notes = [note for note in (plan.note, advice) if note]
+    if cut_off > 0.5 and not advice:
         notes.append(
             f"{cut_off:.0%} of the texts were cut off after {plan.longest} tokens, "
             "before their answer was known: allow more tokens (max_tokens), or say where an "
@@ -223,4 +217,4 @@ def _note(
             f"{no_answer:.0%} of the texts ended without a match of the answer's pattern "
             f"{options.answer!r}: change the pattern or the prompt"
         )
-    return "; ".join(notes)
+    return "\n".join(notes)

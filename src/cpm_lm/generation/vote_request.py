@@ -20,7 +20,7 @@ from cpm_lm.generation.numbers import commas_separate
 from cpm_lm.generation.options import VotingOptions
 from cpm_lm.generation.plan import SamplingPlan
 from cpm_lm.generation.request import GenerationRequest
-from cpm_lm.generation.stop_marks import helpful_stop, inferred_stop
+from cpm_lm.generation.stop_marks import cut_off_advice, inferred_stop, scatter_advice
 from cpm_lm.generation.stopping import StoppedText
 from cpm_lm.generation.vote import (
     CUT_OFF,
@@ -112,7 +112,7 @@ class VoteRequest(GenerationRequest[VoteProgress, Vote]):
             self._outcome,
             plan,
             options,
-            stop=helpful_stop(self._cut_off_texts()),
+            advice=self._advice(),
             started=self._started,
         )
 
@@ -129,10 +129,17 @@ class VoteRequest(GenerationRequest[VoteProgress, Vote]):
                 "(--whole-line) takes whole lines",
             )
 
-    def _cut_off_texts(self) -> list[str]:
-        """Return the texts that the length limit cut off."""
-        decided = zip(self._texts, self._decisions, strict=True)
-        return [text.text for text, decision in decided if decision is CUT_OFF]
+    def _advice(self) -> str:
+        """Return a note about a stop string that would make answers of the texts, or ""."""
+        options = self._options
+        if options.answer is not None or options.whole_line:
+            return ""
+        every = zip(self._texts, self._decisions, strict=True)
+        decided = [(text, decision) for text, decision in every if decision is not None]
+        cut_off = [text.text for text, decision in decided if decision is CUT_OFF]
+        if 2 * len(cut_off) > len(decided):
+            return cut_off_advice(cut_off, len(decided), self._plan.longest)
+        return scatter_advice([text.text for text, _ in decided])
 
     def _decoding(self) -> Algorithm[Sampled | Found]:
         """Return the decoding algorithm of the method."""
