@@ -191,6 +191,7 @@ def test_bars_are_aligned() -> None:
     assert max(map(columns, chart(rows, width=20))) == 19  # the last column stays free
     assert chart(rows, width=14) == ["北京  50%", "a      5%"]
     assert columns("北京a") == 5
+    assert columns("e\u0301\u200d") == 1
     assert shortened("北京上海", 5) == "北京…"
     assert shortened("北京", 4) == "北京"
     assert chart([], ["答案", "票数"]) == []

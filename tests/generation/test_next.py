@@ -60,7 +60,7 @@ def by_every_path(model: Model, prompt: tuple[int, ...], text: str) -> float:
     return total
 
 
-@settings(max_examples=examples(25), deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(PIECES, st.integers(0, 99))
 def test_characters_ends_and_special_tokens_sum_to_one(pieces: list[str], seed: int) -> None:
     model = fake(pieces, seed)
@@ -76,7 +76,7 @@ def test_characters_ends_and_special_tokens_sum_to_one(pieces: list[str], seed: 
     assert end.text == "<eod>"
 
 
-@settings(max_examples=examples(25), deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(PIECES, st.integers(0, 99))
 def test_a_character_is_the_sum_over_every_path(pieces: list[str], seed: int) -> None:
     model = fake(pieces, seed, n_positions=12)
@@ -86,7 +86,7 @@ def test_a_character_is_the_sum_over_every_path(pieces: list[str], seed: int) ->
             assert item.probability == pytest.approx(wanted, abs=1e-4)
 
 
-@settings(max_examples=examples(25), deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(PIECES, st.integers(0, 99), st.text("ab", min_size=2, max_size=3))
 def test_a_text_is_the_sum_over_every_path(pieces: list[str], seed: int, text: str) -> None:
     model = fake(["a", "b", *{*pieces} - {"a", "b"}], seed)
@@ -101,7 +101,7 @@ def test_a_text_is_the_sum_over_every_path(pieces: list[str], seed: int, text: s
     assert 0.5 * wanted < found.probability <= wanted * (1 + 1e-6)
 
 
-@settings(max_examples=examples(25), deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(PIECES, st.integers(0, 99), st.text("ab", min_size=1, max_size=2))
 def test_a_text_is_as_likely_as_all_that_goes_on_with_it(
     pieces: list[str], seed: int, text: str

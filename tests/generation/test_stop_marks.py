@@ -92,7 +92,7 @@ def test_a_vote_ends_answers_where_the_examples_end_and_says_so(method: str) -> 
     few_shot = "1+1=2,1+2=3,1+4="
     vote = sums().vote(few_shot, n=5, **options)
     assert (vote.winner, vote.cut_off) == ("5", 0)
-    assert "an answer ends at ','" in vote.note
+    assert "answers end at ','" in vote.note
     ids = sums().tokenizer.encode(few_shot)
     assert sums().vote(ids, n=5, **options).winner == "5"
     whole = sums().vote(few_shot, n=5, whole_line=True, **options)
@@ -101,7 +101,7 @@ def test_a_vote_ends_answers_where_the_examples_end_and_says_so(method: str) -> 
     assert sums().vote(few_shot, n=5, stop="+", **options).winner == "5,1"
     pattern = sums().vote(few_shot, n=5, answer="[0-9],[0-9]", **options)
     assert pattern.winner == "5,1"
-    assert "ends at" not in pattern.note
+    assert "answers end" not in pattern.note
 
 
 def test_a_vote_that_is_cut_off_names_the_stop_that_helps() -> None:

@@ -15,6 +15,8 @@ __all__ = ["chart", "columns", "shortened", "terminal_width", "visible", "wrappe
 
 BAR = 30
 """The columns of the longest bar."""
+INVISIBLE = ("Mn", "Me", "Cf")
+"""The categories of characters without a column: accents of their own, joiners."""
 LEAST_BAR = 5
 """A bar of fewer columns shows nothing."""
 
@@ -27,10 +29,11 @@ def visible(text: str) -> str:
 
 def columns(text: str) -> int:
     """Return the number of terminal columns of a text; wide East Asian characters take two."""
-    return sum(
-        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
-        for c in text
-    )
+    return sum(0 if unicodedata.category(c) in INVISIBLE else 2 if _is_wide(c) else 1 for c in text)
+
+
+def _is_wide(character: str) -> bool:
+    return unicodedata.east_asian_width(character) in "WF"
 
 
 def shortened(text: str, most: int) -> str:

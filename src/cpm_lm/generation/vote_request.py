@@ -125,8 +125,7 @@ class VoteRequest(GenerationRequest[VoteProgress, Vote]):
         if mark and mark != LINE_END:
             self._plan.end_at(
                 mark,
-                f"an answer ends at {mark!r}, as the examples of the prompt do; whole_line "
-                "(--whole-line) takes whole lines",
+                f"answers end at {mark!r}, as the prompt's examples do; --whole-line takes lines",
             )
 
     def _advice(self) -> str:
