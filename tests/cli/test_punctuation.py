@@ -76,10 +76,10 @@ def test_next_and_vote_show_it_wide_as_well(run: Run) -> None:
     words += ["--answer", ".{5}[,，].{2}"]
     answers = [row["answer"] for row in parsed(run(*words, "--json"))["tally"]]
     assert any("," in answer for answer in answers)
-    shown, raw = run(*words).stdout, run(*words, "--raw").stdout
+    wide, narrow = run(*words).stdout, run(*words, "--raw").stdout
     for answer in answers:
-        assert widened(answer) in shown
-        assert answer in raw
+        assert widened(answer) in wide
+        assert answer in narrow
 
 
 def test_a_prompt_with_narrow_marks_keeps_them() -> None:

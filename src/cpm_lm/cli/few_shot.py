@@ -28,24 +28,34 @@ def unescaped(text: str) -> str:
     return re.sub(r"\\([nt\\])", lambda found: ESCAPES[found[1]], text)
 
 
-def read_shot(shot: str) -> tuple[str, str]:
+def read_shot(shot: str, *, escapes: bool = False) -> tuple[str, str]:
     r"""Return the question and the answer of an example, `Q=A`.
 
     >>> read_shot("猫=cat"), read_shot(r"1+1\=2, 2+2\==4")
     (('猫', 'cat'), ('1+1=2, 2+2=', '4'))
+    >>> read_shot(r"a\\=\n", escapes=True)
+    ('a\\', '\n')
+
+    Args:
+        shot: the example; a `=` within the question is written `\=`.
+        escapes: whether `\n`, `\t` and `\\` are read as well.
 
     Raises:
         click.UsageError: no `=` parts them.
     """
-    question, equals, answer = re.fullmatch(
-        r"((?:\\=|[^=])*?)(?:(=)(.*))?", shot, re.DOTALL
-    ).groups(default="")  # type: ignore[union-attr]  # anything matches
+    unit = r"\\[\\nt=]|[^=]" if escapes else r"\\=|[^=]"
+    parts = re.fullmatch(rf"((?:{unit})*?)(?:(=)(.*))?", shot, re.DOTALL)
+    assert parts, "anything matches"
+    question, equals, answer = parts.groups(default="")
     if not equals:
         raise click.UsageError(
             f"--shot {shot!r} has no = between question and answer; write it as Q=A, such as "
             r"猫=cat, and a = within the question as \="
         )
-    return question.replace(r"\=", "="), answer
+    if not escapes:
+        return question.replace(r"\=", "="), answer
+    question = re.sub(r"\\([nt\\=])", lambda found: ESCAPES.get(found[1], "="), question)
+    return question, unescaped(answer)
 
 
 def few_shot(shots: Sequence[tuple[str, str]], question: str, template: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +27,9 @@ __all__ = ["PromptCommand", "echo_note", "print_notes"]
 
 OPTION = re.compile(r"--?[A-Za-z][A-Za-z_-]*(=.*)?", re.DOTALL)
 """What looks like an option, known or not."""
-LITERAL = frozenset({"answer", "template"})
-"""Texts that -e does not change: a regular expression has backslashes of its own, and a template is
-always read with escapes."""
+LITERAL = frozenset({"answer", "template", "shots"})
+"""Texts that -e does not change as a whole: a regular expression has backslashes of its own, a
+template is always read with escapes, and an example is parted first."""
 
 
 class PromptCommand(click.Command):
@@ -60,7 +61,7 @@ class PromptCommand(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Read the prompt, then run the verb."""
-        if ctx.params.pop("escapes"):
+        if escapes := ctx.params.pop("escapes"):
             ctx.params |= {
                 param.name: _unescaped(ctx.params[param.name])
                 for param in self.params
@@ -70,7 +71,7 @@ class PromptCommand(click.Command):
             ctx.params["prompt"],
             file=ctx.params.pop("file"),
             encoding=ctx.params.pop("encoding"),
-            shots=ctx.params.pop("shots"),
+            shots=[read_shot(shot, escapes=escapes) for shot in ctx.params.pop("shots")],
             template=ctx.params.pop("template"),
         )
         return super().invoke(ctx)
@@ -159,7 +160,7 @@ def _prompt(
     *,
     file: Path | None,
     encoding: str | None,
-    shots: tuple[str, ...],
+    shots: Sequence[tuple[str, str]],
     template: str | None,
 ) -> str:
     """Return the prompt that the arguments and options say."""
@@ -179,9 +180,7 @@ def _prompt(
     assert text is not None
     if not shots:
         return text
-    return few_shot(
-        [read_shot(shot) for shot in shots], text, TEMPLATE if template is None else template
-    )
+    return few_shot(shots, text, TEMPLATE if template is None else template)
 
 
 def _read(path: Path, encoding: str | None) -> str:
