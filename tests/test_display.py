@@ -203,4 +203,4 @@ def test_bars_are_as_long_as_the_shares(model: Model) -> None:
     assert "… 7 more" in repr(long)
     assert "(cut off)" in vote([])._repr_html_()
     assert "(no answer)" not in vote([])._repr_html_()
-    assert model.next_tokens("今天的天空好", 3)._repr_html_().count("<tr>") == 3  # type: ignore[attr-defined]
+    assert model.next_tokens("今天的天空好", 3)._repr_html_().count("<tr>") == 3

@@ -122,7 +122,7 @@ def test_requested_pieces_are_listed_too() -> None:
     found = model.next_tokens("a", 1, also=["b", "c"])
     assert [(t.token_id, t.text) for t in found] == [(3, "c"), (2, "b")]
     for bad in ("", "ab"):
-        with pytest.raises(RequestError, match="is not a single token; try its first character"):
+        with pytest.raises(RequestError, match="is not a single token; next_characters"):
             model.next_tokens("a", 1, also=[bad])
 
 
@@ -161,14 +161,6 @@ def test_a_prompt_may_be_token_ids_and_gets_the_prefix_otherwise(model: Model) -
     assert model.prompt_ids([1, 2]) == [1, 2]
 
 
-def test_a_prompt_that_may_split_a_word_is_noted(
-    model: Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert "whole word" in model.sample("abc")[0].note
-    monkeypatch.setattr(model.tokenizer, "splits_word", lambda _: False)
-    assert model.sample("abc")[0].note == ""
-
-
 @pytest.mark.parametrize(
     ("prompt", "message"),
     [
@@ -181,7 +173,7 @@ def test_a_prompt_that_may_split_a_word_is_noted(
     ],
 )
 def test_bad_prompts_are_refused(model: Model, prompt: Any, message: str) -> None:
-    for call in (model.sample, model.stream, model.next_tokens):
+    for call in (model.sample, model.stream, model.next_tokens, model.next_characters):
         with pytest.raises(RequestError, match=message):
             call(prompt)
 

@@ -1,4 +1,4 @@
-"""The README's commands and code run and print its output.
+"""The commands and the code of the README and of the page on prompts run and print their output.
 
 The Chinese page is run; `test_pages` proves that the English one has the same code.
 """
@@ -18,6 +18,7 @@ from tests.support.pages import blocks
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
+PROMPTS = (ROOT / "docs" / "prompts.md").read_text("utf-8")
 
 
 def commands(page: str) -> list[tuple[str, str]]:
@@ -31,7 +32,7 @@ def commands(page: str) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("engine", ["native", "reference"])
-@pytest.mark.parametrize(("command", "output"), commands(README))
+@pytest.mark.parametrize(("command", "output"), [*commands(README), *commands(PROMPTS)])
 def test_commands_print_the_shown_output(command: str, output: str, engine: str) -> None:
     program, *words = shlex.split(command)
     assert program == "cpm"

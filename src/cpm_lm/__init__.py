@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from cpm_lm.gpt.export import export
     from cpm_lm.gpt.load import keras_model
     from cpm_lm.hub.pull import pull
-    from cpm_lm.model import DEMO, Model, NextToken, Sample, Vote, load
+    from cpm_lm.model import DEMO, Model, NextCharacter, NextToken, Sample, Vote, load
     from cpm_lm.tokenizer import Tokenizer
     from cpm_lm.verification.verify import Verification, verify
 
@@ -59,6 +59,7 @@ __all__ = [
     "Logits",
     "Manifest",
     "Model",
+    "NextCharacter",
     "NextToken",
     "Perplexity",
     "RequestError",
@@ -106,7 +107,7 @@ _MODULES = {
     "cpm_lm.gpt.export": ("export",),
     "cpm_lm.gpt.load": ("keras_model",),
     "cpm_lm.hub.pull": ("pull",),
-    "cpm_lm.model": ("DEMO", "Model", "NextToken", "Sample", "Vote", "load"),
+    "cpm_lm.model": ("DEMO", "Model", "NextCharacter", "NextToken", "Sample", "Vote", "load"),
     "cpm_lm.tokenizer": ("Tokenizer",),
     "cpm_lm.verification.verify": ("Verification", "verify"),
 }

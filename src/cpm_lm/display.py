@@ -38,13 +38,17 @@ Row = tuple[str, float | None, str]
 Item = TypeVar("Item")
 
 
+INVISIBLE = ("Mn", "Me", "Cf")
+"""The categories of characters without a column: accents of their own, joiners."""
+
+
 def columns(text: str) -> int:
     """Return the number of terminal columns of a text; wide East Asian characters take two."""
     return sum(map(_columns, text))
 
 
 def _columns(character: str) -> int:
-    if unicodedata.combining(character):
+    if unicodedata.category(character) in INVISIBLE:
         return 0
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 

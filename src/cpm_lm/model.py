@@ -7,29 +7,24 @@ Knows tokenizers, engines, requests and the scheduler; does not know files of we
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-import numpy as np
-
 from cpm_lm.choices import Boundary, EngineName, FilterOrder, Match, Method, Overflow
 from cpm_lm.decoding.scheduler import Scheduler
-from cpm_lm.display import ResultList, Row, on_a_line, percent, quoted
-from cpm_lm.distributions.checks import Number, check_number
-from cpm_lm.distributions.draw import log_partition
-from cpm_lm.engines.base import Engine, Session
-from cpm_lm.engines.forest import chain
+from cpm_lm.decoding.session_pool import SessionPool
+from cpm_lm.display import on_a_line
+from cpm_lm.distributions.checks import Number
+from cpm_lm.engines.base import Engine
 from cpm_lm.engines.options import EngineOptions
-from cpm_lm.engines.wants import Logits
 from cpm_lm.errors import CheckpointError, RequestError, TokenizerError
-from cpm_lm.fork_safe_lock import ForkSafeLock
 from cpm_lm.generation.completion import CompletionRequest, Sample
+from cpm_lm.generation.likeliest import Likeliest
+from cpm_lm.generation.next_characters import NextCharacter, NextCharactersRequest
+from cpm_lm.generation.next_tokens import NextToken, NextTokensRequest
 from cpm_lm.generation.options import SamplingOptions, VotingOptions
 from cpm_lm.generation.perplexity import STRIDE, Perplexity, PerplexityRequest
-from cpm_lm.generation.plan import MIN_CAPACITY
 from cpm_lm.generation.prompt import Prompt, read_prompt
 from cpm_lm.generation.request import GenerationRequest
 from cpm_lm.generation.scoring import Query, Score, ScoreRequest
@@ -42,6 +37,7 @@ from cpm_lm.tokenizer import Tokenizer
 __all__ = [
     "DEMO",
     "Model",
+    "NextCharacter",
     "NextToken",
     "Sample",
     "SamplingOptions",
@@ -52,25 +48,6 @@ __all__ = [
 
 Event = TypeVar("Event")
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True, kw_only=True)
-class NextToken:
-    """One of the likeliest next tokens."""
-
-    token_id: int
-    text: str
-    """The token's text for display; the name of a special token."""
-    probability: float
-    """Under the raw model: temperature 1, no filters."""
-
-    def __repr__(self) -> str:
-        """Return the text and its probability on one line."""
-        parts = [quoted(self.text), percent(self.probability), f"token_id {self.token_id}"]
-        return on_a_line("NextToken", parts)
-
-    def _row(self) -> Row:
-        return self.text, self.probability, percent(self.probability)
 
 
 class Model:
@@ -92,8 +69,7 @@ class Model:
         self.tokenizer = tokenizer
         self.digest = digest
         """The sha256 of the weights' manifest; empty if there is none."""
-        self._idle: Session | None = None
-        self._lock = ForkSafeLock()
+        self._sessions = SessionPool(engine)
 
     def sample(
         self,
@@ -214,6 +190,7 @@ class Model:
         top_k: int = VotingOptions.top_k,
         seed: int | None = VotingOptions.seed,
         confidence: Number | None = VotingOptions.confidence,
+        whole_line: bool = VotingOptions.whole_line,
         budget: int | None = VotingOptions.budget,
         filter_order: FilterOrder = VotingOptions.filter_order,
         overflow: Overflow = VotingOptions.overflow,
@@ -239,6 +216,7 @@ class Model:
             top_k: the number of likeliest tokens to draw from; 0 is off.
             seed: the random seed; by default chosen at random and reported.
             confidence: stop early when the leader leads with this probability; "sample" only.
+            whole_line: an answer is a whole line, whatever mark the prompt's examples end with.
             budget: the maximum number of rows computed; "exact" only.
             filter_order: "standard" or "cpm".
             overflow: "stop" or "slide".
@@ -265,6 +243,7 @@ class Model:
             top_k=top_k,
             seed=seed,
             confidence=confidence,
+            whole_line=whole_line,
             budget=budget,
             filter_order=filter_order,
             order=order,
@@ -326,6 +305,38 @@ class Model:
             pass
         return request.result()
 
+    def next_characters(
+        self,
+        prompt: str | Sequence[int],
+        k: int = 10,
+        *,
+        also: str | Iterable[str] = (),
+        special: bool = False,
+    ) -> Likeliest[NextCharacter]:
+        """Return the k likeliest next characters, likeliest first, among them the text's end.
+
+        The tokens that begin with a character are summed; behind a token without text, as CPM's
+        lone word mark, one more row is computed. Characters, ends and special tokens sum to one.
+
+        Args:
+            prompt: text, or token ids that are used unchanged.
+            k: the number of characters, 1 to the size of the vocabulary.
+            also: texts of any length to list as well, with the probability that what follows begins
+                so: the sum over the token paths that spell it, with a word mark or without, in one
+                piece or several. Of the paths to one place in a text the 8 likeliest are followed
+                that are within a millionth of the first; the others are left out of the sum.
+            special: whether names of special tokens in the prompt mean these tokens.
+
+        Raises:
+            RequestError: k is out of range, the prompt is bad, or a text of `also` cannot follow.
+        """
+        texts = (also,) if isinstance(also, str) else also
+        return self.run(
+            NextCharactersRequest(
+                self.tokenizer, self.engine.config, prompt, k=k, also=texts, special=special
+            )
+        )
+
     def next_tokens(
         self,
         prompt: str | Sequence[int],
@@ -333,7 +344,7 @@ class Model:
         *,
         also: str | Iterable[str] = (),
         special: bool = False,
-    ) -> list[NextToken]:
+    ) -> Likeliest[NextToken]:
         """Return the k likeliest next tokens, likeliest first; ties by the lower id.
 
         Args:
@@ -346,19 +357,11 @@ class Model:
         Raises:
             RequestError: k is out of range, the prompt is bad, or a text of `also` is no token.
         """
-        k = int(check_number("k", k, low=1, high=self.tokenizer.vocab_size, whole=True))
-        ids = self.read_prompt(prompt, special=special).ids
-        with self._session(max(MIN_CAPACITY, len(ids))) as session:
-            last = Logits(np.array([len(ids) - 1], np.int32))
-            nodes, (logits,) = session.extend(ids, chain(len(ids)), [last])
-            session.release(nodes[:1])
-        masses = np.exp(logits[0] - log_partition(logits)[0])
-        ranked = np.argsort(-masses, kind="stable")
-        extra = self._ids_of((also,) if isinstance(also, str) else also)
-        chosen = [i for rank, i in enumerate(ranked.tolist()) if rank < k or i in extra]
-        return ResultList(
-            NextToken(token_id=i, text=self.tokenizer.piece(i), probability=float(masses[i]))
-            for i in chosen
+        texts = (also,) if isinstance(also, str) else also
+        return self.run(
+            NextTokensRequest(
+                self.tokenizer, self.engine.config, prompt, k=k, also=texts, special=special
+            )
         )
 
     def prompt_ids(self, prompt: str | Sequence[int]) -> list[int]:
@@ -381,20 +384,6 @@ class Model:
         """
         return read_prompt(self.tokenizer, self.engine.config, prompt, special=special)
 
-    def _ids_of(self, texts: Iterable[str]) -> set[int]:
-        """Return the ids of all tokens whose text is one of these."""
-        wanted = set(texts)
-        found = {
-            i: piece
-            for i in range(self.tokenizer.vocab_size if wanted else 0)
-            if (piece := self.tokenizer.piece(i)) in wanted
-        }
-        if missing := wanted.difference(found.values()):
-            raise RequestError(
-                "{missing!r} is not a single token; try its first character", missing=min(missing)
-            )
-        return set(found)
-
     def __repr__(self) -> str:
         """Return the size, the vocabulary and the engine on one line."""
         c = self.engine.config
@@ -404,8 +393,7 @@ class Model:
 
     def close(self) -> None:
         """Free the session that is reused from call to call; the model can still be used."""
-        with self._lock:
-            self._idle = None
+        self._sessions.close()
 
     def __enter__(self) -> Model:
         return self
@@ -423,26 +411,12 @@ class Model:
 
         Closing the iterator stops the computation and releases its nodes.
         """
-        with self._session(request.node_budget) as session, Scheduler(session) as scheduler:
+        with self._sessions.lend(request.node_budget) as session, Scheduler(session) as scheduler:
             job = scheduler.add(request.algorithm())
             while not job.done:
                 scheduler.step()
                 yield from request.poll()
         job.result()  # raises what the algorithm raised
-
-    @contextmanager
-    def _session(self, capacity: int) -> Iterator[Session]:
-        """Return an empty session of at least this capacity; it is reused by the next call."""
-        with self._lock:
-            session, self._idle = self._idle, None
-        if session is None or session.capacity < capacity:
-            session = self.engine.session(capacity)
-        try:
-            yield session
-        finally:
-            if not session.live:
-                with self._lock:
-                    self._idle = session
 
 
 def load(

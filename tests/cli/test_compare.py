@@ -37,6 +37,9 @@ def test_errors_are_one_line(run: Run, store: Path, text: Path, tmp_path: Path) 
         ("convert", store, tmp_path / "new", "--weights", "q8", "--to", "megatron"),
     ):
         assert run(*words, code=1).stderr.count("\n") == 1
-    text.write_bytes(b"\xff\xfe\x00")
-    assert "not UTF-8" in run("compare", store, store, "--text", text, code=1).stderr
+    text.write_bytes("今天天气很好".encode("gb18030"))
+    refused = run("compare", store, store, "--text", text, code=1).stderr
+    assert "text.txt is not UTF-8" in refused
+    assert "iconv -f gb18030" in refused
+    assert refused.count("\n") == 1
     run("compare", store, store, code=2)

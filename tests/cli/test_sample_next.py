@@ -59,7 +59,8 @@ def test_stop_strings_may_be_given_several_times(run: Run, store: Path) -> None:
         (["sample", "x", "--stop", "云😀"], "can never appear"),
         (["sample", "好" * 200], "context"),
         (["next", "x", "-k", "9999"], "k is 9999"),
-        (["next", "x", "--also", "不是一个词吧"], "not a single token"),
+        (["next", "x", "--also", "云😀"], "can never follow"),
+        (["next", "x", "--tokens", "--also", "不是一个词吧"], "not a single token"),
         (["sample", "x", "--model", "nowhere"], "nowhere"),
     ],
 )
@@ -88,7 +89,29 @@ def test_next_lists_other_pieces_on_request(run: Run, store: Path) -> None:
 
 
 def test_next_escapes_invisible_characters(run: Run, store: Path) -> None:
-    text = run("next", PROMPT, "-m", store, "-k", 190).stdout
+    text = run("next", PROMPT, "-m", store, "-k", 190, "--tokens").stdout
     assert "\\n" in text
     assert "<eod>" in text
     assert len(text.splitlines()) == 190
+    found = parsed(run("next", PROMPT, "-m", store, "-k", 190, "--json"))["next"]
+    assert sum(item["probability"] for item in found) == pytest.approx(1, abs=1e-6)
+    lines = run("next", PROMPT, "-m", store, "-k", 190).stdout.splitlines()
+    assert len(lines) == len(found) < 190
+
+
+@pytest.mark.parametrize("prompt", ["今天的天空好", "猫的英文是", "今天天气很好"])
+def test_next_lists_no_mark_and_nothing_twice(run: Run, prompt: str) -> None:
+    # `▁` came first in four of six prompts, and one character stood in two lines.
+    lines = run("next", prompt, "-k", 50).stdout.splitlines()
+    names = [line.split()[0] for line in lines]
+    assert "▁" not in names
+    assert len(set(names)) == 50
+
+
+def test_next_says_what_the_article_says(run: Run) -> None:
+    # The article's own example ended in an error, because 晴朗 is not a single token.
+    found = run("next", "今天的天空好", "-k", 2, "--also", "晴朗", "--also", "火箭").stdout
+    shown = [line.split()[:2] for line in found.splitlines()]
+    assert [name for name, _ in shown] == ["蓝", "晴", "晴朗", "火箭"]
+    assert [share for _, share in shown[:2]] == ["43.7%", "17.8%"]
+    assert shown[3][1].startswith("0.0000000")

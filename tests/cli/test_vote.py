@@ -4,13 +4,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from cpm_lm.cli.bars import bars, columns, shortened
+from cpm_lm.cli import cpm
+from cpm_lm.cli.bars import chart, columns, shortened
 from cpm_lm.cli.plotting import font_for
 from cpm_lm.cli.vote import LiveTally
+from cpm_lm.cli.wrapping import wrapped
 from cpm_lm.errors import RequestError
 from cpm_lm.generation.tally import AnswerShare
 from cpm_lm.installation import pip_install
+from cpm_lm.model import Model
 from cpm_lm.tokenizer import Tokenizer
 from tests.support.running import Run, parsed
 
@@ -46,10 +50,11 @@ def test_vote_prints_bars_and_a_summary(run: Run, store: Path, stops: list[str])
     assert len(found["tally"]) > 2
     printed = run(*words, "-k", 2)
     lines = printed.stdout.splitlines()
-    assert f"{found['tally'][0]['count']}  " in lines[0]
-    assert lines[0].count("█") == 30
-    assert lines[2].startswith(f"另有 {len(found['tally']) - 2} 个答案")
-    assert lines[3] == f"截断 cut off: {found['cut_off']:.1%}"
+    assert lines[0].split() == "答案 answer 票数 votes 得票率 share 95% 区间 interval".split()
+    assert f"{found['tally'][0]['count']}  " in lines[1]
+    assert lines[1].count("█") == 30
+    assert lines[3].startswith(f"另有 {len(found['tally']) - 2} 个答案")
+    assert lines[4] == f"截断 cut off: {found['cut_off']:.1%}"
     assert "seed 1, 80 texts" in printed.stderr
     assert "\x1b" not in printed.stderr  # no live tally without a terminal
 
@@ -128,6 +133,50 @@ def test_a_font_is_used_only_if_it_has_every_character() -> None:
         font_for("a\U0010fffd")
 
 
+def test_fonts_are_looked_for_before_the_vote(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # Once the error came after all texts were drawn.
+    def find(characters: set[int]) -> str | None:
+        return "DejaVu Sans" if max(characters, default=0) < 0x2E80 else None
+
+    def vote(self: Model, *words: object, **options: object) -> None:
+        raise AssertionError("the vote has begun")
+
+    monkeypatch.setattr("cpm_lm.cli.plotting._find_font", find)
+    monkeypatch.setattr(Model, "vote", vote)
+    picture = tmp_path / "tally.png"
+    result = run("vote", "中国的首都是", "--plot", picture, code=1)
+    assert "install a Chinese font" in result.stderr
+    with pytest.raises(AssertionError, match="has begun"):
+        CliRunner().invoke(cpm, ["vote", "1+1=", "--plot", str(picture)], catch_exceptions=False)
+
+
+def test_an_exact_vote_shows_bounds_that_say_something(run: Run) -> None:
+    # Its table was full of 0.0% – 0.0%.
+    words = ["vote", "1+1=2\n1+2=3\n1+3=4\n1+4=", "--method", "exact"]
+    printed = run(*words).stdout
+    lines = printed.splitlines()
+    assert lines[0].split() == ["答案", "answer", "概率", "probability"]
+    assert lines[1].split()[:4] == ["5", "99.2%", "–", "99.4%"]
+    assert "0.0%" not in printed.replace("100.0%", "")
+    hidden = next(line for line in lines if line.startswith("另有"))
+    assert hidden.endswith("more answers: < 0.1%")
+    certain = run("vote", "1+1=", "--method", "exact", "--answer", "()", "--stop", "1").stdout
+    assert "100.0% –" not in certain
+
+
+def test_no_line_of_a_table_is_wider_than_the_terminal(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for columns_ in (40, 80, 120):
+        monkeypatch.setattr("cpm_lm.cli.vote.terminal_width", lambda columns_=columns_: columns_)
+        lines = run("vote", "床前明月光，", "-n", 9, "--seed", 1, "--max-tokens", 40).stdout
+        longest = max(map(columns, lines.splitlines()))
+        assert longest < max(columns_, 68)  # with 8 columns of an answer and all figures
+        assert ("█" in lines) == (columns_ > 80)
+
+
 def test_a_missing_extra_is_a_one_line_error(
     run: Run, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,12 +187,17 @@ def test_a_missing_extra_is_a_one_line_error(
 
 
 def test_bars_are_aligned() -> None:
-    lines = bars([("北京", 0.5, "50%"), ("a", 0.25, "5%")])
-    assert lines == ["北京  50%  " + "█" * 30, "a      5%  " + "█" * 15]
+    rows = [(("北京", "50%"), 0.5), (("a", "5%"), 0.25)]
+    assert chart(rows) == ["北京  50%  " + "█" * 30, "a      5%  " + "█" * 15]
+    assert chart(rows, ["答", "p"])[0] == "答      p"
+    assert max(map(columns, chart(rows, width=20))) == 19  # the last column stays free
+    assert chart(rows, width=14) == ["北京  50%", "a      5%"]
     assert columns("北京a") == 5
+    assert columns("e\u0301\u200d") == 1
     assert shortened("北京上海", 5) == "北京…"
     assert shortened("北京", 4) == "北京"
-    assert bars([]) == []
+    assert chart([], ["答案", "票数"]) == []
+    assert max(map(columns, wrapped("the prompt 今天的天空好 ends " * 9, 11))) <= 11
 
 
 def test_the_live_tally_overwrites_itself(

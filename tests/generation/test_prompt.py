@@ -35,13 +35,16 @@ def read(tokenizer: Tokenizer, text: Any, **options: Any) -> Prompt:
         ("1+1=2,1+2=", None),
         ("今天\n", None),
         ("今天。 ", "ends with a space"),
-        ("今天。\t", "ends with a space"),
-        ("今天。\u3000", "ends with a space"),
-        (r"1+1=2\n1+2=", "a backslash and an n"),
+        ("今天。\t", "ends with a tab, which is left out"),
+        ("今天。\u3000", "ends with an ideographic space, which is left out"),
+        ("姓名\t年龄\t。", "has a tab (2 in all), which is left out"),
+        ("　床前明月光，", "has an ideographic space, which is left out"),
+        ("今天\xa0。", "has a no-break space, which is left out"),
+        (r"1+1=2\n1+2=", "add -e"),
         ("题目<sep>。", "<sep>, read as text"),
         ("<eod>。", "<eod>, read as text"),
         ("笑㊀龘。", "does not have"),
-        ("今天", "treats the last word as complete"),
+        ("今天", None),
     ],
 )
 def test_what_may_not_have_been_meant_is_noted(
@@ -107,7 +110,8 @@ def test_a_stop_string_that_is_a_special_token_is_refused(tokenizer: Tokenizer) 
 def test_a_stop_string_with_a_backslash_is_noted_where_it_can_appear() -> None:
     model = Model(FakeEngine(hashed(5), 5), FakeTokenizer(" ab\\n"))
     [sample] = model.sample("ab", stop=r"a\n", max_tokens=1, seed=1)
-    assert "a stop string has a backslash and an n" in sample.note
+    assert r"a stop string has \n as two characters" in sample.note
+    assert "add -e" in sample.note
 
 
 # The shape checker of the tests would refuse these before the package sees them.

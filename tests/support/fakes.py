@@ -156,3 +156,33 @@ class FakeTokenizer(Tokenizer):
 
     def splits_word(self, prompt: str) -> bool:
         return prompt[-1:].isalpha()
+
+
+class PieceTokenizer(FakeTokenizer):
+    """Pieces of any length; a mark begins a word, and is alone a piece without text.
+
+    Id 0 ends a text, and pieces in brackets are special. Encoding takes the longest pieces.
+    """
+
+    def __init__(self, pieces: Sequence[str]) -> None:
+        super().__init__("")
+        self.pieces = list(pieces)
+        self.vocab_size = len(pieces)
+        self.special_ids = {piece: i for i, piece in enumerate(pieces) if piece[:1] == "<"}
+        shown = ["" if piece[:1] == "<" else piece.replace("▁", "") for piece in pieces]
+        self.letters = shown  # type: ignore[assignment]  # what the decoder indexes
+
+    def encode(self, text: str) -> list[int]:
+        ids: list[int] = []
+        while text:
+            fitting = [i for i, t in enumerate(self.letters) if t and text.startswith(t)]
+            if fitting:
+                ids.append(max(fitting, key=lambda i: len(self.letters[i])))
+            text = text[len(self.letters[ids[-1]]) if fitting else 1 :]
+        return ids
+
+    def piece(self, token: SupportsIndex) -> str:
+        return self.letters[token] or self.pieces[token]
+
+    def word_part(self, token: SupportsIndex) -> tuple[str, bool]:
+        return self.letters[token], self.pieces[token].startswith("▁")

@@ -14,7 +14,7 @@ from cpm_lm.cli.console import print_json, progress_bar
 from cpm_lm.cli.help_pages import Verb
 from cpm_lm.cli.options import engine_options, heads_option, json_option
 from cpm_lm.cli.types import ModelPath
-from cpm_lm.errors import RequestError
+from cpm_lm.encodings import decoded
 
 if TYPE_CHECKING:
     from cpm_lm.evaluation.divergence import Comparison
@@ -42,10 +42,7 @@ def command(first: Path, second: Path, text: Path, as_json: bool, **options: Any
     """
     from cpm_lm.evaluation.divergence import compare
 
-    try:
-        content = text.read_text("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise RequestError("{text} is not UTF-8: {error}", text=text, error=error) from None
+    content = decoded(str(text), text.read_bytes()).replace("\r\n", "\n")
     with progress_bar("比较 Comparing") as progress:
         found = compare(first, second, content, **options, progress=progress)
     if as_json:

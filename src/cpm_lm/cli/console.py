@@ -1,4 +1,4 @@
-"""Terminal input and output of all verbs: encodings, error lines, prompts, progress bars.
+"""Terminal input and output of all verbs: encodings, error lines, progress bars.
 
 Knows the terminal; does not know the verbs.
 """
@@ -21,6 +21,7 @@ from typing import Any
 import click
 
 from cpm_lm.cli.signals import interrupted
+from cpm_lm.encodings import not_utf8
 from cpm_lm.errors import CpmError, RequestError
 
 __all__ = [
@@ -31,7 +32,6 @@ __all__ = [
     "one_line",
     "print_json",
     "progress_bar",
-    "read_prompt",
     "reporting_errors",
     "use_utf8",
 ]
@@ -123,51 +123,6 @@ class Text(click.ParamType[str]):
             name = param.human_readable_name if param else "the text"
             raise RequestError(not_utf8(name, os.fsencode(value)))
         return text
-
-
-def read_prompt(text: str) -> str:
-    """Return the prompt; `-` reads it from standard input, without a final newline."""
-    if text != "-":
-        return text
-    if sys.stdin is None:  # the parent process has closed it
-        raise RequestError("the prompt is -, but standard input is closed; give the text itself")
-    data = sys.stdin.buffer.read()
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise RequestError(not_utf8("standard input", data)) from None
-    return text.removesuffix("\n").removesuffix("\r")
-
-
-ENCODINGS = ("utf-16", "gb18030", "big5")
-"""What Chinese text that is not UTF-8 is mostly written in, as far as its bytes can tell."""
-
-
-def not_utf8(what: str, data: bytes) -> str:
-    """Return the message for bytes that are not UTF-8, with their likely encoding."""
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        at = f"byte {data[error.start]:#04x} at {error.start}"
-    else:
-        at = "half a character"
-    likely = next((name for name in ENCODINGS if _readable(data, name)), None)
-    hint = (
-        f"it looks like {likely.upper()}: convert it, for example by iconv -f {likely} -t utf-8"
-        if likely
-        else "give the text in UTF-8"
-    )
-    return f"{what} is not UTF-8 ({at}); {hint}"
-
-
-def _readable(data: bytes, encoding: str) -> bool:
-    """Say whether bytes are text in an encoding; UTF-16 must say so by its mark."""
-    if encoding == "utf-16" and data[:2] not in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-        return False
-    try:
-        return data.decode(encoding).replace("\n", "").replace("\r", "").isprintable()
-    except UnicodeError:
-        return False
 
 
 def json_text(value: Any) -> str:

@@ -103,7 +103,7 @@ def command(
         _list()
         return
     if plot_path is not None:
-        check_plot(plot_path)
+        check_plot(plot_path, "")
     chosen = {
         name: options.pop(name) for name in ("protocol", "shots", "seed", "boundary", "limit")
     }

@@ -20,15 +20,20 @@ from cpm_lm.installation import pip_install
 
 __all__ = ["check_plot", "plot", "plot_results"]
 
+PROBE = "的一是不了在人有我他北京春雨书，。"
+"""Characters that a Chinese font has, and that answers are likely to have."""
 ANSWERS = 20
 """The maximum number of bars."""
 
 
-def check_plot(path: Path) -> None:
+def check_plot(path: Path, prompt: str) -> None:
     """Check that a plot can be drawn, before anything is computed.
 
+    Answers to a Chinese prompt may be Chinese, so the font must have Chinese characters.
+
     Raises:
-        RequestError: the file's suffix is not .png or .svg, or matplotlib is not installed.
+        RequestError: the file's suffix is not .png or .svg, matplotlib is not installed, or no font
+            has the characters of the prompt.
     """
     if path.suffix.lower() not in (".png", ".svg"):
         raise RequestError(
@@ -38,6 +43,8 @@ def check_plot(path: Path) -> None:
         raise RequestError(
             "--plot needs matplotlib; install it: {command}", command=pip_install("plot")
         )
+    title = _title(prompt)
+    font_for(title + PROBE if any(c >= "\u2e80" for c in prompt) else title)
 
 
 def plot(vote: Vote, prompt: str, path: Path) -> None:
@@ -55,7 +62,7 @@ def plot(vote: Vote, prompt: str, path: Path) -> None:
     # matplotlib warns if a font lacks the weight asked for; the weight it has will do.
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     names = [shortened(visible(row.answer), 30) or '""' for row in shown]
-    title = shortened(visible(prompt.rstrip("\n").rpartition("\n")[2]), 60)
+    title = _title(prompt)
     # Not math text, even if prompts and answers contain dollar signs.
     with rc_context({"font.family": font_for("".join(names) + title), "text.parse_math": False}):
         figure = Figure(figsize=(7, 1.2 + 0.32 * len(shown)), layout="constrained")
@@ -95,6 +102,11 @@ def plot_results(results: Sequence[Result], path: Path) -> None:
         figure.savefig(path, dpi=150)
 
 
+def _title(prompt: str) -> str:
+    """Return the title of the plot: the prompt's last line."""
+    return shortened(visible(prompt.rstrip("\n").rpartition("\n")[2]), 60)
+
+
 def _error_bars(vote: Vote) -> Any:
     """Return the lengths of the intervals below and above the shares, or None."""
     shown = vote.tally[:ANSWERS]
@@ -115,9 +127,9 @@ def font_for(text: str) -> str:
         name = _find_font(characters)
     if name is None:
         raise RequestError(
-            "no installed font has all characters of the answers, {chr!r} among "
-            "them; install a Chinese font, such as Noto Sans CJK (Debian: apt "
-            "install fonts-noto-cjk)",
+            "no installed font has all characters of the plot, {chr!r} among them; "
+            "install a Chinese font, such as Noto Sans CJK (Debian: apt install "
+            "fonts-noto-cjk)",
             chr=chr(max(characters)),
         )
     return name

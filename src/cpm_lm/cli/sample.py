@@ -12,9 +12,10 @@ from typing import Any
 
 import click
 
-from cpm_lm.cli.console import Text, print_json, read_prompt
+from cpm_lm.cli.console import Text, print_json
 from cpm_lm.cli.options import json_option, model_options, open_model, sampling_options
-from cpm_lm.cli.prompting import PromptCommand
+from cpm_lm.cli.prompting import PromptCommand, echo_note, print_notes
+from cpm_lm.cli.punctuation import OnText, widening, writes_narrow
 
 __all__ = ["command"]
 
@@ -64,7 +65,7 @@ class OrderedPrinter:
 @sampling_options
 @model_options
 @json_option
-def command(prompt: str, as_json: bool, **options: Any) -> None:
+def command(prompt: str, as_json: bool, raw: bool, verbose: bool, **options: Any) -> None:
     """续写 PROMPT（“-”表示从标准输入读取）。
 
     Continue PROMPT (`-` reads it from standard input).
@@ -72,11 +73,12 @@ def command(prompt: str, as_json: bool, **options: Any) -> None:
     \b
     cpm sample '今天天气不错' -n 3
     """
-    prompt = read_prompt(prompt)
     opened = open_model(options)
     opened.tokenizer.encode(prompt)  # opens the table of words, no part of the time shown
     printer = OrderedPrinter(options["n"])
-    feed = None if as_json else printer.feed
+    feed: OnText | None = None if as_json else printer.feed
+    if feed and not raw and writes_narrow(opened.tokenizer, prompt):
+        feed = widening(feed, options["n"], prompt)
     started = time.perf_counter()
     try:
         samples = opened.sample(prompt, **options, on_text=feed)
@@ -106,10 +108,8 @@ def command(prompt: str, as_json: bool, **options: Any) -> None:
             }
         )
         return
-    click.echo(
-        f"# seed {first.seed}, {first.rows} rows ({first.rows_unmerged} unmerged), "
-        f"{seconds:.1f} s, {opened.engine.name}",
-        err=True,
+    echo_note(
+        f"seed {first.seed}, {first.rows} rows ({first.rows_unmerged} unmerged), "
+        f"{seconds:.1f} s, {opened.engine.name}"
     )
-    if first.note:
-        click.echo(f"# {first.note}", err=True)
+    print_notes(opened, prompt, first.note, verbose=verbose, special=options["special"])

@@ -14,9 +14,9 @@ import click
 
 from cpm_lm.choices import Boundary, choices
 from cpm_lm.cli.bars import columns, visible
-from cpm_lm.cli.console import Text, print_json, read_prompt
+from cpm_lm.cli.console import Text, print_json
 from cpm_lm.cli.options import json_option, model_options, open_model
-from cpm_lm.cli.prompting import PromptCommand
+from cpm_lm.cli.prompting import PromptCommand, print_notes
 from cpm_lm.generation.perplexity import STRIDE
 
 if TYPE_CHECKING:
@@ -30,8 +30,14 @@ COLORS = ((0.5, 28), (0.1, 64), (0.01, 136), (0.001, 130), (0.0, 124))
 """The lowest probability of each color, and its number among a terminal's 256: green to red."""
 
 
+class ScoreCommand(PromptCommand):
+    """Prints pieces, not generated text."""
+
+    shows_text = False
+
+
 @click.command(
-    "score", cls=PromptCommand, short_help="给续写或文本打分。Score continuations or a text."
+    "score", cls=ScoreCommand, short_help="给续写或文本打分。Score continuations or a text."
 )
 @click.argument("prompt", type=Text())
 @click.argument("continuations", type=Text(), nargs=-1)
@@ -59,6 +65,7 @@ def command(
     boundary: str,
     stride: int,
     as_json: bool,
+    verbose: bool,
     **options: Any,
 ) -> None:
     """PROMPT 之后各续写的对数概率；只给 PROMPT 时为它的困惑度（“-”表示从标准输入读取）。
@@ -69,8 +76,8 @@ def command(
     \b
     cpm score '今天的天空好' 蓝 晴朗 火箭
     """
-    prompt = read_prompt(prompt)
     opened = open_model(options)
+    print_notes(opened, prompt, "", verbose=verbose)
     if not continuations:
         found = opened.perplexity(prompt, stride=stride)
         if as_json:

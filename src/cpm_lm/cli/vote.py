@@ -8,16 +8,17 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from cpm_lm.cli.bars import bars, shortened, visible
-from cpm_lm.cli.console import Text, on_terminal, print_json, read_prompt
+from cpm_lm.cli.bars import chart, columns, shortened, terminal_width, visible
+from cpm_lm.cli.console import Text, on_terminal, print_json
 from cpm_lm.cli.options import json_option, model_options, open_model, voting_options
-from cpm_lm.cli.prompting import PromptCommand
+from cpm_lm.cli.prompting import PromptCommand, echo_note, print_notes
+from cpm_lm.cli.punctuation import widened, writes_narrow
 
 if TYPE_CHECKING:
     from cpm_lm.generation.tally import AnswerShare
@@ -27,6 +28,12 @@ __all__ = ["command"]
 
 REFRESH_SECONDS = 0.1
 """The minimum time between two refreshes of the live tally."""
+WIDEST = 32
+"""The columns of the longest answer that is shown whole."""
+LEAST = 8
+"""Columns that an answer has on any terminal."""
+NAMEABLE = 0.0005
+"""A share below this is shown as 0.0%, which says nothing."""
 LIVE_ANSWERS = 8
 """The number of answers in the live tally."""
 
@@ -34,7 +41,8 @@ LIVE_ANSWERS = 8
 class LiveTally:
     """A tally on stderr that is refreshed in place during a vote; only on a terminal."""
 
-    def __init__(self) -> None:
+    def __init__(self, shown: Callable[[str], str] = str) -> None:
+        self._shown = shown
         self._lines = 0
         self._last = -REFRESH_SECONDS
 
@@ -45,7 +53,10 @@ class LiveTally:
         self._last = time.monotonic()
         self.clear()
         width = shutil.get_terminal_size().columns - 1
-        lines = [f"{decided:.0%}", *_chart(tally[:LIVE_ANSWERS])]
+        lines = [
+            f"{decided:.0%}",
+            *table(tally[:LIVE_ANSWERS], self._shown, width=width, headings=False),
+        ]
         click.echo("\n".join(shortened(line, width) for line in lines), err=True)
         self._lines = len(lines)
 
@@ -80,6 +91,8 @@ def command(
     k: int,
     picture: Path | None,
     as_json: bool,
+    raw: bool,
+    verbose: bool,
     **options: Any,
 ) -> None:
     """让 PROMPT 的许多续写投票，选出最多的答案（“-”表示从标准输入读取）。
@@ -95,11 +108,11 @@ def command(
     if picture:
         from cpm_lm.cli.plotting import check_plot, plot
 
-        check_plot(picture)
-    prompt = read_prompt(prompt)
+        check_plot(picture, prompt)
     options["aliases"] = read_aliases(aliases) if aliases else None
     opened = open_model(options)
-    live = LiveTally()
+    shown = widened if not raw and writes_narrow(opened.tokenizer, prompt) else str
+    live = LiveTally(shown)
     try:
         vote = opened.vote(prompt, **options, on_tally=live.show)
     finally:
@@ -107,46 +120,89 @@ def command(
     if as_json:
         print_json({"prompt": prompt, "engine": opened.engine.name, **dataclasses.asdict(vote)})
     else:
-        _print(vote, k, opened.engine.name)
+        _print(vote, k, opened.engine.name, shown)
+        print_notes(opened, prompt, vote.note, verbose=verbose, special=options["special"])
     if picture:
         plot(vote, prompt, picture)
 
 
-def _print(vote: Vote, k: int, engine: str) -> None:
+def _print(vote: Vote, k: int, engine: str, shown: Callable[[str], str]) -> None:
     """Print the tally on stdout, and how it was reached on stderr."""
-    for line in _chart(vote.tally[:k]):
+    # Of an exact vote, answers that were hardly explored say nothing.
+    listed = min(k, sum(row.count is not None or row.share >= NAMEABLE for row in vote.tally) or k)
+    for line in table(vote.tally[:listed], shown, width=terminal_width()):
         click.echo(line)
-    if more := vote.tally[k:]:
+    if more := vote.tally[listed:]:
         share = sum(row.share for row in more)
-        click.echo(f"另有 {len(more)} 个答案 more answers: {share:.1%}")
+        click.echo(f"另有 {len(more)} 个答案 more answers: {_percent(share)}")
     for name, share in {
         "截断 cut off": vote.cut_off,
         "无答案 no answer": vote.no_answer,
         "未探索 unexplored": vote.unexplored,
     }.items():
         if share:
-            click.echo(f"{name}: {share:.1%}")
+            click.echo(f"{name}: {_percent(share)}")
     if vote.certified:
-        click.echo(f"已证明 proven: {visible(vote.winner or '')}")
+        click.echo(f"已证明 proven: {visible(shown(vote.winner or ''))}")
     drawn = "" if vote.seed is None else f"seed {vote.seed}, {vote.drawn} texts, "
     unmerged = "" if vote.rows_unmerged is None else f" ({vote.rows_unmerged} unmerged)"
-    click.echo(
-        f"# {vote.reason}, {drawn}{vote.rows} rows{unmerged}, {vote.seconds:.1f} s, {engine}; "
-        f"{vote.intervals}",
-        err=True,
+    echo_note(
+        f"{vote.reason}, {drawn}{vote.rows} rows{unmerged}, {vote.seconds:.1f} s, {engine}; "
+        f"{vote.intervals}"
     )
-    if vote.note:
-        click.echo(f"# {vote.note}", err=True)
 
 
-def _chart(tally: Sequence[AnswerShare]) -> list[str]:
-    rows = [(shortened(visible(t.answer), 32) or '""', t.share, _figures(t)) for t in tally]
-    return bars(rows)
+def table(
+    tally: Sequence[AnswerShare],
+    shown: Callable[[str], str],
+    *,
+    width: int | None,
+    headings: bool = True,
+) -> list[str]:
+    """Return the lines of a tally.
+
+    Args:
+        tally: the answers.
+        shown: how an answer is shown.
+        width: the columns of the terminal, or None if it is none.
+        headings: whether the first line names the columns.
+    """
+    if any(row.count is None for row in tally):
+        titles = ["答案 answer", "概率 probability"]
+        figures = [[_bounds(row)] for row in tally]
+    else:
+        titles = ["答案 answer", "票数 votes", "得票率 share"]
+        figures = [[str(row.count), f"{row.share:.1%}"] for row in tally]
+        if all(row.low is not None for row in tally):
+            titles.append("95% 区间 interval")
+            for cells, row in zip(figures, tally, strict=True):
+                cells.append(f"{row.low:.1%} – {row.high:6.1%}")
+    most = WIDEST
+    if width is not None:  # the figures come first: a longer answer would break the line
+        cells_of = zip(titles[1:], *figures, strict=True)
+        taken = sum(2 + max(map(columns, column)) for column in cells_of)
+        most = max(LEAST, min(most, width - 1 - taken))
+    names = [shortened(visible(shown(row.answer)), most) or '""' for row in tally]
+    rows = [
+        ([name, *cells], row.share) for name, cells, row in zip(names, figures, tally, strict=True)
+    ]
+    return chart(rows, titles if headings else (), width=width)
 
 
-def _figures(row: AnswerShare) -> str:
-    """Return an answer's count and share, and its interval if there is one."""
-    interval = "" if row.low is None or row.high is None else f"{row.low:5.1%} – {row.high:6.1%}"
-    if row.count is None:
-        return interval
-    return f"{row.count}  {row.share:6.1%}" + (f"  ({interval})" if interval else "")
+def _percent(share: float) -> str:
+    return f"{share:.1%}" if share >= NAMEABLE else "< 0.1%"
+
+
+def _bounds(row: AnswerShare) -> str:
+    """Return the bounds of an answer's probability, or one figure where they are the same.
+
+    >>> from cpm_lm.generation.tally import AnswerShare
+    >>> pairs = [(0.9321, 0.9322), (0.91, 0.95), (1e-6, 2e-6), (1e-6, 0.004)]
+    >>> [_bounds(AnswerShare(answer="", share=a, low=a, high=b)) for a, b in pairs]
+    ['93.2%', '91.0% –  95.0%', '< 0.1%', '≤ 0.4%']
+    """
+    low, high = row.low or 0.0, row.high or 0.0
+    least, most = f"{low:.1%}", f"{high:.1%}"
+    if low < NAMEABLE:
+        return "< 0.1%" if high < 2 * NAMEABLE else f"≤ {most}"
+    return most if least == most else f"{least} – {most:>6}"

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from unicodedata import normalize
 
+from cpm_lm.encodings import decoded
 from cpm_lm.errors import RequestError
 from cpm_lm.generation.numbers import EITHER, SEPARATED, read, with_wide_separators
 from cpm_lm.generation.patterns import AnswerPattern
@@ -128,10 +129,10 @@ def read_aliases(path: str | Path) -> dict[str, str]:
     """
     aliases: dict[str, str] = {}
     try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = decoded(f"aliases: {path}", Path(path).read_bytes()).splitlines()
+    except OSError as error:
         raise RequestError(
-            "aliases: {path} cannot be read as UTF-8 text: {error}", path=path, error=error
+            "aliases: {path} cannot be read: {error}", path=path, error=error
         ) from error
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.startswith("#"):

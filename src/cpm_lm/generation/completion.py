@@ -45,7 +45,7 @@ class Sample:
     rows_unmerged: int
     """Forward rows that n separate runs would have computed."""
     note: str = ""
-    """Advice about the prompt; usually empty."""
+    """Advice about the prompt, a line each; usually empty."""
 
     def __repr__(self) -> str:
         """Return the beginning of the text, and how it ended, on one line."""
@@ -98,7 +98,7 @@ class CompletionRequest(GenerationRequest[TextDelta, list[Sample]]):
         """Return a new generator that draws the samples; see `GenerationRequest.algorithm`."""
         self._reset()
         plan = self._plan
-        self._sampled = yield from sample(
+        drawing = sample(
             plan.ids,
             self._options.n,
             rules=self._options,
@@ -107,6 +107,7 @@ class CompletionRequest(GenerationRequest[TextDelta, list[Sample]]):
             on_token=lambda i, token: self._texts[i].feed(token),
             on_end=lambda i: self._texts[i].finish(),
         )
+        self._sampled = yield from plan.observed(drawing)
 
     def poll(self) -> list[TextDelta]:
         """Return the part of each text that has become certain since the last call."""

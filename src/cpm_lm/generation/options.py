@@ -189,6 +189,14 @@ class VotingOptions(SamplingOptions):
             "this, 0.5 to below 1; shares then have no intervals. Off by default."
         },
     )
+    whole_line: bool = field(
+        default=False,
+        metadata={
+            "help": "答案总是整行；默认若提示里的例子都以同一个标点结束，答案也在那里结束。"
+            "An answer is always a whole line; by default it ends where the prompt's examples "
+            "end, if all of them end with the same mark."
+        },
+    )
     budget: int | None = field(
         default=None,
         metadata={

@@ -10,11 +10,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from cpm_lm.config import GPTConfig
+from cpm_lm.decoding.protocol import Algorithm, Result
 from cpm_lm.decoding.sampling import Limits
 from cpm_lm.errors import CapacityError, RequestError
 from cpm_lm.generation.options import SamplingOptions
-from cpm_lm.generation.prompt import STOP_BACKSLASH_N, read_prompt
+from cpm_lm.generation.prompt import BACKSLASH_N, decoder_context, read_prompt
 from cpm_lm.generation.stopping import StoppedText, normalized_stops
+from cpm_lm.generation.word_end import observing
 from cpm_lm.languages import tr
 from cpm_lm.tokenizer import Tokenizer
 
@@ -57,12 +59,13 @@ class SamplingPlan:
         _refuse_special(stop, tokenizer)
         self._tokenizer = tokenizer
         self._stops = (*normalized_stops(stop, tokenizer.as_generated), *stops)
-        # After a final space in the prompt, the decoder must not write one between the words.
-        spaced = isinstance(prompt, str) and prompt[-1:].isspace()
-        self._after = () if spaced else tuple(self.ids)
+        self._after = decoder_context(prompt, self.ids)
         # 48 bits, because many JSON readers store a number as float64, exact to 53 bits.
         self.seed = int.from_bytes(os.urandom(6)) if options.seed is None else options.seed
-        self.note = "; ".join((*read.notes, *_stop_notes(stop)))
+        self._word = read.word
+        self._notes = (*read.notes, *_stop_notes(stop))
+        self._found: list[str] = []
+        """What the model itself said about the prompt."""
         self.limits = Limits(
             max_tokens=options.max_tokens,
             n_positions=config.n_positions,
@@ -75,6 +78,21 @@ class SamplingPlan:
         """The maximum number of rows that one continuation alone computes."""
         self._memory, self._node_bytes = options.memory, config.node_bytes + row_bytes
         self._check_memory()
+
+    @property
+    def note(self) -> str:
+        """What may not have been meant, a line each."""
+        return "\n".join((*self._notes, *self._found))
+
+    def observed(self, algorithm: Algorithm[Result]) -> Algorithm[Result]:
+        """Return the algorithm that continues the prompt, which also looks at its last word."""
+        self._found = []
+        return observing(self._word, algorithm, self._found) if self._word else algorithm
+
+    def end_at(self, stop: str, note: str) -> None:
+        """Add a stop string that the options do not name, and a note that says so."""
+        self._stops = (*self._stops, *normalized_stops(stop, self._tokenizer.as_generated))
+        self._notes = (*self._notes, note)
 
     def new_text(self, *, skip: int = 0) -> StoppedText:
         """Return the empty text of a continuation; see `StoppedText` for `skip`."""
@@ -125,4 +143,4 @@ def _refuse_special(stop: Iterable[str], tokenizer: Tokenizer) -> None:
 
 def _stop_notes(stop: Iterable[str]) -> Iterator[str]:
     if any("\\n" in text for text in stop):
-        yield tr(STOP_BACKSLASH_N)
+        yield tr(BACKSLASH_N, what=tr("a stop string"))

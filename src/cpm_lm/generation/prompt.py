@@ -12,25 +12,23 @@ from dataclasses import dataclass
 
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import RequestError
+from cpm_lm.generation.word_end import WordEnd
 from cpm_lm.languages import later, tr
 from cpm_lm.tokenizer import Tokenizer
 
-__all__ = ["Prompt", "read_prompt"]
+__all__ = ["BACKSLASH_N", "Prompt", "decoder_context", "read_prompt"]
 
-SPLIT_WORD = later(
-    "the prompt may end within a word, but the tokenizer treats the last word as complete: "
-    "end the prompt with punctuation or a newline, or with a whole word"
-)
-TRAILING_SPACE = later(
-    "the prompt ends with a space, which changes what follows; leave it out if it was not meant"
-)
 BACKSLASH_N = later(
-    r"the prompt has a backslash and an n (\n), which is no line end; in bash write "
-    r"$'...\n...', or give the prompt on standard input"
+    r"{what} has \n as two characters, a backslash and an n, which are no line end; "
+    r"if a line end is meant, add -e (or write $'...\n...' in bash)"
 )
-STOP_BACKSLASH_N = later(
-    r"a stop string has a backslash and an n (\n), which is no line end; in bash write $'...\n...'"
-)
+BLANKS = {
+    "\t": later("a tab"),
+    "\u3000": later("an ideographic space"),
+    "\xa0": later("a no-break space"),
+    "\r": later("a carriage return"),
+}
+"""Blanks that look like a space or like nothing, and are read as something else."""
 SHOWN = 5
 """Characters that a note names, of those that the vocabulary lacks."""
 
@@ -42,6 +40,8 @@ class Prompt:
     ids: list[int]
     notes: tuple[str, ...] = ()
     """What may not have been meant, a line each."""
+    word: WordEnd | None = None
+    """The last word, if the text may have been meant to go on with it."""
 
 
 def read_prompt(
@@ -102,7 +102,17 @@ def read_prompt(
             )
         )
         found = [*prefix, *found[-kept:]][-(context - 1) :] if context > 1 else found[-1:]
-    return Prompt(ids=found, notes=tuple(notes))
+    word = WordEnd.of(tokenizer, prompt, found) if isinstance(prompt, str) else None
+    return Prompt(ids=found, notes=tuple(notes), word=word)
+
+
+def decoder_context(prompt: str | Sequence[int], ids: Sequence[int]) -> tuple[int, ...]:
+    """Return the ids that a decoder of the continuation must know; see `Tokenizer.decoder`.
+
+    After a final space in the prompt, the decoder must not write one between the words.
+    """
+    spaced = isinstance(prompt, str) and prompt[-1:].isspace()
+    return () if spaced else tuple(ids)
 
 
 def _given_ids(prompt: Sequence[int]) -> list[int]:
@@ -154,16 +164,17 @@ def _notes(tokenizer: Tokenizer, text: str, *, special: bool) -> Iterator[str]:
             )
         )
     if "\\n" in text:
-        yield tr(BACKSLASH_N)
-    if text[-1:] in (" ", "\t", "\u3000"):
-        yield tr(TRAILING_SPACE)
+        yield tr(BACKSLASH_N, what=tr("the prompt"))
+    yield from _blanks(tokenizer, text)
     read = "".join(
         part
         for part in _split(text, tokenizer.special_ids)
         if not special or part not in tokenizer.special_ids
     )
     unknown = tokenizer.unknown_count(tokenizer.encode(read))
-    if unknown and (lacking := [c for c in dict.fromkeys(read) if _lacks(tokenizer, c)]):
+    known = "\\" if "\\n" in text else ""  # its own note says more
+    lacking = [c for c in dict.fromkeys(read) if unknown and c != known and _lacks(tokenizer, c)]
+    if lacking:
         more = (
             tr(" and {n_lacking} more", n_lacking=len(lacking) - SHOWN)
             if len(lacking) > SHOWN
@@ -175,8 +186,34 @@ def _notes(tokenizer: Tokenizer, text: str, *, special: bool) -> Iterator[str]:
             shown=shown,
             more=more,
         )
-    if tokenizer.splits_word(text):
-        yield tr(SPLIT_WORD)
+
+
+def _blanks(tokenizer: Tokenizer, text: str) -> Iterator[str]:
+    """Yield a line about blanks at the end, and about those that are not read as they are."""
+    last = text[-1:]
+    if last == " ":
+        yield tr(
+            "the prompt ends with a space, which may change what follows; leave it out if unmeant"
+        )
+    for blank, name in BLANKS.items():
+        if blank not in text:
+            continue
+        count = text.count(blank)
+        where = (
+            tr("ends with {name}", name=tr(name))
+            if blank == last
+            else tr("has {name}", name=tr(name))
+        )
+        read = tokenizer.normalize(f"1{blank}1")
+        if read == "11":
+            how = tr("is left out, as the vocabulary has none")
+        elif read == f"1{blank}1":
+            how = tr("is read as it is")
+        else:
+            how = tr("is read as {read!r}", read=read[1:-1])
+        if read != f"1{blank}1" or blank == last:
+            times = tr(" ({count} in all)", count=count) if count > 1 else ""
+            yield tr("the prompt {where}{times}, which {how}", where=where, times=times, how=how)
 
 
 def _lacks(tokenizer: Tokenizer, character: str) -> bool:

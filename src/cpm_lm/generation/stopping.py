@@ -12,7 +12,7 @@ from cpm_lm.errors import RequestError
 from cpm_lm.languages import later, tr
 
 BACKSLASH_N = r"\n"
-LINE_END_HINT = later(r" (a backslash and an n are no line end; in bash that is $'\n')")
+LINE_END_HINT = later(r" (a backslash and an n are no line end: add -e, or write $'\n' in bash)")
 
 __all__ = ["Decoder", "StopMatcher", "StoppedText", "normalized_stops"]
 

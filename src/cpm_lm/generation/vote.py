@@ -85,7 +85,7 @@ class Vote:
     method: str
     """sample, stratified or exact."""
     note: str
-    """Advice about the prompt or the options; usually empty."""
+    """Advice about the prompt or the options, a line each; usually empty."""
 
     def __repr__(self) -> str:
         """Return the winner, the answers and their shares on one line."""
@@ -146,6 +146,7 @@ def drawn_vote(
     plan: SamplingPlan,
     options: VotingOptions,
     *,
+    advice: str,
     started: float,
 ) -> Vote:
     """Return the result of a vote over samples.
@@ -155,6 +156,7 @@ def drawn_vote(
         sampled: the samples.
         plan: the plan of the call.
         options: the options of the call.
+        advice: a note about the texts, or "".
         started: when it began, by `time.perf_counter`.
     """
     confidence, method = options.confidence, options.method
@@ -179,7 +181,7 @@ def drawn_vote(
         seconds=time.perf_counter() - started,  # the stopping rule's own time included
         seed=plan.seed,
         method=method,
-        note=_note(cut_off, no_answer, plan, options),
+        note=_note(cut_off, no_answer, plan, options, advice),
     )
 
 
@@ -213,10 +215,16 @@ def exact_vote(found: Found, plan: SamplingPlan, options: VotingOptions, *, star
     )
 
 
-def _note(cut_off: float, no_answer: float, plan: SamplingPlan, options: VotingOptions) -> str:
+def _note(
+    cut_off: float,
+    no_answer: float,
+    plan: SamplingPlan,
+    options: VotingOptions,
+    advice: str = "",
+) -> str:
     """Return advice if most texts gave no answer, or about the prompt."""
-    notes = [plan.note] if plan.note else []
-    if cut_off > 0.5:
+    notes = [note for note in (plan.note, advice) if note]
+    if cut_off > 0.5 and not advice:
         notes.append(
             tr(
                 "{cut_off:.0%} of the texts were cut off after {longest} tokens, before "
@@ -244,4 +252,4 @@ def _note(cut_off: float, no_answer: float, plan: SamplingPlan, options: VotingO
                 answer=options.answer,
             )
         )
-    return "; ".join(notes)
+    return "\n".join(notes)

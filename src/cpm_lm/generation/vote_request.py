@@ -20,6 +20,7 @@ from cpm_lm.generation.numbers import commas_separate
 from cpm_lm.generation.options import VotingOptions
 from cpm_lm.generation.plan import SamplingPlan
 from cpm_lm.generation.request import GenerationRequest
+from cpm_lm.generation.stop_marks import cut_off_advice, inferred_stop, scatter_advice
 from cpm_lm.generation.stopping import StoppedText
 from cpm_lm.generation.vote import (
     CUT_OFF,
@@ -31,6 +32,7 @@ from cpm_lm.generation.vote import (
     leads,
     tally_decisions,
 )
+from cpm_lm.languages import tr
 from cpm_lm.tokenizer import Tokenizer
 
 __all__ = ["VoteRequest"]
@@ -66,6 +68,7 @@ class VoteRequest(GenerationRequest[VoteProgress, Vote]):
         )
         self._started = time.perf_counter()  # after the tokenizer has read its data
         text = prompt if isinstance(prompt, str) else tokenizer.decode(plan.ids)
+        self._end_where_examples_end(text)
         self._answers = Answers(
             pattern=options.answer,
             aliases=aliases,
@@ -85,7 +88,7 @@ class VoteRequest(GenerationRequest[VoteProgress, Vote]):
     def algorithm(self) -> Algorithm[None]:
         """Return a new generator that draws or enumerates the texts; see `GenerationRequest`."""
         self._reset()
-        self._outcome = yield from self._decoding()
+        self._outcome = yield from self._plan.observed(self._decoding())
 
     def poll(self) -> list[VoteProgress]:
         """Return the tally, if more is decided than at the last call."""
@@ -106,8 +109,41 @@ class VoteRequest(GenerationRequest[VoteProgress, Vote]):
         if isinstance(self._outcome, Found):
             return exact_vote(self._outcome, plan, options, started=self._started)
         return drawn_vote(
-            self._known_decisions(), self._outcome, plan, options, started=self._started
+            self._known_decisions(),
+            self._outcome,
+            plan,
+            options,
+            advice=self._advice(),
+            started=self._started,
         )
+
+    def _end_where_examples_end(self, prompt: str) -> None:
+        """Add the stop string that the prompt's examples have, unless the options say otherwise."""
+        options = self._options
+        if options.stop or options.answer is not None or options.whole_line:
+            return
+        mark = inferred_stop(prompt)
+        if mark and mark != LINE_END:
+            self._plan.end_at(
+                mark,
+                tr(
+                    "answers end at {mark!r}, as the prompt's examples do; --whole-line "
+                    "takes lines",
+                    mark=mark,
+                ),
+            )
+
+    def _advice(self) -> str:
+        """Return a note about a stop string that would make answers of the texts, or ""."""
+        options = self._options
+        if options.answer is not None or options.whole_line:
+            return ""
+        every = zip(self._texts, self._decisions, strict=True)
+        decided = [(text, decision) for text, decision in every if decision is not None]
+        cut_off = [text.text for text, decision in decided if decision is CUT_OFF]
+        if 2 * len(cut_off) > len(decided):
+            return cut_off_advice(cut_off, len(decided), self._plan.longest)
+        return scatter_advice([text.text for text, _ in decided])
 
     def _decoding(self) -> Algorithm[Sampled | Found]:
         """Return the decoding algorithm of the method."""

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import abc
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar, SupportsIndex
 
 from cpm_lm.choices import TextStyleName
 from cpm_lm.errors import RequestError, TokenizerError
+from cpm_lm.tokenizer.beginnings import Beginnings
 from cpm_lm.tokenizer.unsupported import unsupported
 
 __all__ = ["NOTHING", "Decoder", "Tokenizer"]
@@ -158,6 +159,39 @@ class Tokenizer(abc.ABC):
     @abc.abstractmethod
     def splits_word(self, prompt: str) -> bool:
         """Return whether a prompt may end within a word, which its ids treat as complete."""
+
+    def word_part(self, token: SupportsIndex) -> tuple[str, bool]:
+        """Return the text of an id, and whether it begins a word.
+
+        By default every id is a word by itself.
+        """
+        return self.decode([token]), True
+
+    def beginnings(
+        self, path: Sequence[int] = (), after: Iterable[SupportsIndex] = NOTHING
+    ) -> Beginnings:
+        """Return what each id adds to a text.
+
+        Args:
+            path: the ids of the text so far.
+            after: the ids before the text; see `decoder`.
+        """
+        before = tuple(after)
+        return Beginnings(
+            [self._added(before, path, i) for i in range(self.vocab_size)], self.silent
+        )
+
+    @property
+    def silent(self) -> frozenset[int]:
+        """The ids that stand for no text: ends, and special tokens that decode to nothing."""
+        named = (i for i in self.special_ids.values() if not self.decode([i]))
+        return self.end_ids.union(named)
+
+    def _added(self, after: Sequence[SupportsIndex], path: Sequence[int], token: int) -> str:
+        decoder = self.decoder(after)
+        for before in path:
+            decoder.feed(before)
+        return decoder.feed(token)
 
     def normalize(self, text: str) -> str:
         """Return a text after encoding and decoding."""

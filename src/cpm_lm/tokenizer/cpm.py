@@ -5,15 +5,17 @@ Knows words and pieces; does not know the vocabulary's files (`cpm_files`) or ji
 
 from __future__ import annotations
 
+import functools
 import operator
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, SupportsIndex
 
 from cpm_lm.errors import TokenizerError
 from cpm_lm.tokenizer.base import NOTHING, Decoder, Tokenizer
+from cpm_lm.tokenizer.beginnings import Beginnings
 from cpm_lm.tokenizer.cpm_files import (
     CONTROLS,
     END,
@@ -22,6 +24,7 @@ from cpm_lm.tokenizer.cpm_files import (
     PAD,
     SPACE,
     UNKNOWN,
+    WORD_MARK,
     read_vocabulary,
     text_of,
     vocabulary_files,
@@ -131,6 +134,23 @@ class CPMTokenizer(Tokenizer):
     def unknown_count(self, ids: Iterable[SupportsIndex]) -> int:
         """Return the number of unknown ids."""
         return sum(operator.index(token) == self._unknown for token in ids)
+
+    def word_part(self, token: SupportsIndex) -> tuple[str, bool]:
+        """Return the text of an id, and whether it begins a word."""
+        index = self._index(token)
+        return self._texts[index], self._pieces[index].startswith(WORD_MARK)
+
+    def beginnings(
+        self,
+        path: Sequence[int] = (),  # noqa: ARG002  (the text of an id does not depend on others)
+        after: Iterable[SupportsIndex] = NOTHING,  # noqa: ARG002
+    ) -> Beginnings:
+        """Return what each id adds to any text."""
+        return self._beginnings
+
+    @functools.cached_property
+    def _beginnings(self) -> Beginnings:
+        return Beginnings(self._texts, self.silent)
 
     def splits_word(self, prompt: str) -> bool:
         """Return whether the last character is Han, a letter or a digit.

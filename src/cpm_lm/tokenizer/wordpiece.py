@@ -11,12 +11,13 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, SupportsIndex
 
 from cpm_lm.languages import tr
 from cpm_lm.tokenizer.base import NOTHING, Decoder, Tokenizer
+from cpm_lm.tokenizer.beginnings import Beginnings
 from cpm_lm.tokenizer.text_style import STYLES
 from cpm_lm.tokenizer.text_style_files import KEY
 from cpm_lm.tokenizer.wordpiece_files import WordPieces, read_wordpieces, wordpiece_files
@@ -129,6 +130,33 @@ class WordPieceTokenizer(Tokenizer):
         """Return the number of unknown ids."""
         return sum(token.__index__() == self._unknown for token in ids)
 
+    def word_part(self, token: SupportsIndex) -> tuple[str, bool]:
+        """Return the text of an id, and whether it begins a word."""
+        text, continues = self.text(token)
+        return text, not continues
+
+    def beginnings(
+        self, path: Sequence[int] = (), after: Iterable[SupportsIndex] = NOTHING
+    ) -> Beginnings:
+        """Return what each id adds to a text: with a space, if a word begins behind another."""
+        decoder = _SpacingDecoder(self, after)
+        for token in path:
+            decoder.feed(token)
+        return self._beginnings[decoder.in_word]
+
+    @functools.cached_property
+    def _beginnings(self) -> dict[bool, Beginnings]:
+        """What each id adds behind a word of letters, and elsewhere."""
+        result = {}
+        for in_word in (False, True):
+            texts = []
+            for i in range(self.vocab_size):
+                decoder = _SpacingDecoder(self, NOTHING)
+                decoder.in_word = in_word
+                texts.append(decoder.feed(i))
+            result[in_word] = Beginnings(texts, self.silent)
+        return result
+
     def splits_word(self, prompt: str) -> bool:
         """Return whether the last character is a letter or a digit, but not a single word."""
         last = prompt[-1:]
@@ -210,19 +238,19 @@ class _SpacingDecoder(Decoder):
 
     def __init__(self, tokenizer: WordPieceTokenizer, after: Iterable[SupportsIndex]) -> None:
         self._tokenizer = tokenizer
-        self._in_word = False
+        self.in_word = False
         for token in reversed(list(after)):
             text, _ = tokenizer.text(token)
             if text:
-                self._in_word = not tokenizer.is_single_word(text[-1])
+                self.in_word = not tokenizer.is_single_word(text[-1])
                 break
 
     def feed(self, token: SupportsIndex) -> str:
         text, continues = self._tokenizer.text(token)
         if not text:
             return ""
-        space = self._in_word and not continues and not self._tokenizer.is_single_word(text[0])
-        self._in_word = not self._tokenizer.is_single_word(text[-1])
+        space = self.in_word and not continues and not self._tokenizer.is_single_word(text[0])
+        self.in_word = not self._tokenizer.is_single_word(text[-1])
         return f" {text}" if space else text
 
     def flush(self) -> str:

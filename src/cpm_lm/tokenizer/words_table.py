@@ -139,7 +139,7 @@ class _Parts:
 
 
 _lock = ForkSafeLock()
-"""Of all tables: a lock made while another is held could wait for a fork that waits for that one."""
+"""Of all tables: one made while another lock is held could wait for a fork that waits for that."""
 
 
 class WordTable:
