@@ -13,8 +13,10 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from cpm_lm.decoding.sampling import Limits
+from cpm_lm.decoding.limits import Limits
+from cpm_lm.decoding.penalties import History, PathFilters
 from cpm_lm.distributions.draw import Distribution, distributions
+from cpm_lm.distributions.edits import Edits
 from cpm_lm.distributions.rules import Rules
 
 __all__ = ["NO_ANSWER", "AnswerOf", "Found", "Frontier", "row_bytes"]
@@ -144,6 +146,14 @@ class Frontier:
         self._masses: dict[Hashable | None, float] = {}
         self._cut_off = 0.0
         self._assigned = 0.0
+        self._filters: PathFilters | None = None
+        self._histories: dict[tuple[int, ...], History] = {}
+        """Of the paths that are computed, or about to be."""
+
+    def filter_paths(self, filters: PathFilters, prompt: Sequence[int]) -> None:
+        """Filter the tokens after every path; called before anything is added."""
+        self._filters = filters
+        self._histories[()] = filters.start(prompt)
 
     def add(
         self,
@@ -154,12 +164,23 @@ class Frontier:
         """Add computed nodes: their ids and mass, slot, and logits of the next token."""
         for i, ((path, mass), slot) in enumerate(zip(paths, slots, strict=True)):
             # One row at a time: the distributions of all would take more than their children.
-            (distribution,) = distributions(logits[i : i + 1], self._rules)
+            (distribution,) = distributions(logits[i : i + 1], self._rules, self._edits(path))
+            if not len(distribution.tokens):  # nothing is left, so the text ends
+                self._assign_to(self._answer_of(path, True), mass)
             leaf = _Leaf(path, mass, slot, distribution, self._floor)
             self._dropped |= leaf.dropped
             self._kept += len(leaf)
             self._push(leaf)
             self._bound(logits.shape[1])
+
+    def _edits(self, path: tuple[int, ...]) -> list[Edits]:
+        """Return the edits of the row after a path."""
+        if not self._filters:
+            return []
+        if path not in self._histories:
+            parent = self._histories[path[:-1]]
+            self._histories[path] = self._filters.extended(parent, path[-1])
+        return self._filters.edits([self._histories[path]])
 
     def _bound(self, vocab_size: int) -> None:
         """Drop the lightest children where there are more than the memory holds."""
@@ -211,14 +232,19 @@ class Frontier:
         ids = path if finished else (*path, token)
         answer = self._answer_of(ids, finished)
         if answer is not None or finished:
-            key = None if answer is NO_ANSWER else answer
-            self._masses[key] = self._masses.get(key, 0.0) + mass
+            self._assign_to(answer, mass)
         elif len(ids) == self._longest:
             self._cut_off += mass
+            self._assigned += mass
         else:
             return False
-        self._assigned += mass
         return True
+
+    def _assign_to(self, answer: Hashable | None, mass: float) -> None:
+        """Assign mass to an answer; None and NO_ANSWER are no answer."""
+        key = None if answer is NO_ANSWER else answer
+        self._masses[key] = self._masses.get(key, 0.0) + mass
+        self._assigned += mass
 
     def _stop_reason(self) -> Reason | None:
         unexplored = self._unexplored()
