@@ -7,25 +7,27 @@ Knows tokenizers, engines, requests and the scheduler; does not know files of we
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 import numpy as np
 
 from cpm_lm.decoding.scheduler import Scheduler
-from cpm_lm.distributions.checks import Number, check_number
+from cpm_lm.distributions.checks import check_number
 from cpm_lm.distributions.draw import log_partition
 from cpm_lm.engines.base import Engine, Session
 from cpm_lm.engines.forest import chain
 from cpm_lm.engines.options import EngineOptions
 from cpm_lm.engines.wants import Logits
 from cpm_lm.errors import CheckpointError, RequestError, TokenizerError
+from cpm_lm.generation.arguments import SamplingArguments, VotingArguments, with_options
 from cpm_lm.generation.completion import CompletionRequest, Sample
 from cpm_lm.generation.options import SamplingOptions, VotingOptions
+from cpm_lm.generation.path_filters import ids_of_texts
 from cpm_lm.generation.plan import MIN_CAPACITY
 from cpm_lm.generation.prompt import Prompt, read_prompt
 from cpm_lm.generation.request import GenerationRequest
@@ -70,183 +72,79 @@ class Model:
         self._idle: Session | None = None
         self._lock = threading.Lock()
 
+    @with_options(SamplingOptions)
     def sample(
         self,
         prompt: str | Sequence[int],
         *,
-        n: int = SamplingOptions.n,
-        max_tokens: int = SamplingOptions.max_tokens,
-        temperature: Number = SamplingOptions.temperature,
-        top_p: Number = SamplingOptions.top_p,
-        top_k: int = SamplingOptions.top_k,
-        stop: str | Iterable[str] | None = SamplingOptions.stop,
-        special: bool = SamplingOptions.special,
-        seed: int | None = SamplingOptions.seed,
-        filter_order: str = SamplingOptions.filter_order,
-        overflow: str = SamplingOptions.overflow,
-        memory: int = SamplingOptions.memory,
-        order: str | None = None,
         on_text: Callable[[int, str, bool], None] | None = None,
+        **options: Unpack[SamplingArguments],
     ) -> list[Sample]:
         """Draw n continuations of a prompt; the prompt and common prefixes are computed once.
 
         Args:
             prompt: text, or token ids that are used unchanged.
-            n: the number of continuations. For all options see `SamplingOptions`.
-            max_tokens: the maximum number of tokens per continuation.
-            temperature: divides the logits; 0 takes the likeliest token.
-            top_p: the mass of the nucleus; 1 is off.
-            top_k: the number of likeliest tokens to draw from; 0 is off.
-            stop: one or several stop strings.
-            special: whether names of special tokens in the prompt mean these tokens.
-            seed: the random seed; by default chosen at random and reported.
-            filter_order: "standard" or "cpm".
-            overflow: "stop" or "slide".
-            memory: bytes for the KV cache.
-            order: deprecated, until version 0.3: the old name of `filter_order`.
             on_text: called with the number of a sample, the next part of its text, and whether
                 the sample has ended.
+            **options: the fields of `SamplingOptions`, which says the unit and the range of each:
+                n, max_tokens, temperature, top_p, top_k, min_p, typical_p, repetition_penalty, ban,
+                stop, seed and so on.
 
         Raises:
             RequestError: an option is out of range, or the prompt is empty or too long.
             CapacityError: `memory` does not hold one continuation.
         """
-        options = SamplingOptions(
-            n=n,
-            max_tokens=max_tokens,
-            temperature=temperature,
-            top_p=top_p,
-            top_k=top_k,
-            stop=stop,
-            special=special,
-            seed=seed,
-            filter_order=filter_order,
-            order=order,
-            overflow=overflow,
-            memory=memory,
-        )
-        request = CompletionRequest(self.tokenizer, self.engine.config, prompt, options)
+        request = self._completion(prompt, SamplingOptions(**options))  # type: ignore[arg-type]
         for delta in self._run(request):
             if on_text:
                 on_text(delta.index, delta.text, delta.finished)
         return request.result()
 
+    @with_options(SamplingOptions)
     def stream(
-        self,
-        prompt: str | Sequence[int],
-        *,
-        n: int = SamplingOptions.n,
-        max_tokens: int = SamplingOptions.max_tokens,
-        temperature: Number = SamplingOptions.temperature,
-        top_p: Number = SamplingOptions.top_p,
-        top_k: int = SamplingOptions.top_k,
-        stop: str | Iterable[str] | None = SamplingOptions.stop,
-        special: bool = SamplingOptions.special,
-        seed: int | None = SamplingOptions.seed,
-        filter_order: str = SamplingOptions.filter_order,
-        overflow: str = SamplingOptions.overflow,
-        memory: int = SamplingOptions.memory,
-        order: str | None = None,
+        self, prompt: str | Sequence[int], **options: Unpack[SamplingArguments]
     ) -> Iterator[str]:
         """Yield the text of one continuation while it is drawn.
 
         The parts joined are `sample(...)[0].text`; a prefix of a stop string is held back. Options
         and errors are those of `sample`; n must be 1. Closing the iterator stops the computation.
         """
-        options = SamplingOptions(
-            n=n,
-            max_tokens=max_tokens,
-            temperature=temperature,
-            top_p=top_p,
-            top_k=top_k,
-            stop=stop,
-            special=special,
-            seed=seed,
-            filter_order=filter_order,
-            order=order,
-            overflow=overflow,
-            memory=memory,
-        )
-        if n != 1:
-            raise RequestError(f"n is {n}; a stream has one continuation: use sample for more")
-        request = CompletionRequest(self.tokenizer, self.engine.config, prompt, options)
+        checked = SamplingOptions(**options)  # type: ignore[arg-type]
+        if checked.n != 1:
+            raise RequestError(
+                f"n is {checked.n}; a stream has one continuation: use sample for more"
+            )
+        if checked.top_logprobs:
+            raise RequestError(
+                f"top_logprobs is {checked.top_logprobs}; a stream is text only: use sample"
+            )
+        request = self._completion(prompt, checked)
         return (delta.text for delta in self._run(request) if delta.text)
 
+    @with_options(VotingOptions)
     def vote(
         self,
         prompt: str | Sequence[int],
         *,
-        n: int = VotingOptions.n,
-        method: str = VotingOptions.method,
-        stop: str | Iterable[str] | None = VotingOptions.stop,
-        special: bool = VotingOptions.special,
-        answer: str | None = VotingOptions.answer,
-        match: str = VotingOptions.match,
-        aliases: Mapping[str, str] | None = None,
-        max_tokens: int = VotingOptions.max_tokens,
-        temperature: Number = VotingOptions.temperature,
-        top_p: Number = VotingOptions.top_p,
-        top_k: int = VotingOptions.top_k,
-        seed: int | None = VotingOptions.seed,
-        confidence: Number | None = VotingOptions.confidence,
-        budget: int | None = VotingOptions.budget,
-        filter_order: str = VotingOptions.filter_order,
-        overflow: str = VotingOptions.overflow,
-        memory: int = VotingOptions.memory,
-        order: str | None = None,
         on_tally: Callable[[Sequence[AnswerShare], float], None] | None = None,
+        **options: Unpack[VotingArguments],
     ) -> Vote:
         """Return the answer that most continuations of a prompt give, with shares and intervals.
 
         Args:
             prompt: text, or token ids that are used unchanged.
-            n: the number of texts drawn. For all options see `VotingOptions`.
-            method: "sample", "stratified" or "exact".
-            stop: stop strings that end an answer, besides a newline and an end token.
-            special: whether names of special tokens in the prompt mean these tokens.
-            answer: "number", or a regular expression that finds the answer in a text.
-            match: "first" or "last": which match of `answer` counts.
-            aliases: the form that each form of an answer counts as; see `answers.read_aliases`.
-            max_tokens: the maximum number of tokens per text; a longer text gives no answer.
-            temperature: divides the logits; with 1 and no filters, shares estimate the model's own
-                probabilities.
-            top_p: the mass of the nucleus; 1 is off.
-            top_k: the number of likeliest tokens to draw from; 0 is off.
-            seed: the random seed; by default chosen at random and reported.
-            confidence: stop early when the leader leads with this probability; "sample" only.
-            budget: the maximum number of rows computed; "exact" only.
-            filter_order: "standard" or "cpm".
-            overflow: "stop" or "slide".
-            memory: bytes for the KV cache.
-            order: deprecated, until version 0.3: the old name of `filter_order`.
             on_tally: called with the answers so far and the share of samples, or of probability,
                 that is decided.
+            **options: the fields of `VotingOptions`, which says the unit and the range of each: n,
+                method, choices, answer, match, aliases, confidence, budget, and those of a sample.
 
         Raises:
             RequestError: an option is out of range, or the prompt is empty or too long.
             CapacityError: `memory` does not hold one continuation.
         """
-        options = VotingOptions(
-            n=n,
-            method=method,
-            stop=stop,
-            special=special,
-            answer=answer,
-            match=match,
-            aliases=aliases or {},
-            max_tokens=max_tokens,
-            temperature=temperature,
-            top_p=top_p,
-            top_k=top_k,
-            seed=seed,
-            confidence=confidence,
-            budget=budget,
-            filter_order=filter_order,
-            order=order,
-            overflow=overflow,
-            memory=memory,
-        )
-        request = VoteRequest(self.tokenizer, self.engine.config, prompt, options)
+        options["aliases"] = options.get("aliases") or {}
+        checked = VotingOptions(**options)  # type: ignore[arg-type]
+        request = VoteRequest(self.tokenizer, self.engine.config, prompt, checked)
         for progress in self._run(request):
             if on_tally:
                 on_tally(progress.tally, progress.decided)
@@ -280,7 +178,8 @@ class Model:
             session.release(nodes[:1])
         masses = np.exp(logits[0] - log_partition(logits)[0])
         ranked = np.argsort(-masses, kind="stable")
-        extra = self._ids_of((also,) if isinstance(also, str) else also)
+        named = ids_of_texts(self.tokenizer, (also,) if isinstance(also, str) else also)
+        extra = {token for ids in named.values() for token in ids}
         chosen = [i for rank, i in enumerate(ranked.tolist()) if rank < k or i in extra]
         return [
             NextToken(token_id=i, text=self.tokenizer.piece(i), probability=float(masses[i]))
@@ -307,17 +206,10 @@ class Model:
         """
         return read_prompt(self.tokenizer, self.engine.config, prompt, special=special)
 
-    def _ids_of(self, texts: Iterable[str]) -> set[int]:
-        """Return the ids of all tokens whose text is one of these."""
-        wanted = set(texts)
-        found = {
-            i: piece
-            for i in range(self.tokenizer.vocab_size if wanted else 0)
-            if (piece := self.tokenizer.piece(i)) in wanted
-        }
-        if missing := wanted.difference(found.values()):
-            raise RequestError(f"{min(missing)!r} is not a single token; try its first character")
-        return set(found)
+    def _completion(
+        self, prompt: str | Sequence[int], options: SamplingOptions
+    ) -> CompletionRequest:
+        return CompletionRequest(self.tokenizer, self.engine.config, prompt, options)
 
     def close(self) -> None:
         """Free the session that is reused from call to call; the model can still be used."""

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from cpm_lm.cli.console import Text, print_json, read_prompt
+from cpm_lm.cli.logprobs import print_logprobs
 from cpm_lm.cli.options import json_option, model_options, open_model, sampling_options
 from cpm_lm.cli.prompting import PromptCommand
 
@@ -93,6 +94,7 @@ def command(prompt: str, as_json: bool, **options: Any) -> None:
             }
         )
         return
+    print_logprobs(samples)
     click.echo(
         f"# seed {first.seed}, {first.rows} rows ({first.rows_unmerged} unmerged), "
         f"{seconds:.1f} s, {opened.engine.name}",

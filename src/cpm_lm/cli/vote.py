@@ -135,18 +135,30 @@ def _print(vote: Vote, k: int, engine: str) -> None:
         f"{vote.intervals}",
         err=True,
     )
+    if vote.filters:
+        click.echo(f"# {'; '.join(vote.filters)}", err=True)
     if vote.note:
         click.echo(f"# {vote.note}", err=True)
 
 
 def _chart(tally: Sequence[AnswerShare]) -> list[str]:
-    rows = [(shortened(visible(t.answer), 32) or '""', t.share, _figures(t)) for t in tally]
-    return bars(rows)
+    return bars(
+        [
+            (
+                shortened(visible(t.answer), 32) or '""',
+                t.share if t.among_choices is None else t.among_choices,
+                _figures(t),
+            )
+            for t in tally
+        ]
+    )
 
 
 def _figures(row: AnswerShare) -> str:
     """Return an answer's count and share, and its interval if there is one."""
     interval = "" if row.low is None or row.high is None else f"{row.low:5.1%} – {row.high:6.1%}"
+    if row.among_choices is not None:
+        return f"{row.among_choices:6.1%}  ({interval})"
     if row.count is None:
         return interval
     return f"{row.count}  {row.share:6.1%}" + (f"  ({interval})" if interval else "")

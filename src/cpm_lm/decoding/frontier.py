@@ -66,6 +66,9 @@ class Found:
     """`proven`: no other answer can reach the leader; `explored`: less than the tolerance is
     unexplored; `budget`: the budget of rows, or of children, is spent; `searching`: the search
     has not ended."""
+    banned: float = 0.0
+    """The mass of texts that ended because the filters of their path banned every token; it is
+    also in `masses`."""
 
 
 class _Leaf:
@@ -144,7 +147,7 @@ class Frontier:
         """The mass of the heaviest child that was dropped, or more."""
         self._dropped = False
         self._masses: dict[Hashable | None, float] = {}
-        self._cut_off = 0.0
+        self._cut_off = self._banned = 0.0
         self._assigned = 0.0
         self._filters: PathFilters | None = None
         self._histories: dict[tuple[int, ...], History] = {}
@@ -167,6 +170,7 @@ class Frontier:
             (distribution,) = distributions(logits[i : i + 1], self._rules, self._edits(path))
             if not len(distribution.tokens):  # nothing is left, so the text ends
                 self._assign_to(self._answer_of(path, True), mass)
+                self._banned += mass
             leaf = _Leaf(path, mass, slot, distribution, self._floor)
             self._dropped |= leaf.dropped
             self._kept += len(leaf)
@@ -224,7 +228,7 @@ class Frontier:
     def found(self, rows: int, reason: Reason) -> Found:
         """Return the present state of the search."""
         descending = dict(sorted(self._masses.items(), key=lambda item: -item[1]))
-        return Found(descending, self._unexplored(), self._cut_off, rows, reason)
+        return Found(descending, self._unexplored(), self._cut_off, rows, reason, self._banned)
 
     def _assign(self, path: tuple[int, ...], token: int, mass: float) -> bool:
         """Assign a text's mass to its answer or to the length limit; False if it continues."""

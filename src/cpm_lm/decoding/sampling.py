@@ -234,9 +234,7 @@ class _Sampling:
             wants.append(LogProbs(at, [none] * len(leaves), top=self.top))
         return wants
 
-    def advance(
-        self, leaves: Sequence[Node], drawn: Drawn, likeliest: Scored | None = None
-    ) -> None:
+    def advance(self, leaves: Sequence[Node], drawn: Drawn, likely: Scored | None = None) -> None:
         """Append the tokens drawn to the samples at these leaves."""
         ends = self._ends(leaves)
         groups = [self.tree.take_samples(leaf) for leaf in leaves]
@@ -244,8 +242,8 @@ class _Sampling:
         self.source.rescale(samples, drawn.low, drawn.high)
         self.logprob[samples] += drawn.logprobs
         self.drawn[samples] += 1
-        if likeliest:
-            self._record(groups, drawn, likeliest)
+        if likely:
+            self._record(groups, drawn, likely)
         for leaf, group, chosen in zip(leaves, groups, np.split(drawn.tokens, ends), strict=True):
             self._branch(leaf, group, chosen.tolist())
             self.tree.prune(leaf)

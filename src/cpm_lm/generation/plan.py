@@ -10,11 +10,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from cpm_lm.config import GPTConfig
-from cpm_lm.decoding.sampling import Limits
+from cpm_lm.decoding.limits import Limits
 from cpm_lm.errors import CapacityError, RequestError
-from cpm_lm.generation.options import SamplingOptions
+from cpm_lm.generation.path_filters import path_filters
 from cpm_lm.generation.prompt import BACKSLASH_N, read_prompt
 from cpm_lm.generation.stopping import StoppedText, normalized_stops
+from cpm_lm.generation.text_options import TextOptions
 from cpm_lm.tokenizer import Tokenizer
 
 __all__ = ["MIN_CAPACITY", "SamplingPlan"]
@@ -44,7 +45,7 @@ class SamplingPlan:
         tokenizer: Tokenizer,
         config: GPTConfig,
         prompt: str | Sequence[int],
-        options: SamplingOptions,
+        options: TextOptions,
         *,
         stops: tuple[str, ...] = (),
         row_bytes: int = 0,
@@ -56,6 +57,8 @@ class SamplingPlan:
         _refuse_special(stop, tokenizer)
         self._tokenizer = tokenizer
         self._stops = (*normalized_stops(stop, tokenizer.as_generated), *stops)
+        self.filters = path_filters(tokenizer, options, self._stops)
+        """The filters that look at a path, in ids."""
         # After a final space in the prompt, the decoder must not write one between the words.
         spaced = isinstance(prompt, str) and prompt[-1:].isspace()
         self._after = () if spaced else tuple(self.ids)
