@@ -130,11 +130,11 @@ def _checked_ids(tokenizer: Tokenizer, ids: Sequence[int]) -> tuple[int, ...]:
 def _bias(tokenizer: Tokenizer, options: TextOptions) -> dict[int, Number]:
     """Return the bias of each id; a text stands for all tokens that have it."""
     size = tokenizer.vocab_size
-    texts = [key for key in options.bias if isinstance(key, str)]
+    texts = [key for key in options.biases if isinstance(key, str)]
     advice = "try its first character, or write a token id as id:7 (in Python, as a number)"
     named = ids_of_texts(tokenizer, texts, advice=advice)
     bias: dict[int, Number] = {}
-    for key, number in options.bias.items():
+    for key, number in options.biases.items():
         for token in named[key] if isinstance(key, str) else [key]:
             if not 0 <= token < size:
                 raise RequestError(f"bias of token id {token}; expected 0 to {size - 1}")

@@ -102,7 +102,7 @@ class TextOptions(Rules):
             "Banned text: it does not appear in a text, whatever tokens it would consist of."
         },
     )
-    bias: Mapping[str | int, Number] = field(
+    bias: Mapping[str | int, Number] | Iterable[str] | None = field(
         default_factory=dict,
         metadata={
             "help": "词元偏置，写作 文字=数 或 id:编号=数：给该词元的 logit 加上该数，-100 至 100。"
@@ -148,6 +148,11 @@ class TextOptions(Rules):
     def bans(self) -> tuple[Ban, ...]:
         """The values of `ban`, in one form."""
         return read_bans(self.ban)
+
+    @property
+    def biases(self) -> dict[str | int, Number]:
+        """The values of `bias`, in one form."""
+        return read_bias(self.bias)
 
     def __post_init__(self, order: str | None) -> None:
         super().__post_init__(order)
