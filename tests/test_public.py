@@ -10,7 +10,7 @@ import cpm_lm
 NAMES = """
 CapacityError CheckpointError ConfigError CpmError DEMO Draws Engine EngineError GPTConfig LogProbs
 Logits Manifest Model NextToken RequestError Sample Session Tokenizer TokenizerError Verification
-Vote chain convert export keras_model load open_engine pull verify
+Vote chain convert export keras_model load open_engine preset pull verify
 """.split()
 
 

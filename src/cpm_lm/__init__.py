@@ -25,6 +25,7 @@ from cpm_lm.errors import (
     RequestError,
     TokenizerError,
 )
+from cpm_lm.generation.presets import preset
 from cpm_lm.gpt.export import export
 from cpm_lm.gpt.load import keras_model
 from cpm_lm.hub.pull import pull
@@ -60,6 +61,7 @@ __all__ = [
     "keras_model",
     "load",
     "open_engine",
+    "preset",
     "pull",
     "verify",
 ]

@@ -94,7 +94,7 @@ class Model:
             RequestError: an option is out of range, or the prompt is empty or too long.
             CapacityError: `memory` does not hold one continuation.
         """
-        request = self._completion(prompt, SamplingOptions(**options))  # type: ignore[arg-type]
+        request = self._completion(prompt, SamplingOptions(**options))
         for delta in self._run(request):
             if on_text:
                 on_text(delta.index, delta.text, delta.finished)
@@ -109,7 +109,7 @@ class Model:
         The parts joined are `sample(...)[0].text`; a prefix of a stop string is held back. Options
         and errors are those of `sample`; n must be 1. Closing the iterator stops the computation.
         """
-        checked = SamplingOptions(**options)  # type: ignore[arg-type]
+        checked = SamplingOptions(**options)
         if checked.n != 1:
             raise RequestError(
                 f"n is {checked.n}; a stream has one continuation: use sample for more"

@@ -21,6 +21,7 @@ VERBS = (
     "export",
     "inspect",
     "next",
+    "preset",
     "pull",
     "sample",
     "verify",

@@ -6,7 +6,8 @@ Knows click and the options classes, which own the defaults and help texts; does
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,6 +18,7 @@ from cpm_lm.checkpoints.layouts.megatron_writer import LAYOUTS
 from cpm_lm.checkpoints.options import ConvertOptions
 from cpm_lm.cli.console import Text
 from cpm_lm.engines.options import ENGINES, EngineOptions
+from cpm_lm.errors import RequestError
 from cpm_lm.generation.options import MATCHES, METHODS, SamplingOptions, VotingOptions
 from cpm_lm.tokenizer.text_style import STYLES
 
@@ -27,7 +29,10 @@ __all__ = [
     "json_option",
     "model_options",
     "open_model",
+    "options_of",
     "overwrite_option",
+    "preset_lines",
+    "preset_option",
     "sampling_options",
     "special_option",
     "text_style_option",
@@ -119,6 +124,56 @@ def _with_deprecated_order(add: Callable[[F], F]) -> Callable[[F], F]:
     old = click.option("--order", type=click.Choice(CHOICES["filter_order"]), hidden=True)
     return lambda command: add(old(command))
 
+
+def preset_lines(names: Iterable[str]) -> list[str]:
+    """Return one line for each preset: its name, and its options as they would be typed."""
+    from cpm_lm.generation.presets import preset
+
+    return [
+        f"{name}: " + " ".join(_typed(key, value) for key, value in preset(name).items())
+        for name in names
+    ]
+
+
+def _typed(name: str, value: Any) -> str:
+    """Return an option as it would be typed."""
+    flag = SHORT_NAMES.get(name, ["--" + name.replace("_", "-")])[0]
+    if isinstance(value, bool):
+        return flag
+    values = value if isinstance(value, list | tuple) else [value]
+    return " ".join(f"{flag} {json.dumps(v, ensure_ascii=False)}" for v in values)
+
+
+def _use_preset(ctx: click.Context, _param: click.Parameter, name: str | None) -> None:
+    """Make a preset's options the defaults of this command; what is typed still counts more."""
+    from cpm_lm.generation.presets import LIST, preset, presets
+
+    if name is None or ctx.resilient_parsing:
+        return
+    if name == LIST:
+        for line in preset_lines(presets()):
+            click.echo(line)
+        ctx.exit()
+    options = preset(name)
+    known = {parameter.name for parameter in ctx.command.params}
+    if unknown := sorted(options.keys() - known):
+        raise RequestError(
+            f"preset {name!r} sets {unknown[0]}, which cpm {ctx.command.name} does not have; "
+            "use it with the other command, or leave it out"
+        )
+    ctx.default_map = {**(ctx.default_map or {}), **options}
+
+
+preset_option = click.option(
+    "--preset",
+    type=Text(),
+    is_eager=True,
+    expose_value=False,
+    callback=_use_preset,
+    help="使用命名的一组选项：poem、qa、story 或自己保存的；list 列出全部。另外给出的选项优先。"
+    "Use a named set of options: poem, qa, story or one of your own; 'list' lists all. Options "
+    "given beside it count more.",
+)
 
 sampling_options = _with_deprecated_order(options_of(SamplingOptions))
 voting_options = _with_deprecated_order(options_of(VotingOptions))

@@ -13,7 +13,13 @@ import click
 
 from cpm_lm.cli.console import Text, print_json, read_prompt
 from cpm_lm.cli.logprobs import print_logprobs
-from cpm_lm.cli.options import json_option, model_options, open_model, sampling_options
+from cpm_lm.cli.options import (
+    json_option,
+    model_options,
+    open_model,
+    preset_option,
+    sampling_options,
+)
 from cpm_lm.cli.prompting import PromptCommand
 
 __all__ = ["command"]
@@ -55,6 +61,7 @@ class OrderedPrinter:
 
 @click.command("sample", cls=PromptCommand, short_help="续写。Continue a prompt.")
 @click.argument("prompt", type=Text())
+@preset_option
 @sampling_options
 @model_options
 @json_option
