@@ -146,11 +146,11 @@ def test_samples_that_slid_at_different_times_are_not_merged() -> None:
 
 @pytest.mark.parametrize("engine", [FakeEngine(hashed(6, 1.5), 6), random_engine()])
 def test_a_sample_does_not_depend_on_n_nor_on_memory_nor_on_slices(engine: Any) -> None:
-    whole = texts(draw(engine, 120, max_tokens=6))
+    whole = texts(draw(engine, 40, max_tokens=5))
     for n in (1, 9):
-        assert texts(draw(engine, n, max_tokens=6)) == whole[:n]
-    for bounds in ({"capacity": 9}, {"capacity": 40, "width": 9}, {"max_step": 5}):
-        assert texts(draw(engine, 120, max_tokens=6, **bounds)) == whole  # type: ignore[arg-type]
+        assert texts(draw(engine, n, max_tokens=5)) == whole[:n]
+    for bounds in ({"capacity": 8}, {"capacity": 30, "width": 9}, {"max_step": 5}):
+        assert texts(draw(engine, 40, max_tokens=5, **bounds)) == whole  # type: ignore[arg-type]
 
 
 def test_rounds_equal_one_large_round() -> None:
