@@ -155,5 +155,5 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         check_options(options)
     except (RequestError, TypeError) as error:
-        raise ConfigError(f"preset {path}: {error}") from None
+        raise ConfigError(f"preset {path}: {' '.join(str(error).split())}") from None
     return options
