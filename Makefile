@@ -77,6 +77,10 @@ $(TIERS:%=test-%): test-%: .venv/test-%
 .venv/test-%: .venv/test
 	touch $@
 
+.venv/test-clients: .venv/test
+	$(PIP) install --group clients
+	touch $@
+
 # Python itself is not instrumented, so the libraries of the sanitizers are preloaded, and leaks are
 # ignored because they are Python's. A report ends the process, so it must not be captured.
 # ThreadSanitizer needs fixed addresses (setarch -R); die_after_fork=0 lets a child have threads.

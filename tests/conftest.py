@@ -23,6 +23,9 @@ hypothesis.settings.load_profile("patient")
 os.environ["KERAS_BACKEND"] = os.environ.get("CPM_TEST_ENGINE", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+# The tests read the English messages; those of the languages say what they want.
+os.environ["CPM_LANG"] = "en"
+
 # A shell makes background processes ignore SIGINT, and their children inherit that: the tests that
 # interrupt a program would wait forever.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

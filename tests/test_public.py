@@ -9,8 +9,9 @@ import cpm_lm
 
 NAMES = """
 CapacityError CheckpointError ConfigError CpmError DEMO Draws Engine EngineError GPTConfig LogProbs
-Logits Manifest Model NextToken RequestError Sample Session Tokenizer TokenizerError Verification
-Vote chain convert export keras_model load open_engine preset pull verify
+Logits Manifest Model NextToken Perplexity RequestError Result Sample Score Session Tokenizer
+TokenizerError Verification Vote chain convert evaluate export keras_model load open_engine preset
+pull verify
 """.split()
 
 

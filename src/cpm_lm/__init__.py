@@ -25,7 +25,11 @@ from cpm_lm.errors import (
     RequestError,
     TokenizerError,
 )
+from cpm_lm.evaluation.result import Result
+from cpm_lm.evaluation.run import evaluate
+from cpm_lm.generation.perplexity import Perplexity
 from cpm_lm.generation.presets import preset
+from cpm_lm.generation.scoring import Score
 from cpm_lm.gpt.export import export
 from cpm_lm.gpt.load import keras_model
 from cpm_lm.hub.pull import pull
@@ -48,8 +52,11 @@ __all__ = [
     "Manifest",
     "Model",
     "NextToken",
+    "Perplexity",
     "RequestError",
+    "Result",
     "Sample",
+    "Score",
     "Session",
     "Tokenizer",
     "TokenizerError",
@@ -57,6 +64,7 @@ __all__ = [
     "Vote",
     "chain",
     "convert",
+    "evaluate",
     "export",
     "keras_model",
     "load",

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cpm_lm.errors import ConfigError
+from cpm_lm.languages import tr
 from cpm_lm.messages import shortened
 
 __all__ = ["GPTConfig", "passed_over"]
@@ -153,21 +154,33 @@ class GPTConfig:
         for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head"):
             value = getattr(self, name)
             if type(value) is not int or value < 1:
-                raise ConfigError(f"{name} is {value!r}; expected a positive integer")
+                raise ConfigError(
+                    "{name} is {value!r}; expected a positive integer", name=name, value=value
+                )
             # A damaged file must not make us build a table of billions of tensor names.
             if value >= (limit := LIMITS.get(name, 1 << 31)):
-                raise ConfigError(f"{name} is {value}; expected less than {limit:,}")
+                raise ConfigError(
+                    "{name} is {value}; expected less than {limit:,}",
+                    name=name,
+                    value=value,
+                    limit=limit,
+                )
         if self.n_embd % self.n_head:
-            raise ConfigError(f"n_head {self.n_head} does not divide n_embd {self.n_embd}")
+            raise ConfigError(
+                "n_head {n_head} does not divide n_embd {n_embd}",
+                n_head=self.n_head,
+                n_embd=self.n_embd,
+            )
         if not 0 < self.layer_norm_epsilon < 1:
             raise ConfigError(
-                f"layer_norm_epsilon is {self.layer_norm_epsilon}; "
-                "expected a number between 0 and 1"
+                "layer_norm_epsilon is {layer_norm_epsilon}; expected a number between 0 and 1",
+                layer_norm_epsilon=self.layer_norm_epsilon,
             )
         if self.activation_function not in ("gelu_new", "gelu"):
             raise ConfigError(
-                f"activation_function is {self.activation_function!r}; "
-                "expected 'gelu_new' (tanh) or 'gelu' (erf)"
+                "activation_function is {activation_function!r}; expected 'gelu_new' "
+                "(tanh) or 'gelu' (erf)",
+                activation_function=self.activation_function,
             )
 
     @property
@@ -207,23 +220,36 @@ class GPTConfig:
         for name, expected in TYPES.items():
             value = values.get(name, expected())
             if type(value) is not expected and not (expected is float and type(value) is int):
-                raise ConfigError(f"{name} is {value!a:.80}; expected {expected.__name__}")
+                raise ConfigError(
+                    "{name} is {value!a:.80}; expected {type}",
+                    name=name,
+                    value=value,
+                    type=expected.__name__,
+                )
         for key, allowed in FIXED_KEYS.items():
             value = values.pop(key, allowed[0])
             if value not in allowed and not (
                 key == "n_inner" and value == 4 * values.get("n_embd", 0)
             ):
-                raise ConfigError(f"{key} is {value!r}; only {allowed[0]!r} is supported")
+                raise ConfigError(
+                    "{key} is {value!r}; only {allowed!r} is supported",
+                    key=key,
+                    value=value,
+                    allowed=allowed[0],
+                )
         known = TYPES.keys() | IGNORED_KEYS | LIBRARY_KEYS | set(passed_over(values))
         if unknown := sorted(values.keys() - known):
             listed = shortened((ascii(key)[1:-1][:60] for key in unknown), ", ")
             raise ConfigError(
-                f"unknown keys in the model configuration: {listed}; they may change the "
-                "computation: remove those of which you know that they do not"
+                "unknown keys in the model configuration: {listed}; they may change the "
+                "computation: remove those of which you know that they do not",
+                listed=listed,
             )
         required = ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head")
         if missing := [name for name in required if name not in values]:
-            raise ConfigError(f"missing keys in the model configuration: {', '.join(missing)}")
+            raise ConfigError(
+                "missing keys in the model configuration: {missing}", missing=", ".join(missing)
+            )
         return cls(**{name: values[name] for name in sorted(TYPES.keys() & values.keys())})
 
     def to_json(self) -> dict[str, Any]:
@@ -261,9 +287,10 @@ def _own_code(auto_map: object) -> bool:
 def _packed_elsewhere(said: object) -> str:
     """Return what to say of weights that another program has packed in fewer bits."""
     method = said.get("quant_method") if isinstance(said, Mapping) else None
-    named = f" by {ascii(method)[1:-1][:40]}" if isinstance(method, str) else ""
-    return (
-        f"quantization_config says that the weights are packed{named}, in a form that only the "
-        "program that packed them reads; get the model in 16 or 32 bits, and pack that with "
-        "cpm convert --weights q8 or q4"
+    named = tr(" by {method}", method=ascii(method)[1:-1][:40]) if isinstance(method, str) else ""
+    return tr(
+        "quantization_config says that the weights are packed{named}, in a form "
+        "that only the program that packed them reads; get the model in 16 or 32 "
+        "bits, and pack that with cpm convert --weights q8 or q4",
+        named=named,
     )

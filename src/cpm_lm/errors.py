@@ -8,8 +8,13 @@
     ├── CapacityError        a session, the context or the memory is full
     └── EngineError          an engine is unknown, not installed, or cannot run in this process
 
-A message states what was found, what was expected, where, and what to do.
+A message states what was found, what was expected, where, and what to do, in the language of the
+person (`languages`).
 """
+
+from typing import Any
+
+from cpm_lm.languages import tr
 
 __all__ = [
     "CapacityError",
@@ -23,7 +28,15 @@ __all__ = [
 
 
 class CpmError(Exception):
-    """The base class of all errors of this package."""
+    """The base class of all errors of this package.
+
+    Args:
+        english: the message as a format string.
+        fields: the values of its fields.
+    """
+
+    def __init__(self, english: str = "", /, **fields: Any) -> None:
+        super().__init__(tr(english, **fields))
 
 
 class CheckpointError(CpmError):

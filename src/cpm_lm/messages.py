@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from cpm_lm.languages import later, tr
+
 __all__ = ["SHOWN", "shortened", "unreadable_kind", "what_is_there"]
 
 SHOWN = 10
@@ -19,13 +21,16 @@ HEAD = 512
 MAGIC: tuple[tuple[tuple[bytes, ...], str], ...] = (
     (
         (b"version https://git-lfs", b"version https://hawser"),
-        "a Git LFS pointer: the file itself was not fetched; run git lfs pull",
+        later("a Git LFS pointer: the file itself was not fetched; run git lfs pull"),
     ),
     (
         (b"<!doctype", b"<html", b"<head", b"<body", b"<?xml"),
-        "a web page saved under this name; download the file itself",
+        later("a web page saved under this name; download the file itself"),
     ),
-    ((b"gguf",), "a GGUF file of llama.cpp; get the model in PyTorch's or safetensors' format"),
+    (
+        (b"gguf",),
+        later("a GGUF file of llama.cpp; get the model in PyTorch's or safetensors' format"),
+    ),
 )
 """The first bytes of a file in lower case, and what it is and what to do."""
 
@@ -42,7 +47,7 @@ def shortened(entries: Iterable[object], separator: str = "; ") -> str:
     '0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more'
     """
     listed = [str(entry) for entry in entries]
-    more = f" and {len(listed) - SHOWN:,} more" if len(listed) > SHOWN else ""
+    more = tr(" and {n_listed:,} more", n_listed=len(listed) - SHOWN) if len(listed) > SHOWN else ""
     return separator.join(listed[:SHOWN]) + more
 
 
@@ -57,8 +62,8 @@ def unreadable_kind(head: bytes) -> str | None:
     """
     start = head[:HEAD].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if BMINF.match(head):
-        return "a BMInf file, in 8 bits and its own format; get CPM's own files instead"
-    return next((what for marks, what in MAGIC if start.startswith(marks)), None)
+        return tr("a BMInf file, in 8 bits and its own format; get CPM's own files instead")
+    return next((tr(what) for marks, what in MAGIC if start.startswith(marks)), None)
 
 
 def what_is_there(path: Path) -> str | None:

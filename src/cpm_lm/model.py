@@ -28,9 +28,11 @@ from cpm_lm.generation.arguments import SamplingArguments, VotingArguments, with
 from cpm_lm.generation.completion import CompletionRequest, Sample
 from cpm_lm.generation.options import SamplingOptions, VotingOptions
 from cpm_lm.generation.path_filters import ids_of_texts
+from cpm_lm.generation.perplexity import STRIDE, Perplexity, PerplexityRequest
 from cpm_lm.generation.plan import MIN_CAPACITY
 from cpm_lm.generation.prompt import Prompt, read_prompt
 from cpm_lm.generation.request import GenerationRequest
+from cpm_lm.generation.scoring import Boundary, Query, Score, ScoreRequest
 from cpm_lm.generation.tally import AnswerShare
 from cpm_lm.generation.vote import Vote
 from cpm_lm.generation.vote_request import VoteRequest
@@ -41,6 +43,7 @@ __all__ = ["Model", "NextToken", "Sample", "SamplingOptions", "Vote", "VotingOpt
 DEMO = Path(__file__).parent / "demo"
 
 Event = TypeVar("Event")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,14 +64,18 @@ class Model:
     model frees them on exit.
     """
 
-    def __init__(self, engine: Engine, tokenizer: Tokenizer) -> None:
+    def __init__(self, engine: Engine, tokenizer: Tokenizer, *, digest: str = "") -> None:
         if tokenizer.vocab_size != engine.config.vocab_size:
             raise TokenizerError(
-                f"the tokenizer has {tokenizer.vocab_size} pieces and the model's embedding "
-                f"{engine.config.vocab_size} rows; use the vocabulary the model was trained with"
+                "the tokenizer has {pieces} pieces and the model's embedding "
+                "{rows} rows; use the vocabulary the model was trained with",
+                pieces=tokenizer.vocab_size,
+                rows=engine.config.vocab_size,
             )
         self.engine = engine
         self.tokenizer = tokenizer
+        self.digest = digest
+        """The sha256 of the weights' manifest; empty if there is none."""
         self._idle: Session | None = None
         self._lock = threading.Lock()
 
@@ -112,7 +119,7 @@ class Model:
         checked = SamplingOptions(**options)
         if checked.n != 1:
             raise RequestError(
-                f"n is {checked.n}; a stream has one continuation: use sample for more"
+                "n is {n}; a stream has one continuation: use sample for more", n=checked.n
             )
         if checked.top_logprobs:
             raise RequestError(
@@ -148,6 +155,55 @@ class Model:
         for progress in self._run(request):
             if on_tally:
                 on_tally(progress.tally, progress.decided)
+        return request.result()
+
+    def score(
+        self,
+        prompt: str | Sequence[int],
+        continuations: Sequence[str | Sequence[int]],
+        *,
+        boundary: Boundary = "apart",
+        pmi: bool = True,
+        top: int = 0,
+    ) -> list[Score]:
+        """Return how likely each continuation of a prompt is; what they share is computed once.
+
+        Args:
+            prompt: text, or token ids that are used unchanged; empty: the start of a text.
+            continuations: texts, or token ids that are used unchanged.
+            boundary: "apart" or "joint", how prompt and continuation are encoded; see
+                `ScoreRequest`.
+            pmi: whether to compute `Score.pmi`, which scores each continuation once more.
+            top: the number of likeliest tokens to report in the place of each token.
+
+        Raises:
+            RequestError: there is no continuation, one is empty, or the context does not hold it.
+        """
+        if isinstance(continuations, str):
+            continuations = [continuations]
+        query = Query(prompt=prompt, continuations=continuations)
+        request = ScoreRequest(
+            self.tokenizer, self.engine.config, [query], boundary=boundary, pmi=pmi, top=top
+        )
+        return list(self.run(request).scores[0])
+
+    def perplexity(self, text: str, *, stride: int = STRIDE) -> Perplexity:
+        """Return the perplexity of a text of any length, by token, character and byte.
+
+        Args:
+            text: at least one token.
+            stride: tokens between the beginnings of two windows of the context's length.
+
+        Raises:
+            RequestError: the text has no token to score, or the stride is out of range.
+        """
+        config = self.engine.config
+        return self.run(PerplexityRequest(self.tokenizer, config, text, stride=stride))
+
+    def run(self, request: GenerationRequest[Any, Result]) -> Result:
+        """Run any request to its end and return its result."""
+        for _ in self._run(request):
+            pass
         return request.result()
 
     def next_tokens(
@@ -272,6 +328,7 @@ def load(
         TokenizerError: it has no tokenizer, or one of another vocabulary size.
         EngineError: the engine is unknown, not installed, or cannot run here.
     """
+    from cpm_lm.checkpoints.integrity import files_digest
     from cpm_lm.checkpoints.layouts.store import Store
     from cpm_lm.engines.select import start_engine
 
@@ -284,10 +341,11 @@ def load(
     store = Store.open(directory)
     if not store.has_tokenizer:
         raise TokenizerError(
-            f"{directory} holds a model without a tokenizer; copy its vocabulary there "
-            "(chinese_vocab.model and vocab.json, or vocab.txt), or convert it again with "
-            "--tokenizer DIRECTORY"
+            "{directory} holds a model without a tokenizer; copy its vocabulary "
+            "there (chinese_vocab.model and vocab.json, or vocab.txt), or convert it "
+            "again with --tokenizer DIRECTORY",
+            directory=directory,
         )
     tokenizer = Tokenizer.load(directory)
     options = EngineOptions(engine=engine, threads=threads)
-    return Model(start_engine(store, options), tokenizer)
+    return Model(start_engine(store, options), tokenizer, digest=files_digest(directory))

@@ -35,13 +35,19 @@ def read_values(path: Path) -> dict[str, Any]:
         ConfigError: the file is missing, or not a JSON object.
     """
     if known := what_is_there(path):
-        raise ConfigError(f"{path} cannot be read as a model configuration: it is {known}")
+        raise ConfigError(
+            "{path} cannot be read as a model configuration: it is {known}", path=path, known=known
+        )
     try:
         values = json.loads(path.read_text("utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} cannot be read as a model configuration: {error}") from None
+        raise ConfigError(
+            "{path} cannot be read as a model configuration: {error}", path=path, error=error
+        ) from None
     if not isinstance(values, dict):
-        raise ConfigError(f"{path} holds {type(values).__name__}, expected a JSON object")
+        raise ConfigError(
+            "{path} holds {name}, expected a JSON object", path=path, name=type(values).__name__
+        )
     return values
 
 
@@ -54,4 +60,4 @@ def parse_config(values: Mapping[str, Any], path: Path) -> GPTConfig:
     try:
         return GPTConfig.from_json(values)
     except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
+        raise ConfigError("{path}: {error}", path=path, error=error) from None

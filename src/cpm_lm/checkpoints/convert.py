@@ -24,6 +24,7 @@ from cpm_lm.checkpoints.source import Source, open_source, trimmed
 from cpm_lm.checkpoints.staging import staged
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError, ConfigError, TokenizerError
+from cpm_lm.languages import later, tr
 from cpm_lm.progress import Progress, ProgressCounter
 from cpm_lm.tokenizer import Tokenizer
 from cpm_lm.tokenizer.text_style import STYLES
@@ -32,7 +33,7 @@ from cpm_lm.tokenizer.unsupported import unsupported
 
 __all__ = ["convert"]
 
-TRIM = (
+TRIM = later(
     "Megatron pads the embedding with rows that have no piece; give --trim-vocabulary "
     "(trim_vocabulary=True) to cut the surplus rows"
 )
@@ -131,7 +132,8 @@ def _write_job(source: Source, stated: GPTConfig | None, options: ConvertOptions
         _check_tokenizer(loaded, vocabulary, resolved)
     elif style is not None:
         raise ConfigError(
-            f"text_style is {style!r}, but there is no vocabulary; give its directory (--tokenizer)"
+            "text_style is {style!r}, but there is no vocabulary; give its directory (--tokenizer)",
+            style=style,
         )
     recorded = vocabulary is not None and (vocabulary / RECORD).is_file()
     style_notes = _style_notes(loaded, recorded or style is not None)
@@ -187,8 +189,11 @@ def _quantization_notes(source: Source) -> tuple[str, ...]:
     if source.packed is None:
         return ()
     return (
-        f"the source's matrices are already quantized to {source.packed}; that error remains, and "
-        "the recorded errors are relative to the quantized matrices",
+        tr(
+            "the source's matrices are already quantized to {packed}; that error "
+            "remains, and the recorded errors are relative to the quantized matrices",
+            packed=source.packed,
+        ),
     )
 
 
@@ -197,8 +202,13 @@ def _style_notes(tokenizer: Tokenizer | None, given: bool) -> tuple[str, ...]:
     if tokenizer is None or not tokenizer.text_style or given:
         return ()
     return (
-        f"text style {tokenizer.text_style}, because {tokenizer.text_style_evidence}; if the model "
-        f"was trained with another, choose it: --text-style ({', '.join(STYLES)})",
+        tr(
+            "text style {text_style}, because {text_style_evidence}; if the model "
+            "was trained with another, choose it: --text-style ({styles})",
+            text_style=tokenizer.text_style,
+            text_style_evidence=tokenizer.text_style_evidence,
+            styles=", ".join(STYLES),
+        ),
     )
 
 
@@ -213,31 +223,47 @@ def _resolve_config(source: Source, config: GPTConfig | None, heads: int | None)
         known = dataclasses.replace(known, vocab_size=source.dims.vocab_size)
     if known is None and heads is None and source.layout == "huggingface":
         raise ConfigError(
-            f"no {CONFIG} lies beside {source.files[0]}; give the model's configuration "
-            "(--config), or its number of heads (--heads) if the rest of it is CPM's: the tanh "
-            "form of GELU and an epsilon of 1e-5"
+            "no {config} lies beside {source_files}; give the model's configuration "
+            "(--config), or its number of heads (--heads) if the rest of it is "
+            "CPM's: the tanh form of GELU and an epsilon of 1e-5",
+            config=CONFIG,
+            source_files=source.files[0],
         )
     heads = source.heads if heads is None else heads
     if known is None:
         known = source.dims.with_heads(known_heads(source.dims) if heads is None else heads)
     if heads is not None and heads != known.n_head:
-        raise ConfigError(f"heads is {heads}, but the configuration says {known.n_head}")
+        raise ConfigError(
+            "heads is {heads}, but the configuration says {n_head}",
+            heads=heads,
+            n_head=known.n_head,
+        )
     if source.heads not in (None, known.n_head):
         raise ConfigError(
-            f"n_head is {known.n_head}, but the files keep queries, keys and values by head, and "
-            f"were read with {source.heads} heads; open them with the model's own number"
+            "n_head is {n_head}, but the files keep queries, keys and values by "
+            "head, and were read with {heads} heads; open them with the model's own "
+            "number",
+            n_head=known.n_head,
+            heads=source.heads,
         )
     stated, found = dataclasses.asdict(Dims.of(known)), dataclasses.asdict(source.dims)
-    if wrong := [f"{n} {stated[n]}, expected {found[n]}" for n in found if stated[n] != found[n]]:
+    if wrong := [
+        tr("{n} {stated}, expected {found}", n=n, stated=stated[n], found=found[n])
+        for n in found
+        if stated[n] != found[n]
+    ]:
         padded = stated["vocab_size"] < found["vocab_size"] and len(wrong) == 1
         raise ConfigError(
-            f"the configuration does not match the tensors: {'; '.join(wrong)}"
-            + (f"; {TRIM}" if padded else "")
+            "the configuration does not match the tensors: {wrong}{hint}",
+            wrong="; ".join(wrong),
+            hint=tr("; {trim}", trim=tr(TRIM)) if padded else "",
         )
     if known.n_head % source.ranks:
         raise ConfigError(
-            f"{known.n_head} heads cannot have been split over {source.ranks} ranks; "
-            "give the model's own number of heads"
+            "{n_head} heads cannot have been split over {ranks} ranks; give the "
+            "model's own number of heads",
+            n_head=known.n_head,
+            ranks=source.ranks,
         )
     return known
 
@@ -246,16 +272,24 @@ def _check_tokenizer(tokenizer: Tokenizer, directory: Path | None, config: GPTCo
     """Refuse a tokenizer of unknown text style, or with another vocabulary size than the model."""
     if (size := tokenizer.vocab_size) != config.vocab_size:
         raise TokenizerError(
-            f"the vocabulary in {directory} has {size:,} pieces, but the word embedding has "
-            f"{config.vocab_size:,} rows; give the vocabulary this model was trained with"
-            + (f", or if this is it: {TRIM}" if size < config.vocab_size else "")
+            "the vocabulary in {directory} has {size:,} pieces, but the word "
+            "embedding has {vocab_size:,} rows; give the vocabulary this model was "
+            "trained with{hint}",
+            directory=directory,
+            size=size,
+            vocab_size=config.vocab_size,
+            hint=(
+                tr(", or if this is it: {trim}", trim=tr(TRIM)) if size < config.vocab_size else ""
+            ),
         )
     if tokenizer.note:
         raise TokenizerError(
-            f"the files in {directory} do not tell the text style, which depends on the trainer; "
-            f"choose it: --text-style {' or '.join(STYLES)} (uer: [CLS] before a prompt, [SEP] "
-            "ends a text; gpt2-chinese, by that project's train.py: nothing before a prompt, [SEP] "
-            "is a newline, [CLS] ends a text)"
+            "the files in {directory} do not tell the text style, which depends on "
+            "the trainer; choose it: --text-style {styles} (uer: [CLS] before a "
+            "prompt, [SEP] ends a text; gpt2-chinese, by that project's train.py: "
+            "nothing before a prompt, [SEP] is a newline, [CLS] ends a text)",
+            directory=directory,
+            styles=" or ".join(STYLES),
         )
 
 
@@ -275,13 +309,16 @@ def _vocabulary_notes(source: Source, vocabulary: Path | None) -> tuple[str, ...
     """Return a note if the files of a vocabulary lie beside the weights that no family reads."""
     if vocabulary is not None or (what := unsupported(source.directory)) is None:
         return ()
-    return (f"the vocabulary beside the weights is {what}: what is written has none",)
+    return (tr("the vocabulary beside the weights is {what}: what is written has none", what=what),)
 
 
 def _check_space(work: Path, needed: int) -> None:
     free = shutil.disk_usage(work).free
     if free < needed:
         raise CheckpointError(
-            f"the disk of {work.parent} has {free:,} bytes free; "
-            f"the store needs {needed:,}: make room, or choose a smaller number format"
+            "the disk of {parent} has {free:,} bytes free; the store needs "
+            "{needed:,}: make room, or choose a smaller number format",
+            parent=work.parent,
+            free=free,
+            needed=needed,
         )

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float32, Shaped
 
 from cpm_lm.errors import ConfigError
+from cpm_lm.languages import tr
 
 __all__ = [
     "DTYPES",
@@ -75,7 +76,11 @@ def weights_dtype(weights: str) -> str:
         ConfigError: the name is unknown.
     """
     if weights not in WEIGHTS:
-        raise ConfigError(f"weights is {weights!r}; expected one of {', '.join(WEIGHTS)}")
+        raise ConfigError(
+            "weights is {weights!r}; expected one of {allowed}",
+            weights=weights,
+            allowed=", ".join(WEIGHTS),
+        )
     return WEIGHTS[weights]
 
 
@@ -149,4 +154,6 @@ def count_nonfinite(array: Array, dtype: str) -> int:
 
 def nonfinite_problem(name: str, count: int) -> str:
     """Return the message for a tensor with values that are not finite."""
-    return f"{name} holds {count} numbers that are not finite (NaN or infinite)"
+    return tr(
+        "{name} holds {count} numbers that are not finite (NaN or infinite)", name=name, count=count
+    )

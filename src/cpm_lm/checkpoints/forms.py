@@ -21,6 +21,7 @@ from cpm_lm.checkpoints.quantization.formats import FORMATS
 from cpm_lm.checkpoints.source import Source
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import ConfigError
+from cpm_lm.languages import tr
 from cpm_lm.tokenizer import Tokenizer
 from cpm_lm.tokenizer.text_style_files import RECORD, write_style
 
@@ -141,10 +142,13 @@ def form_named(to: str, weights: str) -> Form:
         ConfigError: a name is unknown, or the form does not support the number format.
     """
     if to not in FORMS:
-        raise ConfigError(f"to is {to!r}; expected one of {', '.join(FORMS)}")
+        raise ConfigError("to is {to!r}; expected one of {forms}", to=to, forms=", ".join(FORMS))
     if weights not in FORMS[to].formats:
-        where = f" with to={to!r}" if weights in FORMATS else ""
+        where = tr(" with to={to!r}", to=to) if weights in FORMATS else ""
         raise ConfigError(
-            f"weights is {weights!r}{where}; expected one of {', '.join(FORMS[to].formats)}"
+            "weights is {weights!r}{where}; expected one of {formats}",
+            weights=weights,
+            where=where,
+            formats=", ".join(FORMS[to].formats),
         )
     return FORMS[to]

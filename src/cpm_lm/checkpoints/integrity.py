@@ -5,6 +5,7 @@ Knows digests and number formats; does not know what a model does with its weigh
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,10 +17,18 @@ from cpm_lm.checkpoints.source import Source
 from cpm_lm.checkpoints.tensors import nonfinite_count
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
+from cpm_lm.languages import later, tr
 
-__all__ = ["CheckedFile", "ManifestRecord", "check_file", "nonfinite_tensors", "read_manifest"]
+__all__ = [
+    "CheckedFile",
+    "ManifestRecord",
+    "check_file",
+    "files_digest",
+    "nonfinite_tensors",
+    "read_manifest",
+]
 
-REPAIR_HINT = "convert or download the model again"
+REPAIR_HINT = later("convert or download the model again")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,19 +65,38 @@ def read_manifest(directory: Path) -> ManifestRecord | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f"{path} is damaged: {one_line(error)}; {REPAIR_HINT}") from None
+        raise CheckpointError(
+            "{path} is damaged: {error}; {repair_hint}",
+            path=path,
+            error=one_line(error),
+            repair_hint=tr(REPAIR_HINT),
+        ) from None
     if not files:
-        raise CheckpointError(f"{path} is damaged: it names no files; {REPAIR_HINT}")
+        raise CheckpointError(
+            "{path} is damaged: it names no files; {repair_hint}",
+            path=path,
+            repair_hint=tr(REPAIR_HINT),
+        )
     return ManifestRecord(files=files, parameters=parameters if type(parameters) is int else None)
+
+
+def files_digest(directory: Path) -> str:
+    """Return a sha256 that stands for all files of a manifest; empty without a good manifest."""
+    try:
+        record = read_manifest(directory)
+    except CheckpointError:
+        return ""
+    files = sorted((file.name, file.sha256) for file in record.files) if record else []
+    return hashlib.sha256(json.dumps(files).encode()).hexdigest() if files else ""
 
 
 def _parse_record(entry: Any) -> FileRecord:
     name, size, sha256 = entry["name"], entry["bytes"], entry["sha256"]
     if not (isinstance(name, str) and isinstance(sha256, str) and type(size) is int and size >= 0):
-        raise ValueError("a file's name, bytes or sha256 has the wrong type")
+        raise ValueError(tr("a file's name, bytes or sha256 has the wrong type"))
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name or not name.isprintable():
-        raise ValueError(f"a file is named {name[:80]!r}")
+        raise ValueError(tr("a file is named {name!r}", name=name[:80]))
     return FileRecord(name=name, bytes=size, sha256=sha256)
 
 
@@ -86,16 +114,20 @@ def check_file(
     try:
         found = path.stat().st_size
         if found != record.bytes:
-            problem = f"has {found:,} bytes, {record.bytes:,} were written"
+            problem = tr(
+                "has {found:,} bytes, {bytes:,} were written", found=found, bytes=record.bytes
+            )
         elif digest(path, record.name, on_bytes).sha256 != record.sha256:
-            problem = "has changed since it was written: its sha256 differs"
+            problem = tr("has changed since it was written: its sha256 differs")
         else:
             return CheckedFile(name=record.name, bytes=record.bytes, problem=None)
     except FileNotFoundError:
-        problem = "is missing"
+        problem = tr("is missing")
     except OSError as error:
-        problem = f"cannot be read: {error.strerror}"
-    return CheckedFile(name=record.name, bytes=record.bytes, problem=f"{problem}; {REPAIR_HINT}")
+        problem = tr("cannot be read: {strerror}", strerror=tr(error.strerror or ""))
+    return CheckedFile(
+        name=record.name, bytes=record.bytes, problem=f"{problem}; {tr(REPAIR_HINT)}"
+    )
 
 
 def nonfinite_tensors(

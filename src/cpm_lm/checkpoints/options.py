@@ -129,12 +129,20 @@ class ConvertOptions:
     def __post_init__(self) -> None:
         _ = self.form
         if self.to != "megatron" and (self.ranks, self.layout) != (None, None):
-            raise ConfigError(f"ranks and layout are options of 'megatron', but to is {self.to!r}")
+            raise ConfigError(
+                "ranks and layout are options of 'megatron', but to is {to!r}", to=self.to
+            )
         if self.layout not in (None, *LAYOUTS):
-            raise ConfigError(f"layout is {self.layout!r}; expected one of {', '.join(LAYOUTS)}")
+            raise ConfigError(
+                "layout is {layout!r}; expected one of {layouts}",
+                layout=self.layout,
+                layouts=", ".join(LAYOUTS),
+            )
         if self.text_style not in (None, *STYLES):
             raise ConfigError(
-                f"text_style is {self.text_style!r}; expected one of {', '.join(STYLES)}"
+                "text_style is {text_style!r}; expected one of {styles}",
+                text_style=self.text_style,
+                styles=", ".join(STYLES),
             )
 
     @property

@@ -27,6 +27,7 @@ from cpm_lm.checkpoints.tensors import FirstRows, LazyTensor
 from cpm_lm.checkpoints.unreadable import refuse_unreadable
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError
+from cpm_lm.languages import tr
 from cpm_lm.tokenizer import Tokenizer
 
 __all__ = ["Source", "open_source", "trimmed"]
@@ -115,13 +116,15 @@ def open_source(path: str | Path, *, heads: int | None = None) -> Source:
     """
     path = Path(path)
     if not path.exists():
-        raise CheckpointError(f"{path} does not exist; expected a directory with a checkpoint")
+        raise CheckpointError(
+            "{path} does not exist; expected a directory with a checkpoint", path=path
+        )
     try:
         source = _opened(downloaded(path), heads)
     except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
+        raise CheckpointError("{path} cannot be read: {error}", path=path, error=error) from error
     if any(tensor.dtype == "F64" for tensor in source.tensors.values()):
-        note = "weights in float64 are rounded to the number format that is written"
+        note = tr("weights in float64 are rounded to the number format that is written")
         source = replace(source, notes=(*source.notes, note))
     return source
 
@@ -135,7 +138,11 @@ def trimmed(source: Source, pieces: int) -> Source:
     if pieces >= rows:
         return source
     cut = FirstRows(source.tensors[EMBEDDING], pieces)
-    note = f"the word embedding was cut from {rows:,} to {pieces:,} rows: the rest had no piece"
+    note = tr(
+        "the word embedding was cut from {rows:,} to {pieces:,} rows: the rest had no piece",
+        rows=rows,
+        pieces=pieces,
+    )
     return replace(
         source,
         dims=replace(source.dims, vocab_size=pieces),

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cpm_lm.errors import CheckpointError
+from cpm_lm.languages import tr
 
 try:
     import fcntl
@@ -38,7 +39,9 @@ def staged(target: Path, *, overwrite: bool, replaceable: Callable[[Path], bool]
     """
     target = target.resolve()
     if not target.name:
-        raise CheckpointError(f"{target} cannot be a store; give a new directory below it")
+        raise CheckpointError(
+            "{target} cannot be a store; give a new directory below it", target=target
+        )
     _check_parents(target)
     work = target.with_name(f".{target.name}.partial")
     backup = target.with_name(f".{target.name}.replaced")
@@ -59,7 +62,9 @@ def staged(target: Path, *, overwrite: bool, replaceable: Callable[[Path], bool]
                 raise
     except OSError as error:
         raise CheckpointError(
-            f"{target} could not be written: {error}; nothing was left there"
+            "{target} could not be written: {error}; nothing was left there",
+            target=target,
+            error=error,
         ) from error
 
 
@@ -73,14 +78,16 @@ def staged_file(target: Path, *, overwrite: bool) -> Iterator[Path]:
     """
     target = target.resolve()
     if not target.name:
-        raise CheckpointError(f"{target} is a directory; give a new file below it")
+        raise CheckpointError("{target} is a directory; give a new file below it", target=target)
     _check_parents(target)
     work = target.with_name(f".{target.name}.partial")
 
     def check_target() -> None:
         if target.is_dir() or (target.exists() and not overwrite):
-            hint = "" if target.is_dir() else ", or overwrite it (--overwrite)"
-            raise CheckpointError(f"{target} exists already; choose another name{hint}")
+            hint = "" if target.is_dir() else tr(", or overwrite it (--overwrite)")
+            raise CheckpointError(
+                "{target} exists already; choose another name{hint}", target=target, hint=hint
+            )
 
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -96,7 +103,9 @@ def staged_file(target: Path, *, overwrite: bool) -> Iterator[Path]:
                 shutil.rmtree(work, ignore_errors=True)
     except OSError as error:
         raise CheckpointError(
-            f"{target} could not be written: {error}; nothing was left there"
+            "{target} could not be written: {error}; nothing was left there",
+            target=target,
+            error=error,
         ) from error
 
 
@@ -115,7 +124,8 @@ def _locked(work: Path, target: Path) -> Iterator[None]:
     except BlockingIOError:
         os.close(handle)
         raise CheckpointError(
-            f"another process is writing {target}; wait for it, or choose another name"
+            "another process is writing {target}; wait for it, or choose another name",
+            target=target,
         ) from None
     except OSError:
         pass  # a network file system without lock support
@@ -130,18 +140,22 @@ def _check_target(target: Path, *, overwrite: bool, replaceable: Callable[[Path]
         return
     if not overwrite:
         raise CheckpointError(
-            f"{target} exists already; choose another name, or overwrite it (--overwrite)"
+            "{target} exists already; choose another name, or overwrite it (--overwrite)",
+            target=target,
         )
     if not target.is_dir() or not replaceable(target):
         raise CheckpointError(
-            f"{target} exists and is not a converted model; it will not be overwritten"
+            "{target} exists and is not a converted model; it will not be overwritten",
+            target=target,
         )
 
 
 def _check_parents(target: Path) -> None:
     for parent in target.parents:
         if parent.exists() and not parent.is_dir():
-            raise CheckpointError(f"{parent} is a file; nothing can be written below it")
+            raise CheckpointError(
+                "{parent} is a file; nothing can be written below it", parent=parent
+            )
 
 
 def _delete_content(work: Path) -> None:

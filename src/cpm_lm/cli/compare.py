@@ -43,7 +43,7 @@ def command(first: Path, second: Path, text: Path, as_json: bool, **options: Any
     try:
         content = text.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise RequestError(f"{text} is not UTF-8: {error}") from None
+        raise RequestError("{text} is not UTF-8: {error}", text=text, error=error) from None
     with progress_bar("比较 Comparing") as progress:
         found = compare(first, second, content, **options, progress=progress)
     if as_json:

@@ -22,6 +22,7 @@ from cpm_lm.errors import CpmError, RequestError
 
 __all__ = [
     "Text",
+    "json_text",
     "listed",
     "on_terminal",
     "one_line",
@@ -147,20 +148,24 @@ def _readable(data: bytes, encoding: str) -> bool:
         return False
 
 
-def print_json(value: Any) -> None:
-    """Print one JSON document; Chinese is not escaped.
+def json_text(value: Any) -> str:
+    """Return one JSON document; Chinese is not escaped.
 
     Raises:
         CpmError: a number is NaN or infinite, which JSON has no word for.
     """
     try:
-        text = json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False)
+        return json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False)
     except ValueError as error:
         raise CpmError(
             "the result holds a number that is not finite, which JSON cannot hold; the weights are "
             "damaged or overflow in this precision: `cpm verify` the model, or leave out --json"
         ) from error
-    click.echo(text)
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON document; see `json_text`."""
+    click.echo(json_text(value))
 
 
 def listed(names: Sequence[str], most: int = 4) -> str:

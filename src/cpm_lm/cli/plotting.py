@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from cpm_lm.cli.bars import shortened, visible
 from cpm_lm.errors import RequestError
+from cpm_lm.evaluation.result import Result
 from cpm_lm.generation.vote import Vote
 
-__all__ = ["check_plot", "plot"]
+__all__ = ["check_plot", "plot", "plot_results"]
 
 ANSWERS = 20
 """The maximum number of bars."""
@@ -28,7 +30,9 @@ def check_plot(path: Path) -> None:
         RequestError: the file's suffix is not .png or .svg, or matplotlib is not installed.
     """
     if path.suffix.lower() not in (".png", ".svg"):
-        raise RequestError(f"--plot: unsupported format {path.name}; use .png or .svg")
+        raise RequestError(
+            "--plot: unsupported format {path_name}; use .png or .svg", path_name=path.name
+        )
     if importlib.util.find_spec("matplotlib") is None:
         raise RequestError("--plot needs matplotlib; install it: pip install 'cpm-lm[plot]'")
 
@@ -63,6 +67,31 @@ def plot(vote: Vote, prompt: str, path: Path) -> None:
         figure.savefig(path, dpi=150)
 
 
+def plot_results(results: Sequence[Result], path: Path) -> None:
+    """Plot the value of each task with its standard error, and chance as a mark."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
+    names = [f"{result.task} ({result.protocol})" for result in results]
+    places = list(range(len(results)))
+    with rc_context({"font.family": font_for("".join(names)), "text.parse_math": False}):
+        figure = Figure(figsize=(7, 1.4 + 0.42 * len(results)), layout="constrained")
+        axes = figure.subplots()
+        values = [result.value for result in results]
+        errors = [result.standard_error or 0 for result in results]
+        axes.barh(places, values, color="#4c78a8", xerr=errors, capsize=3, height=0.6)
+        known = [(at, r.chance) for at, r in enumerate(results) if r.chance is not None]
+        for at, chance in known:
+            axes.plot([chance, chance], [at - 0.4, at + 0.4], color="#e45756", linewidth=2)
+        axes.set_yticks(places, names)
+        axes.invert_yaxis()
+        axes.set_xlim(0, 1)
+        axes.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
+        axes.set_xlabel("value and standard error; red: chance" if known else "value")
+        figure.savefig(path, dpi=150)
+
+
 def _error_bars(vote: Vote) -> Any:
     """Return the lengths of the intervals below and above the shares, or None."""
     shown = vote.tally[:ANSWERS]
@@ -83,9 +112,10 @@ def font_for(text: str) -> str:
         name = _find_font(characters)
     if name is None:
         raise RequestError(
-            f"no installed font has all characters of the answers, {chr(max(characters))!r} among "
-            "them; install a Chinese font, such as Noto Sans CJK (Debian: apt install "
-            "fonts-noto-cjk)"
+            "no installed font has all characters of the answers, {chr!r} among "
+            "them; install a Chinese font, such as Noto Sans CJK (Debian: apt "
+            "install fonts-noto-cjk)",
+            chr=chr(max(characters)),
         )
     return name
 

@@ -81,9 +81,7 @@ def _resumable() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise CheckpointError(
-            "interrupted; run the same command to continue (已中断，重新运行会继续下载)"
-        ) from None
+        raise CheckpointError("interrupted; run the same command to continue") from None
 
 
 @contextmanager

@@ -61,7 +61,11 @@ def sample_until(
     # Each round computes the last token again: its distribution is what the round draws from.
     *shared, last = prompt
     if len(shared) + 1 > limits.capacity:
-        raise CapacityError(f"the prompt needs {len(prompt)} nodes, of {limits.capacity} in all")
+        raise CapacityError(
+            "the prompt needs {n_prompt} nodes, of {capacity} in all",
+            n_prompt=len(prompt),
+            capacity=limits.capacity,
+        )
     parent = -1
     if shared:
         reply = yield Extend(

@@ -63,7 +63,11 @@ def best_first(
     if limits.slide:
         raise RequestError("overflow is 'slide'; an exact search needs 'stop'")
     if len(prompt) > limits.capacity:
-        raise CapacityError(f"the prompt needs {len(prompt)} nodes, of {limits.capacity} in all")
+        raise CapacityError(
+            "the prompt needs {n_prompt} nodes, of {capacity} in all",
+            n_prompt=len(prompt),
+            capacity=limits.capacity,
+        )
     longest = limits.longest(len(prompt))
     state = Frontier(limits, rules, answer_of, longest=longest, tolerance=tolerance)
     if filters and filters.active:

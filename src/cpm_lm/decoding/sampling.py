@@ -188,9 +188,13 @@ class _Sampling:
         self.most_rows = limits.rows(self.prompt, self.longest)
         if self.most_rows > limits.capacity:
             raise CapacityError(
-                f"one sample of up to {self.longest} tokens after {len(prompt)} needs "
-                f"{self.most_rows} nodes, and there is room for {limits.capacity}; "
-                "allow more memory, or fewer tokens"
+                "one sample of up to {longest} tokens after {n_prompt} needs {most_rows} "
+                "nodes, and there is room for {capacity}; allow more memory, or fewer "
+                "tokens",
+                longest=self.longest,
+                n_prompt=len(prompt),
+                most_rows=self.most_rows,
+                capacity=limits.capacity,
             )
         self.tree = Tree()
         self.tokens: list[list[int]] = [[] for _ in range(n)]

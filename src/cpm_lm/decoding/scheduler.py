@@ -138,7 +138,9 @@ class Scheduler:
         self.session = session
         self.max_tokens = session.slice_tokens if max_tokens is None else max_tokens
         if self.max_tokens < 1:
-            raise RequestError(f"max_tokens is {max_tokens}; at least 1 was expected")
+            raise RequestError(
+                "max_tokens is {max_tokens}; at least 1 was expected", max_tokens=max_tokens
+            )
         self._waiting: deque[Job[Any]] = deque()
         self._running: deque[Job[Any]] = deque()
         self._free = session.capacity - session.live
@@ -157,8 +159,10 @@ class Scheduler:
         if nodes > self.session.capacity:
             algorithm.close()
             raise CapacityError(
-                f"{nodes} nodes are needed, and the session has {self.session.capacity}; "
-                "ask for less, or open it with a larger capacity"
+                "{nodes} nodes are needed, and the session has {capacity}; ask for less, "
+                "or open it with a larger capacity",
+                nodes=nodes,
+                capacity=self.session.capacity,
             )
         job = Job(algorithm, nodes)
         self._waiting.append(job)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cpm_lm.errors import RequestError
+from cpm_lm.languages import tr
 
 __all__ = ["Number", "check_field", "check_number", "check_one_of", "help_of"]
 
@@ -45,12 +46,24 @@ def check_number(
     good = isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)
     if good and low <= value <= high and not (above_low and value == low):
         return operator.index(value) if isinstance(value, numbers.Integral) else float(value)
-    noun = "an integer" if whole else "a finite number"
+    noun = tr("an integer") if whole else tr("a finite number")
     if above_low:
-        bounds = f"above {low:,}" + (f", at most {high:,}" if high < math.inf else "")
+        bounds = tr("above {low:,}", low=low) + (
+            tr(", at most {high:,}", high=high) if high < math.inf else ""
+        )
     else:
-        bounds = f"from {low:,} to {high:,}" if high < math.inf else f"of at least {low:,}"
-    raise RequestError(f"{name} is {value!r}; expected {noun} {bounds}")
+        bounds = (
+            tr("from {low:,} to {high:,}", low=low, high=high)
+            if high < math.inf
+            else tr("of at least {low:,}", low=low)
+        )
+    raise RequestError(
+        "{name} is {value!r}; expected {noun} {bounds}",
+        name=name,
+        value=value,
+        noun=noun,
+        bounds=bounds,
+    )
 
 
 def check_field(options: Any, name: str, **limits: Any) -> None:
@@ -65,4 +78,9 @@ def check_one_of(name: str, value: Any, choices: Sequence[str]) -> None:
         RequestError: it is not; the message gives the name, the value and the choices.
     """
     if value not in choices:
-        raise RequestError(f"{name} is {value!r}; expected {' or '.join(map(repr, choices))}")
+        raise RequestError(
+            "{name} is {value!r}; expected {choices}",
+            name=name,
+            value=value,
+            choices=" or ".join(map(repr, choices)),
+        )

@@ -9,6 +9,7 @@ import warnings
 from dataclasses import InitVar, dataclass, field
 
 from cpm_lm.distributions.checks import Number, check_field, check_one_of
+from cpm_lm.languages import tr
 
 __all__ = ["Rules"]
 
@@ -75,7 +76,7 @@ class Rules:
     def __post_init__(self, order: str | None) -> None:
         if order is not None:
             warnings.warn(
-                "order is now filter_order; the old name goes with version 0.3",
+                tr("order is now filter_order; the old name goes with version 0.3"),
                 DeprecationWarning,
                 stacklevel=5,
             )

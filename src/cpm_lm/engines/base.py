@@ -115,7 +115,11 @@ class Session(abc.ABC):
             raise RequestError("extend was called with no tokens; at least one was expected")
         parent_ids = self._ids(parents, "parents", None)
         if parent_ids.shape != ids.shape:
-            raise RequestError(f"{len(ids)} tokens came with {len(parent_ids)} parents")
+            raise RequestError(
+                "{n_ids} tokens came with {n_parent_ids} parents",
+                n_ids=len(ids),
+                n_parent_ids=len(parent_ids),
+            )
         if _are_wants(wants) and logits_at is None:
             checked = [self._check_want(want, len(ids)) for want in wants]
             return self._add_nodes(ids, parent_ids, checked)
@@ -187,13 +191,28 @@ class Session(abc.ABC):
         """Return `values` as int32, checked to be 0 to limit-1 if there is a limit."""
         array = np.asarray(values)
         if array.ndim != 1:
-            raise RequestError(f"{name} has shape {array.shape}; one dimension was expected")
+            raise RequestError(
+                "{name} has shape {array_shape}; one dimension was expected",
+                name=name,
+                array_shape=array.shape,
+            )
         if array.size and array.dtype.kind not in "iu":
-            raise RequestError(f"{name} holds {array.dtype}; integers were expected")
+            raise RequestError(
+                "{name} holds {array_dtype}; integers were expected",
+                name=name,
+                array_dtype=array.dtype,
+            )
         low, high = (0, limit) if limit is not None else (-(2**31), 2**31)
         if array.size and (array.min() < low or array.max() >= high):
             bad = int(np.flatnonzero((array < low) | (array >= high))[0])
-            raise RequestError(f"{name}[{bad}] is {array[bad]}; expected {low} to {high - 1}")
+            raise RequestError(
+                "{name}[{bad}] is {array}; expected {low} to {high}",
+                name=name,
+                bad=bad,
+                array=array[bad],
+                low=low,
+                high=high - 1,
+            )
         return np.ascontiguousarray(array, np.int32)
 
 

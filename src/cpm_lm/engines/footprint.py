@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from cpm_lm.checkpoints.layout import Dims
 from cpm_lm.checkpoints.quantization.formats import FORMATS, stored_bytes
+from cpm_lm.languages import tr
 
 __all__ = ["EngineMemory", "engine_memory"]
 
@@ -43,15 +44,15 @@ def engine_memory(dims: Dims, weights: str) -> tuple[EngineMemory, ...]:
     dequantized = float32 if weights in FORMATS else stored
     transposed_embedding = dims.vocab_size * dims.n_embd * FLOAT32
     engines = (
-        ("native", stored, True, "all tensors"),
-        ("reference", float32, weights == "f32", "all tensors in float32"),
+        ("native", stored, True, tr("all tensors")),
+        ("reference", float32, weights == "f32", tr("all tensors in float32")),
         (
             "tensorflow",
             dequantized + transposed_embedding,
             False,
-            "all tensors, the embedding twice",
+            tr("all tensors, the embedding twice"),
         ),
-        ("jax", dequantized, False, "all tensors"),
+        ("jax", dequantized, False, tr("all tensors")),
     )
     context = dims.n_positions * config.node_bytes
     return tuple(

@@ -49,7 +49,7 @@ class Forest:
 
     def __init__(self, capacity: int, n_positions: int) -> None:
         if capacity < 1:
-            raise RequestError(f"capacity is {capacity}; at least 1 was expected")
+            raise RequestError("capacity is {capacity}; at least 1 was expected", capacity=capacity)
         self.capacity = capacity
         self.n_positions = n_positions
         self.used = 0
@@ -117,9 +117,13 @@ class Forest:
         depths = self._checked_depths(parent_slots)
         if (room := self.capacity - self.live) < len(parents):
             raise CapacityError(
-                f"{len(parents)} new tokens do not fit: {self.live} of the session's "
-                f"{self.capacity} nodes are live and {room} are left; "
-                "release some, or open the session with a larger capacity"
+                "{n_parents} new tokens do not fit: {live} of the session's {capacity} "
+                "nodes are live and {room} are left; release some, or open the session "
+                "with a larger capacity",
+                n_parents=len(parents),
+                live=self.live,
+                capacity=self.capacity,
+                room=room,
             )
         slots = self._allocate(len(parents))
         for i, parent in enumerate(parent_slots):
@@ -164,7 +168,9 @@ class Forest:
         for i, parent in enumerate(parents):
             if parent >= 0:
                 if parent >= self.used or not self._alive[parent]:
-                    raise RequestError(f"node {parent} is extended, but it is not live")
+                    raise RequestError(
+                        "node {parent} is extended, but it is not live", parent=parent
+                    )
                 depths.append(int(self._depth[parent]) + 1)
             elif parent == ROOT:
                 depths.append(0)
@@ -172,13 +178,19 @@ class Forest:
                 depths.append(depths[inner] + 1)
             else:
                 raise RequestError(
-                    f"parents[{i}] is {parent}, token {inner} of this call; "
-                    f"only tokens before token {i} can be its parent"
+                    "parents[{i}] is {parent}, token {inner} of this call; only tokens "
+                    "before token {i} can be its parent",
+                    i=i,
+                    parent=parent,
+                    inner=inner,
                 )
         if (deepest := max(depths, default=0)) >= self.n_positions:
             raise CapacityError(
-                f"a token at position {deepest} was asked for; "
-                f"the model's context has {self.n_positions} positions, 0 to {self.n_positions - 1}"
+                "a token at position {deepest} was asked for; the model's context has "
+                "{n_positions} positions, 0 to {last}",
+                deepest=deepest,
+                n_positions=self.n_positions,
+                last=self.n_positions - 1,
             )
         return depths
 
@@ -186,7 +198,7 @@ class Forest:
         bad = (nodes < 0) | (nodes >= self.used)
         bad[~bad] = ~self._alive[nodes[~bad]]
         if bad.any():
-            raise RequestError(f"node {nodes[bad][0]} is released, but it is not live")
+            raise RequestError("node {nodes} is released, but it is not live", nodes=nodes[bad][0])
 
     def _allocate(self, count: int) -> list[int]:
         reused = [heapq.heappop(self._free) for _ in range(min(count, len(self._free)))]

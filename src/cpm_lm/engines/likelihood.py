@@ -41,7 +41,8 @@ def chain_logits(
         )
         if not np.isfinite(logits).all():
             raise EngineError(
-                f"the {engine.name} engine returned logits that are not finite numbers"
+                "the {engine_name} engine returned logits that are not finite numbers",
+                engine_name=engine.name,
             )
         last = int(nodes[-1])
         yield logits

@@ -31,7 +31,9 @@ def threads_from_environment() -> int | None:
         return None
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MAX_THREADS:
         raise EngineError(
-            f"CPM_THREADS is {text!r}; an integer from 1 to {MAX_THREADS} was expected"
+            "CPM_THREADS is {text!r}; an integer from 1 to {max_threads} was expected",
+            text=text,
+            max_threads=MAX_THREADS,
         )
     return int(text)
 

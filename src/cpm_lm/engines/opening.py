@@ -76,7 +76,12 @@ def _check_space(scratch: Path, source: Source) -> None:
     needed = stored_bytes(source.dims, own_weights(source))
     if (free := shutil.disk_usage(scratch).free) < needed:
         raise CapacityError(
-            f"running {source.directory} needs it converted to a temporary store, {needed:,} "
-            f"bytes; the disk of {scratch.parent} has {free:,} free: make room, set TMPDIR to a "
-            "directory on a larger disk, or convert it yourself and verify the result"
+            "running {directory} needs it converted to a temporary store, {needed:,} "
+            "bytes; the disk of {parent} has {free:,} free: make room, set TMPDIR to "
+            "a directory on a larger disk, or convert it yourself and verify the "
+            "result",
+            directory=source.directory,
+            needed=needed,
+            parent=scratch.parent,
+            free=free,
         )

@@ -39,10 +39,16 @@ class EngineOptions:
     def __post_init__(self) -> None:
         if self.engine not in ("auto", *ENGINES):
             raise EngineError(
-                f"engine {self.engine!r} is unknown; expected one of auto, {', '.join(ENGINES)}"
+                "engine {engine!r} is unknown; expected one of auto, {engines}",
+                engine=self.engine,
+                engines=", ".join(ENGINES),
             )
         if self.threads is not None and not 1 <= self.threads <= MAX_THREADS:
-            raise EngineError(f"threads is {self.threads}; 1 to {MAX_THREADS} were expected")
+            raise EngineError(
+                "threads is {threads}; 1 to {max_threads} were expected",
+                threads=self.threads,
+                max_threads=MAX_THREADS,
+            )
 
     @property
     def thread_count(self) -> int | None:
@@ -62,6 +68,8 @@ class EngineOptions:
         for name in ("cache_bytes", "cache_dtype"):
             if getattr(self, name) is not None:
                 raise EngineError(
-                    f"{name} was given, which the {engine} engine does not have; "
-                    "leave it out, or ask for engine='native'"
+                    "{name} was given, which the {engine} engine does not have; leave it "
+                    "out, or ask for engine='native'",
+                    name=name,
+                    engine=engine,
                 )

@@ -84,8 +84,10 @@ def _native(store: Store, options: EngineOptions) -> Engine:
         from cpm_lm.engines.native.engine import open_native
     except ImportError as error:
         raise EngineError(
-            f"the native engine is not in this installation ({error}); install cpm-lm again with a "
-            "C++ compiler and without CPM_NO_NATIVE, or use the reference engine"
+            "the native engine is not in this installation ({error}); install cpm-lm "
+            "again with a C++ compiler and without CPM_NO_NATIVE, or use the "
+            "reference engine",
+            error=error,
         ) from None
     return open_native(store, options)
 

@@ -225,7 +225,7 @@ def _windows(tokenizer: Tokenizer, text: str, length: int) -> list[list[int]]:
     step = length - len(prefix)
     if len(ids) + len(prefix) < 2 or not ids or step < 1:
         raise RequestError(
-            f"the text has {len(ids)} tokens, expected at least 2; give a longer text"
+            "the text has {n_ids} tokens, expected at least 2; give a longer text", n_ids=len(ids)
         )
     return [prefix + ids[start : start + step] for start in range(0, len(ids), step)]
 
@@ -240,7 +240,9 @@ def _common_tokenizer(sources: tuple[Source, Source], text: str) -> Tokenizer:
     sizes = first.dims.vocab_size, second.dims.vocab_size
     if sizes[0] != sizes[1]:
         raise ConfigError(
-            f"the models cannot be compared: one has {sizes[0]:,} pieces, the other {sizes[1]:,}"
+            "the models cannot be compared: one has {one:,} pieces, the other {two:,}",
+            one=sizes[0],
+            two=sizes[1],
         )
     places = [source.tokenizer for source in sources if source.tokenizer is not None]
     if not places:
@@ -252,8 +254,11 @@ def _common_tokenizer(sources: tuple[Source, Source], text: str) -> Tokenizer:
     for tokenizer, place in zip(tokenizers, places, strict=True):
         if tokenizer.vocab_size != sizes[0]:
             raise ConfigError(
-                f"the vocabulary in {place} has {tokenizer.vocab_size:,} pieces, the models "
-                f"{sizes[0]:,}; it belongs to another model"
+                "the vocabulary in {place} has {vocab_size:,} pieces, the models "
+                "{one:,}; it belongs to another model",
+                place=place,
+                vocab_size=tokenizer.vocab_size,
+                one=sizes[0],
             )
     # A text style that is only assumed gives way to the other model's.
     if known := [tokenizer.text_style for tokenizer in tokenizers if not tokenizer.note]:

@@ -130,7 +130,9 @@ def read_aliases(path: str | Path) -> dict[str, str]:
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise RequestError(f"aliases: {path} cannot be read as UTF-8 text: {error}") from error
+        raise RequestError(
+            "aliases: {path} cannot be read as UTF-8 text: {error}", path=path, error=error
+        ) from error
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.startswith("#"):
             continue
@@ -138,7 +140,11 @@ def read_aliases(path: str | Path) -> dict[str, str]:
         for form in map(normalized, forms):
             if aliases.setdefault(form, name.strip()) != name.strip():
                 raise RequestError(
-                    f"aliases: {form!r} in line {number} of {path} already counts as "
-                    f"{aliases[form]!r}; each form may stand in one line only"
+                    "aliases: {form!r} in line {number} of {path} already counts as "
+                    "{aliases!r}; each form may stand in one line only",
+                    form=form,
+                    number=number,
+                    path=path,
+                    aliases=aliases[form],
                 )
     return aliases

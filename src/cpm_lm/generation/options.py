@@ -191,4 +191,10 @@ class VotingOptions(TextOptions):
     def _needs(self, name: str, other: str, wanted: str) -> None:
         """Check that an option has an effect: that another option has the value it needs."""
         if (value := getattr(self, other)) != wanted:
-            raise RequestError(f"{other} is {value!r}; {name} needs {other} {wanted!r}")
+            raise RequestError(
+                "{other} is {value!r}; {name} needs {other} {wanted!r}",
+                other=other,
+                value=value,
+                name=name,
+                wanted=wanted,
+            )

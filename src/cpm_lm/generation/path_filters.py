@@ -13,6 +13,7 @@ from cpm_lm.distributions.checks import Number
 from cpm_lm.errors import RequestError
 from cpm_lm.generation.banning import banned_texts
 from cpm_lm.generation.text_options import TextOptions
+from cpm_lm.languages import tr
 from cpm_lm.tokenizer import Tokenizer
 
 __all__ = ["banned_note", "filters_on", "ids_of_texts", "path_filters"]
@@ -56,9 +57,11 @@ def banned_note(count: int, of: int) -> str:
     """Return a line about the texts that ended because nothing was left to draw, if any did."""
     if not count:
         return ""
-    return (
-        f"{count} of {of} texts ended early, because the bans left no token to draw: ban less, or "
-        "allow longer n-grams"
+    return tr(
+        "{count} of {of} texts ended early, because the bans left no token to draw: ban less, or "
+        "allow longer n-grams",
+        count=count,
+        of=of,
     )
 
 
@@ -99,14 +102,14 @@ def path_filters(
 
 
 def ids_of_texts(
-    tokenizer: Tokenizer, texts: Iterable[str], *, advice: str = "try its first character"
+    tokenizer: Tokenizer, texts: Iterable[str], *, or_id: bool = False
 ) -> dict[str, list[int]]:
     """Return the ids of all tokens whose text is one of these: within a word, and at its beginning.
 
     Args:
         tokenizer: of the model.
         texts: of tokens.
-        advice: the end of the error's message.
+        or_id: whether the caller also takes an id, which the error's message then says.
 
     Raises:
         RequestError: a text is no single token.
@@ -115,8 +118,16 @@ def ids_of_texts(
     for token in range(tokenizer.vocab_size if found else 0):
         if (piece := tokenizer.piece(token)) in found:
             found[piece].append(token)
-    if missing := [text for text, ids in found.items() if not ids]:
-        raise RequestError(f"{min(missing)!r} is not a single token; {advice}")
+    missing = [text for text, ids in found.items() if not ids]
+    if missing and or_id:
+        raise RequestError(
+            f"{min(missing)!r} is not a single token; try its first character, or write a token "
+            "id as id:7 (in Python, as a number)"
+        )
+    if missing:
+        raise RequestError(
+            "{missing!r} is not a single token; try its first character", missing=min(missing)
+        )
     return found
 
 
@@ -131,8 +142,7 @@ def _bias(tokenizer: Tokenizer, options: TextOptions) -> dict[int, Number]:
     """Return the bias of each id; a text stands for all tokens that have it."""
     size = tokenizer.vocab_size
     texts = [key for key in options.biases if isinstance(key, str)]
-    advice = "try its first character, or write a token id as id:7 (in Python, as a number)"
-    named = ids_of_texts(tokenizer, texts, advice=advice)
+    named = ids_of_texts(tokenizer, texts, or_id=True)
     bias: dict[int, Number] = {}
     for key, number in options.biases.items():
         for token in named[key] if isinstance(key, str) else [key]:

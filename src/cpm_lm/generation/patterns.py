@@ -43,13 +43,17 @@ class AnswerPattern:
             self._steps = search_steps(self._text, self._flags)
         except (re.error, ValueError, OverflowError, RecursionError) as error:
             raise RequestError(
-                f"the answer's pattern {expression!r} does not compile: {error}"
+                "the answer's pattern {expression!r} does not compile: {error}",
+                expression=expression,
+                error=error,
             ) from error
         if steps(self._steps, WINDOW) > MAX_STEPS:
             raise RequestError(
-                f"the answer's pattern {expression!r} could take very long, because it can match "
-                "the same characters in too many ways; say which characters each repeat takes "
-                "(\\d+ or [^,]+ rather than .+), and put no repeat inside a repeat"
+                "the answer's pattern {expression!r} could take very long, because it "
+                "can match the same characters in too many ways; say which characters "
+                "each repeat takes (\\d+ or [^,]+ rather than .+), and put no repeat "
+                "inside a repeat",
+                expression=expression,
             )
 
     def first(self, text: str, *, finished: bool) -> re.Match[str] | None:

@@ -13,9 +13,10 @@ from cpm_lm.config import GPTConfig
 from cpm_lm.decoding.limits import Limits
 from cpm_lm.errors import CapacityError, RequestError
 from cpm_lm.generation.path_filters import path_filters
-from cpm_lm.generation.prompt import BACKSLASH_N, read_prompt
+from cpm_lm.generation.prompt import STOP_BACKSLASH_N, read_prompt
 from cpm_lm.generation.stopping import StoppedText, normalized_stops
 from cpm_lm.generation.text_options import TextOptions
+from cpm_lm.languages import tr
 from cpm_lm.tokenizer import Tokenizer
 
 __all__ = ["MIN_CAPACITY", "SamplingPlan"]
@@ -105,8 +106,12 @@ class SamplingPlan:
         room, alone = self._memory // self._node_bytes, self.most_rows
         if room < alone:
             raise CapacityError(
-                f"memory is {self._memory} bytes, room for {room} tokens; one continuation needs "
-                f"{alone * self._node_bytes} bytes for {alone}: allow more memory or fewer tokens"
+                "memory is {memory} bytes, room for {room} tokens; one continuation "
+                "needs {needed} bytes for {alone}: allow more memory or fewer tokens",
+                memory=self._memory,
+                room=room,
+                needed=alone * self._node_bytes,
+                alone=alone,
             )
 
 
@@ -115,11 +120,12 @@ def _refuse_special(stop: Iterable[str], tokenizer: Tokenizer) -> None:
     for text in stop:
         if text in tokenizer.special_ids:
             raise RequestError(
-                f"stop string {text!r} is the name of a special token, which never appears in a "
-                "text; end tokens end a text by themselves: leave it out"
+                "stop string {text!r} is the name of a special token, which never "
+                "appears in a text; end tokens end a text by themselves: leave it out",
+                text=text,
             )
 
 
 def _stop_notes(stop: Iterable[str]) -> Iterator[str]:
     if any("\\n" in text for text in stop):
-        yield BACKSLASH_N.replace("the prompt has", "a stop string has", 1)
+        yield tr(STOP_BACKSLASH_N)

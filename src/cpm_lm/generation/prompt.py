@@ -12,20 +12,24 @@ from dataclasses import dataclass
 
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import RequestError
+from cpm_lm.languages import later, tr
 from cpm_lm.tokenizer import Tokenizer
 
 __all__ = ["Prompt", "read_prompt"]
 
-SPLIT_WORD = (
+SPLIT_WORD = later(
     "the prompt may end within a word, but the tokenizer treats the last word as complete: "
     "end the prompt with punctuation or a newline, or with a whole word"
 )
-TRAILING_SPACE = (
+TRAILING_SPACE = later(
     "the prompt ends with a space, which changes what follows; leave it out if it was not meant"
 )
-BACKSLASH_N = (
+BACKSLASH_N = later(
     r"the prompt has a backslash and an n (\n), which is no line end; in bash write "
     r"$'...\n...', or give the prompt on standard input"
+)
+STOP_BACKSLASH_N = later(
+    r"a stop string has a backslash and an n (\n), which is no line end; in bash write $'...\n...'"
 )
 SHOWN = 5
 """Characters that a note names, of those that the vocabulary lacks."""
@@ -68,22 +72,34 @@ def read_prompt(
     else:
         found = _given_ids(prompt)
     if not found:
-        raise RequestError(f"the prompt is empty: {prompt!r} has no tokens; give at least one")
+        raise RequestError(
+            "the prompt is empty: {prompt!r} has no tokens; give at least one", prompt=prompt
+        )
     size, context = tokenizer.vocab_size, config.n_positions
     if bad := [i for i in found if not 0 <= i < size]:
-        raise RequestError(f"token id {bad[0]} in the prompt; expected 0 to {size - 1}")
+        raise RequestError(
+            "token id {bad} in the prompt; expected 0 to {size}", bad=bad[0], size=size - 1
+        )
     if len(found) >= context:
         if not slide:
             raise RequestError(
-                f"the prompt has {len(found)} tokens; the model's context of {context} "
-                f"leaves room for at most {context - 1}: shorten it, or keep only its newest part "
-                "with overflow 'slide'"
+                "the prompt has {n_tokens} tokens; the model's context of {context} "
+                "leaves room for at most {most}: shorten it, or keep only its "
+                "newest part with overflow 'slide'",
+                n_tokens=len(found),
+                context=context,
+                most=context - 1,
             )
         prefix = list(tokenizer.prefix_ids) if isinstance(prompt, str) else []
         kept = max(1, context - 1 - len(prefix))
         notes.append(
-            f"the prompt has {len(found)} tokens, more than the context of {context} holds; only "
-            f"its last {kept} are read (overflow 'slide')"
+            tr(
+                "the prompt has {n_tokens} tokens, more than the context of {context} "
+                "holds; only its last {kept} are read (overflow 'slide')",
+                n_tokens=len(found),
+                context=context,
+                kept=kept,
+            )
         )
         found = [*prefix, *found[-kept:]][-(context - 1) :] if context > 1 else found[-1:]
     return Prompt(ids=found, notes=tuple(notes))
@@ -92,8 +108,9 @@ def read_prompt(
 def _given_ids(prompt: Sequence[int]) -> list[int]:
     if isinstance(prompt, bytes | bytearray | memoryview):
         raise RequestError(
-            f"the prompt is {type(prompt).__name__}; expected text, or a sequence of token ids: "
-            "decode it first, for example prompt.decode('utf-8')"
+            "the prompt is {name}; expected text, or a sequence of token ids: decode "
+            "it first, for example prompt.decode('utf-8')",
+            name=type(prompt).__name__,
         )
     try:
         return [operator.index(i) for i in prompt]
@@ -130,13 +147,16 @@ def _notes(tokenizer: Tokenizer, text: str, *, special: bool) -> Iterator[str]:
     """Yield a line for everything in a text that may not have been meant."""
     if not special and (names := [name for name in tokenizer.special_ids if name in text]):
         yield (
-            f"the prompt has {', '.join(names)}, read as text; if the special token is meant, say "
-            "so (special=True, --special)"
+            tr(
+                "the prompt has {names}, read as text; if the special token is meant, "
+                "say so (special=True, --special)",
+                names=", ".join(names),
+            )
         )
     if "\\n" in text:
-        yield BACKSLASH_N
+        yield tr(BACKSLASH_N)
     if text[-1:] in (" ", "\t", "\u3000"):
-        yield TRAILING_SPACE
+        yield tr(TRAILING_SPACE)
     read = "".join(
         part
         for part in _split(text, tokenizer.special_ids)
@@ -144,11 +164,19 @@ def _notes(tokenizer: Tokenizer, text: str, *, special: bool) -> Iterator[str]:
     )
     unknown = tokenizer.unknown_count(tokenizer.encode(read))
     if unknown and (lacking := [c for c in dict.fromkeys(read) if _lacks(tokenizer, c)]):
-        more = f" and {len(lacking) - SHOWN} more" if len(lacking) > SHOWN else ""
+        more = (
+            tr(" and {n_lacking} more", n_lacking=len(lacking) - SHOWN)
+            if len(lacking) > SHOWN
+            else ""
+        )
         shown = ", ".join(repr(c)[1:-1] for c in lacking[:SHOWN])
-        yield f"the vocabulary does not have {shown}{more}; the model sees an unknown sign there"
+        yield tr(
+            "the vocabulary does not have {shown}{more}; the model sees an unknown sign there",
+            shown=shown,
+            more=more,
+        )
     if tokenizer.splits_word(text):
-        yield SPLIT_WORD
+        yield tr(SPLIT_WORD)
 
 
 def _lacks(tokenizer: Tokenizer, character: str) -> bool:

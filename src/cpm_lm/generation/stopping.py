@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable
 from typing import Protocol, runtime_checkable
 
 from cpm_lm.errors import RequestError
+from cpm_lm.languages import later, tr
 
 BACKSLASH_N = r"\n"
-LINE_END_HINT = r" (a backslash and an n are no line end; in bash that is $'\n')"
+LINE_END_HINT = later(r" (a backslash and an n are no line end; in bash that is $'\n')")
 
 __all__ = ["Decoder", "StopMatcher", "StoppedText", "normalized_stops"]
 
@@ -29,11 +30,15 @@ def normalized_stops(stop: str | Iterable[str], normalize: Callable[[str], str])
     stops = []
     for text in (stop,) if isinstance(stop, str) else stop:
         if not isinstance(text, str) or not text:
-            raise RequestError(f"stop string {text!r}; expected text of at least one character")
+            raise RequestError(
+                "stop string {text!r}; expected text of at least one character", text=text
+            )
         if not (plain := normalize(text)):
             raise RequestError(
-                f"stop string {text!r} can never appear in the output: the vocabulary "
-                f"lacks it; use another one{LINE_END_HINT if BACKSLASH_N in text else ''}"
+                "stop string {text!r} can never appear in the output: the vocabulary "
+                "lacks it; use another one{line_end_hint}",
+                text=text,
+                line_end_hint=tr(LINE_END_HINT) if BACKSLASH_N in text else "",
             )
         stops.append(plain)
     return tuple(dict.fromkeys(stops))

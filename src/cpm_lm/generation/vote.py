@@ -17,6 +17,7 @@ from cpm_lm.generation.options import VotingOptions
 from cpm_lm.generation.path_filters import filters_on
 from cpm_lm.generation.plan import SamplingPlan
 from cpm_lm.generation.tally import AnswerShare, posterior_lead, tally
+from cpm_lm.languages import later, tr
 
 __all__ = [
     "CUT_OFF",
@@ -32,12 +33,14 @@ __all__ = [
 CUT_OFF = object()
 """The decision for a text that the length limit cut off."""
 
-WILSON = "95% intervals (Wilson)"
-BOUNDS = "bounds of the exact probability"
+WILSON = later("95% intervals (Wilson)")
+BOUNDS = later("bounds of the exact probability")
 NO_INTERVALS = {
-    "stratified": "no intervals: stratified samples are not independent, and their shares are "
-    "less noisy than the formula for independent ones says",
-    "sample": "no intervals: stopping early biases the leader's share",
+    "stratified": later(
+        "no intervals: stratified samples are not independent, and their shares are "
+        "less noisy than the formula for independent ones says"
+    ),
+    "sample": later("no intervals: stopping early biases the leader's share"),
 }
 
 
@@ -165,7 +168,7 @@ def drawn_vote(
         no_answer=no_answer,
         unexplored=0.0,
         reason="confident" if confident else "drawn",
-        intervals=WILSON if independent else NO_INTERVALS[method],
+        intervals=tr(WILSON if independent else NO_INTERVALS[method]),
         drawn=len(decisions),
         rows=sampled.rows,
         rows_unmerged=sampled.rows_unmerged,
@@ -196,7 +199,7 @@ def exact_vote(found: Found, plan: SamplingPlan, options: VotingOptions, *, star
         no_answer=no_answer,
         unexplored=found.unexplored,
         reason=cast("Literal['proven', 'explored', 'budget']", found.reason),
-        intervals=BOUNDS,
+        intervals=tr(BOUNDS),
         drawn=0,
         rows=found.rows,
         rows_unmerged=None,
@@ -215,22 +218,37 @@ def _note(
     notes = [plan.note] if plan.note else []
     if banned:
         notes.append(
-            f"{banned:.1%} of the texts ended early, because the bans left no token to draw"
+            tr(
+                "{banned:.1%} of the texts ended early, because the bans left no token to draw",
+                banned=banned,
+            )
         )
     if cut_off > 0.5:
         notes.append(
-            f"{cut_off:.0%} of the texts were cut off after {plan.longest} tokens, "
-            "before their answer was known: allow more tokens (max_tokens), or say where an "
-            "answer ends (stop) or what it is (answer)"
+            tr(
+                "{cut_off:.0%} of the texts were cut off after {longest} tokens, before "
+                "their answer was known: allow more tokens (max_tokens), or say where an "
+                "answer ends (stop) or what it is (answer)",
+                cut_off=cut_off,
+                longest=plan.longest,
+            )
         )
     if no_answer > 0.5 and options.answer is None:
         notes.append(
-            f"{no_answer:.0%} of the texts were empty up to the end of their first line: end the "
-            "prompt where an answer begins, not at the end of a line that is complete"
+            tr(
+                "{no_answer:.0%} of the texts were empty up to the end of their first "
+                "line: end the prompt where an answer begins, not at the end of a line "
+                "that is complete",
+                no_answer=no_answer,
+            )
         )
     elif no_answer > 0.5:
         notes.append(
-            f"{no_answer:.0%} of the texts ended without a match of the answer's pattern "
-            f"{options.answer!r}: change the pattern or the prompt"
+            tr(
+                "{no_answer:.0%} of the texts ended without a match of the answer's "
+                "pattern {answer!r}: change the pattern or the prompt",
+                no_answer=no_answer,
+                answer=options.answer,
+            )
         )
     return "; ".join(notes)

@@ -39,8 +39,10 @@ def use_backend(name: str | None = None, threads: int | None = None) -> Any:
     if running := _running():
         if running != name and (name or running not in BACKENDS):
             raise EngineError(
-                f"Keras already runs on {running} in this process, and {name or 'tensorflow'} was "
-                "asked for; Keras keeps one backend per process: start another process"
+                "Keras already runs on {running} in this process, and {name} was asked "
+                "for; Keras keeps one backend per process: start another process",
+                running=running,
+                name=name or "tensorflow",
             )
     else:
         backend = name or os.environ.get("KERAS_BACKEND") or _first_installed()
@@ -78,8 +80,10 @@ def _set_jax_threads(threads: int) -> None:
 
 def _already_started(framework: str, threads: int) -> EngineError:
     return EngineError(
-        f"{framework} has already started with another number of threads than {threads}; "
-        "set the number before anything in this process uses it"
+        "{framework} has already started with another number of threads than "
+        "{threads}; set the number before anything in this process uses it",
+        framework=framework,
+        threads=threads,
     )
 
 
@@ -98,11 +102,17 @@ def _first_installed() -> str:
 def _check_installed(name: str) -> None:
     if name not in BACKENDS:
         raise EngineError(
-            f"KERAS_BACKEND is {name!r}; expected one of {', '.join(BACKENDS)}, or unset"
+            "KERAS_BACKEND is {name!r}; expected one of {backends}, or unset",
+            name=name,
+            backends=", ".join(BACKENDS),
         )
     for package in (name, "keras"):
         if find_spec(package) is None:
-            raise EngineError(f"{package} is not installed; pip install 'cpm-lm[{name}]'")
+            raise EngineError(
+                "{package} is not installed; pip install 'cpm-lm[{name}]'",
+                package=package,
+                name=name,
+            )
 
 
 @contextmanager

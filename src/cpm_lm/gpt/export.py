@@ -85,7 +85,11 @@ def export(
     """
     target = Path(target)
     if format not in FORMATS:
-        raise ConfigError(f"format is {format!r}; expected one of {', '.join(FORMATS)}")
+        raise ConfigError(
+            "format is {format!r}; expected one of {formats}",
+            format=format,
+            formats=", ".join(FORMATS),
+        )
     dtype = weights_dtype(weights)
     store = Store.open(source)
     _check_range(store, dtype)
@@ -109,7 +113,9 @@ def export(
 
 def _write_keras(store: Store, target: Path, weights: str, overwrite: bool) -> None:
     if target.suffix != ".keras":
-        raise ConfigError(f"{target} does not end in .keras, which Keras expects of its files")
+        raise ConfigError(
+            "{target} does not end in .keras, which Keras expects of its files", target=target
+        )
     with staged_file(target, overwrite=overwrite) as work:
         _check_space(work.parent, store, WEIGHTS[weights])
         keras_model(store, dtype=STORED[weights]).save(work)
@@ -149,8 +155,10 @@ def _ends(store: Store, end: int | None) -> tuple[int, ...]:
         ends = tuple(sorted(Tokenizer.load(store.directory).end_ids))
     if wrong := [one for one in ends if not 0 <= one < store.config.vocab_size]:
         raise ConfigError(
-            f"the id {wrong[0]} cannot end a text: the model has {store.config.vocab_size} ids; "
-            "give the one that does (--end)"
+            "the id {wrong} cannot end a text: the model has {vocab_size} ids; give "
+            "the one that does (--end)",
+            wrong=wrong[0],
+            vocab_size=store.config.vocab_size,
         )
     return ends
 
@@ -166,7 +174,9 @@ def _check_range(store: Store, dtype: str) -> None:
     ]
     if large:
         raise CheckpointError(
-            f"numbers too large for {dtype} in {', '.join(large)}; choose weights 'f32'"
+            "numbers too large for {dtype} in {large}; choose weights 'f32'",
+            dtype=dtype,
+            large=", ".join(large),
         )
 
 
@@ -175,8 +185,11 @@ def _check_space(directory: Path, store: Store, dtype: str) -> None:
     needed = store.config.parameter_count * DTYPES[dtype].itemsize
     if free < needed:
         raise CheckpointError(
-            f"the disk of {directory} has {free:,} bytes free; the export needs {needed:,}: "
-            "make room, or choose a smaller number format"
+            "the disk of {directory} has {free:,} bytes free; the export needs "
+            "{needed:,}: make room, or choose a smaller number format",
+            directory=directory,
+            free=free,
+            needed=needed,
         )
 
 

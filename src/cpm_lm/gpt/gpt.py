@@ -201,6 +201,8 @@ def _fitting(mask: Any, tokens: Any) -> Any:
     pairs = zip(found, wanted, strict=False)
     if len(found) != 2 or any(a != b for a, b in pairs if a is not None and b is not None):
         raise RequestError(
-            f"mask has the shape {found} and tokens have {wanted}; give a mask of their shape"
+            "mask has the shape {found} and tokens have {wanted}; give a mask of their shape",
+            found=found,
+            wanted=wanted,
         )
     return mask

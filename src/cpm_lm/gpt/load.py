@@ -57,7 +57,9 @@ def keras_model(directory: str | Path | Store, *, dtype: str = "float32") -> GPT
         EngineError: Keras or its backend is not installed.
     """
     if dtype not in DTYPES:
-        raise ConfigError(f"dtype is {dtype!r}; expected one of {', '.join(DTYPES)}")
+        raise ConfigError(
+            "dtype is {dtype!r}; expected one of {dtypes}", dtype=dtype, dtypes=", ".join(DTYPES)
+        )
     store = directory if isinstance(directory, Store) else Store.open(directory)
     use_backend()
     from cpm_lm.gpt.gpt import GPT

@@ -17,11 +17,12 @@ from typing import Any
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError, CpmError, EngineError
 from cpm_lm.hub.transfer import ProgressFile, Transfer
+from cpm_lm.languages import later, tr
 
 __all__ = ["Hub", "hub_client", "hub_errors"]
 
 OFFICIAL = "https://huggingface.co"
-MIRROR_HINT = "set HF_ENDPOINT to a mirror, for example HF_ENDPOINT=https://hf-mirror.com"
+MIRROR_HINT = later("set HF_ENDPOINT to a mirror, for example HF_ENDPOINT=https://hf-mirror.com")
 LIBRARY = "cpm-lm"
 
 
@@ -109,43 +110,75 @@ def _error_message(name: str, endpoint: str, error: Exception) -> str:
 
     status = error.response.status_code if isinstance(error, e.HfHubHTTPError) else 0
     details = one_line(error, 120)
-    mirror = f"; {MIRROR_HINT}" if endpoint == OFFICIAL else "; check HF_ENDPOINT"
+    mirror = f"; {tr(MIRROR_HINT)}" if endpoint == OFFICIAL else tr("; check HF_ENDPOINT")
     rows: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
         (
             e.GatedRepoError,
-            f"{name} is gated: accept its terms at {OFFICIAL}/{name}, "
-            "then log in with `hf auth login` or set HF_TOKEN",
+            tr(
+                "{name} is gated: accept its terms at {official}/{name}, then log in "
+                "with `hf auth login` or set HF_TOKEN",
+                name=name,
+                official=OFFICIAL,
+            ),
         ),
         (
             e.HfHubHTTPError if status in (401, 403) else e.RepositoryNotFoundError,
-            f"{endpoint} has no public model {name}: check the name, or set HF_TOKEN if the model "
-            "is private",
+            tr(
+                "{endpoint} has no public model {name}: check the name, or set HF_TOKEN "
+                "if the model is private",
+                endpoint=endpoint,
+                name=name,
+            ),
         ),
-        (e.RevisionNotFoundError, f"{name} has no such revision on {endpoint}"),
+        (
+            e.RevisionNotFoundError,
+            tr("{name} has no such revision on {endpoint}", name=name, endpoint=endpoint),
+        ),
         (
             e.HfHubHTTPError,
-            f"{endpoint} answered with status {status} for {name}; try again later{mirror}",
+            tr(
+                "{endpoint} answered with status {status} for {name}; try again later{mirror}",
+                endpoint=endpoint,
+                status=status,
+                name=name,
+                mirror=mirror,
+            ),
         ),
-        (e.HFValidationError, f"invalid model name {name!r}: {details}"),
+        (
+            e.HFValidationError,
+            tr("invalid model name {name!r}: {details}", name=name, details=details),
+        ),
         (
             e.OfflineModeIsEnabled,
-            "HF_HUB_OFFLINE is set, so nothing can be fetched; unset it",
+            tr("HF_HUB_OFFLINE is set, so nothing can be fetched; unset it"),
         ),
         (
             (e.HTTPError, ConnectionError, e.LocalEntryNotFoundError),
-            f"{endpoint} could not be reached, or the connection was lost ({details}). The data "
-            f"fetched so far is kept: run the same command again to resume{mirror}",
+            tr(
+                "{endpoint} could not be reached, or the connection was lost "
+                "({details}). The data fetched so far is kept: run the same command "
+                "again to resume{mirror}",
+                endpoint=endpoint,
+                details=details,
+                mirror=mirror,
+            ),
         ),
         (OSError, _os_error_message(name, error)),
     )
-    unexpected = f"{endpoint} does not answer as the hub does ({details}): check HF_ENDPOINT"
+    unexpected = tr(
+        "{endpoint} does not answer as the hub does ({details}): check HF_ENDPOINT",
+        endpoint=endpoint,
+        details=details,
+    )
     return next((text for kind, text in rows if isinstance(error, kind)), unexpected)
 
 
 def _os_error_message(name: str, error: Exception) -> str:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return (
-            f"the disk is full; the data fetched so far of {name} is kept: free some space and run "
-            "the same command again, or set HF_HOME to a directory on a larger disk"
+        return tr(
+            "the disk is full; the data fetched so far of {name} is kept: free some "
+            "space and run the same command again, or set HF_HOME to a directory on "
+            "a larger disk",
+            name=name,
         )
-    return f"{name} could not be fetched: {one_line(error)}"
+    return tr("{name} could not be fetched: {error}", name=name, error=one_line(error))

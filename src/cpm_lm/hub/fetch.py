@@ -19,6 +19,7 @@ from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError, ConfigError
 from cpm_lm.hub.client import Hub, hub_client, hub_errors
 from cpm_lm.hub.transfer import fetch_blob, partial_path
+from cpm_lm.languages import tr
 from cpm_lm.progress import Progress, ProgressCounter
 
 __all__ = ["KNOWN", "Fetched", "fetch", "full_name"]
@@ -84,7 +85,9 @@ def full_name(name: str) -> str:
         return found
     if not NAME.fullmatch(name) or ".." in name:
         raise ConfigError(
-            f"unknown model {name!r}; expected {', '.join(KNOWN)}, or another owner/name"
+            "unknown model {name!r}; expected {known}, or another owner/name",
+            name=name,
+            known=", ".join(KNOWN),
         )
     return name
 
@@ -145,11 +148,14 @@ def choose_files(name: str, files: Iterable[_File]) -> list[_File]:
     available = {file.name: file for file in files}
     form = next((form for form in range(len(WEIGHTS)) if _is_complete(form, available)), None)
     if form is None or CONFIG not in available:
-        lack = CONFIG if form is not None else "weights in a supported format"
+        lack = CONFIG if form is not None else tr("weights in a supported format")
         seen = ", ".join(one_line(name, 60) for name in sorted(available)[:12]) or "nothing"
         raise CheckpointError(
-            f"{name} has no {lack}: expected model.safetensors, pytorch_model.bin or tf_model.h5, "
-            f"and config.json; found {seen}"
+            "{name} has no {lack}: expected model.safetensors, pytorch_model.bin or "
+            "tf_model.h5, and config.json; found {seen}",
+            name=name,
+            lack=lack,
+            seen=seen,
         )
     tokenizer = TOKENIZER_FILES & available.keys()
     weights = {n for n in available if _weight_format(n) == form}
@@ -179,7 +185,7 @@ def _remote_file(sibling: Any) -> _File:
 def _checked_digest(digest: Any, digits: int) -> str:
     """Return a hexadecimal digest after checking it, because it becomes part of a path."""
     if not isinstance(digest, str) or not re.fullmatch(f"[0-9a-f]{{{digits}}}", digest):
-        raise ValueError(f"{digest!a} is not a digest")
+        raise ValueError(tr("{digest!a} is not a digest", digest=digest))
     return digest
 
 
@@ -226,6 +232,9 @@ def _check_space(folder: Path, missing: int, reserved: tuple[Path, int] | None) 
     for parent, size in disks.values():
         if (free := shutil.disk_usage(parent).free) < size:
             raise CheckpointError(
-                f"the disk of {parent} has {free:,} bytes free, {size:,} are needed: free some "
-                "space, or set HF_HOME to a directory on a larger disk"
+                "the disk of {parent} has {free:,} bytes free, {size:,} are needed: free "
+                "some space, or set HF_HOME to a directory on a larger disk",
+                parent=parent,
+                free=free,
+                size=size,
             )

@@ -79,7 +79,8 @@ def pull(
         form_named("store", weights)
     if not overwrite and target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise CheckpointError(
-            f"{target} exists already; choose another name, or overwrite it (--overwrite)"
+            "{target} exists already; choose another name, or overwrite it (--overwrite)",
+            target=target,
         )
 
     def stage_progress(stage: str) -> Callable[[int, int], None] | None:

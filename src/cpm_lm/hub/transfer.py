@@ -80,8 +80,10 @@ def fetch_blob(blob: Path, size: int, transfer: Transfer, on_bytes: Callable[[in
         if part.stat().st_size != size or digest(part, part.name).sha256 != blob.name:
             part.unlink()
             raise CheckpointError(
-                f"a file of {size:,} bytes arrived damaged: its sha256 is not {blob.name}; "
-                "try again"
+                "a file of {size:,} bytes arrived damaged: its sha256 is not "
+                "{blob_name}; try again",
+                size=size,
+                blob_name=blob.name,
             )
         part.rename(blob)
 
@@ -95,7 +97,8 @@ def _open_locked(part: Path) -> Iterator[BinaryIO]:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise CheckpointError(
-                    f"another process is fetching this model into {part.parent}; wait for it"
+                    "another process is fetching this model into {parent}; wait for it",
+                    parent=part.parent,
                 ) from None
             except OSError:
                 pass  # a network file system without lock support

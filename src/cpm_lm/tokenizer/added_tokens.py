@@ -75,7 +75,9 @@ def named(settings: Mapping[str, Any]) -> dict[str, str]:
     for role, content in said.items():
         if not isinstance(content, str):
             raise TokenizerError(
-                f"the settings give {role}_token no piece {str(content)[:60]!a}; expected a string"
+                "the settings give {role}_token no piece {content!a}; expected a string",
+                role=role,
+                content=str(content)[:60],
             )
     return said
 
@@ -86,7 +88,9 @@ def special_names(settings: Mapping[str, Any]) -> tuple[str, ...]:
     if isinstance(extra, Mapping):  # in newer settings, by an arbitrary name
         extra = tuple(extra.values())
     if not isinstance(extra, (list, tuple)):
-        raise TokenizerError(f"the special tokens {str(extra)[:60]!a} are no list of names")
+        raise TokenizerError(
+            "the special tokens {extra!a} are no list of names", extra=str(extra)[:60]
+        )
     contents = (name.get("content") if isinstance(name, Mapping) else name for name in extra)
     names = (content for content in contents if isinstance(content, str) and content)
     return (*named(settings).values(), *names)
@@ -110,13 +114,20 @@ def listed_tokens(
     for source, content, index, flags in _entries(directory, settings, serialized):
         if not (isinstance(content, str) and content and type(index) is int and index >= 0):
             raise TokenizerError(
-                f"{source} is damaged: an added token has content {str(content)[:60]!a} and id "
-                f"{str(index)[:20]!a}; expected a string and a whole number"
+                "{source} is damaged: an added token has content {content!a} and id "
+                "{index!a}; expected a string and a whole number",
+                source=source,
+                content=str(content)[:60],
+                index=str(index)[:20],
             )
         if content in tokens and tokens[content].id != index:
             raise TokenizerError(
-                f"{source} is damaged, or of another model: {content[:60]!a} has id {index}, "
-                f"elsewhere {tokens[content].id}; give the files of one download"
+                "{source} is damaged, or of another model: {content!a} has id {index}, "
+                "elsewhere {id}; give the files of one download",
+                source=source,
+                content=content[:60],
+                index=index,
+                id=tokens[content].id,
             )
         tokens[content] = _token(source, content, index, flags, special=content in special)
     return tokens
@@ -142,7 +153,11 @@ def _list(values: Any, kind: type, path: Path) -> Any:
     """Return a list or an object of added tokens after checking its type."""
     entries = values.values() if isinstance(values, dict) else values
     if not isinstance(values, kind) or not all(isinstance(entry, dict) for entry in entries):
-        raise TokenizerError(f"{path} is damaged: the added tokens are no {kind.__name__} of them")
+        raise TokenizerError(
+            "{path} is damaged: the added tokens are no {name} of them",
+            path=path,
+            name=kind.__name__,
+        )
     return values
 
 
@@ -152,8 +167,11 @@ def _token(
     said = {name: flags[name] for name in FLAGS if name in flags}
     if wrong := [name for name, value in said.items() if not isinstance(value, bool)]:
         raise TokenizerError(
-            f"{source} is damaged: {wrong[0]} of {content[:60]!a} is "
-            f"{str(said[wrong[0]])[:60]!a}, expected true or false"
+            "{source} is damaged: {wrong} of {content!a} is {said!a}, expected true or false",
+            source=source,
+            wrong=wrong[0],
+            content=content[:60],
+            said=str(said[wrong[0]])[:60],
         )
     special = special or said.get("special", False)
     return AddedToken(

@@ -76,14 +76,18 @@ class Tokenizer(abc.ABC):
                 return family.read(directory, text_style)
         if what := unsupported(directory):
             raise TokenizerError(
-                f"no vocabulary that can be read: that in {directory} is {what}; the families "
-                "that are read are CPM's (chinese_vocab.model) and BERT's word pieces "
-                "(vocab.txt); the model itself can be converted and run on ids without a "
-                "vocabulary"
+                "no vocabulary that can be read: that in {directory} is {what}; the "
+                "families that are read are CPM's (chinese_vocab.model) and BERT's word "
+                "pieces (vocab.txt); the model itself can be converted and run on ids "
+                "without a vocabulary",
+                directory=directory,
+                what=what,
             )
         raise TokenizerError(
-            f"no vocabulary: {directory} has no chinese_vocab.model, as CPM's models do, and no "
-            "vocab.txt, as those with BERT's word pieces do; put the model's own files there"
+            "no vocabulary: {directory} has no chinese_vocab.model, as CPM's models "
+            "do, and no vocab.txt, as those with BERT's word pieces do; put the "
+            "model's own files there",
+            directory=directory,
         )
 
     @staticmethod
@@ -174,6 +178,8 @@ class Tokenizer(abc.ABC):
         index = operator.index(token)
         if not 0 <= index < self.vocab_size:
             raise RequestError(
-                f"token id {index} is not in the vocabulary; expected 0 to {self.vocab_size - 1}"
+                "token id {index} is not in the vocabulary; expected 0 to {vocab_size}",
+                index=index,
+                vocab_size=self.vocab_size - 1,
             )
         return index

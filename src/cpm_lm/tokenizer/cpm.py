@@ -89,8 +89,11 @@ class CPMTokenizer(Tokenizer):
         """
         if text_style is not None:
             raise TokenizerError(
-                f"text style {text_style!a} goes with BERT's word pieces (vocab.txt), but "
-                f"{directory} has {MODEL_FILE}, whose models have one style; leave it out"
+                "text style {text_style!a} goes with BERT's word pieces (vocab.txt), but "
+                "{directory} has {model_file}, whose models have one style; leave it out",
+                text_style=text_style,
+                directory=directory,
+                model_file=MODEL_FILE,
             )
         return cls(*read_vocabulary(directory))
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cpm_lm.errors import TokenizerError
+from cpm_lm.languages import tr
 from cpm_lm.messages import unreadable_kind
 from cpm_lm.tokenizer.json_file import parse_json
 
@@ -58,7 +59,9 @@ def read_vocabulary(directory: Path) -> tuple[Any, dict[str, int]]:
     for piece in (UNKNOWN, NEWLINE, END):
         if piece not in vocab:
             raise TokenizerError(
-                f"the vocabulary in {directory} has no piece {piece!r}; CPM's and its kind do"
+                "the vocabulary in {directory} has no piece {piece!r}; CPM's and its kind do",
+                directory=directory,
+                piece=piece,
             )
     return model, vocab
 
@@ -77,18 +80,24 @@ def _read_model(path: Path) -> Any:
         data = path.read_bytes()
     except OSError as error:
         raise TokenizerError(
-            f"no vocabulary: cannot read {path} ({error.strerror}); "
-            f"put CPM's {MODEL_FILE} and {VOCAB_FILE} there"
+            "no vocabulary: cannot read {path} ({strerror}); put CPM's {model_file} "
+            "and {vocab_file} there",
+            path=path,
+            strerror=tr(error.strerror or ""),
+            model_file=MODEL_FILE,
+            vocab_file=VOCAB_FILE,
         ) from None
     if known := unreadable_kind(data[:512]):
-        raise TokenizerError(f"{path} is {known}")
+        raise TokenizerError("{path} is {known}", path=path, known=known)
     try:
         if not data:  # the library treats empty bytes as a missing argument
             raise ValueError
         return SentencePieceProcessor(model_proto=data)
     except (RuntimeError, ValueError):
         raise TokenizerError(
-            f"{path} ({len(data)} bytes) is not a SentencePiece model; copy it again"
+            "{path} ({n_data} bytes) is not a SentencePiece model; copy it again",
+            path=path,
+            n_data=len(data),
         ) from None
 
 
@@ -104,8 +113,11 @@ def _model_vocab(model: Any, path: Path) -> dict[str, int]:
         # `encode` needs that no piece spans words, `decode` that every id has its own text.
         if model.is_byte(index) or WORD_MARK in piece[1:]:
             raise TokenizerError(
-                f"{path} is not of CPM's kind: its piece {index}, {piece!r}, "
-                f"{'is a byte' if model.is_byte(index) else 'reaches across words'}"
+                "{path} is not of CPM's kind: its piece {index}, {piece!r}, {value}",
+                path=path,
+                index=index,
+                piece=piece,
+                value=tr("is a byte") if model.is_byte(index) else tr("reaches across words"),
             )
         vocab[piece] = index
     if NEWLINE not in vocab and "<cls>" in vocab:
@@ -117,15 +129,25 @@ def _read_vocab(path: Path, own: dict[str, int]) -> dict[str, int]:
     """Return the id of each piece in a vocab.json, checked against the model's `own` pieces."""
     vocab = parse_json(path)
     if not isinstance(vocab, dict) or not all(type(i) is int for i in vocab.values()):
-        raise TokenizerError(f"{path} is not a vocabulary; an object of ids by piece was expected")
+        raise TokenizerError(
+            "{path} is not a vocabulary; an object of ids by piece was expected", path=path
+        )
     if sorted(vocab.values()) != list(range(len(own))):
         raise TokenizerError(
-            f"{path} does not fit {MODEL_FILE} beside it: it has {len(vocab)} ids; "
-            f"each of 0 to {len(own) - 1}, once, was expected"
+            "{path} does not fit {model_file} beside it: it has {n_vocab} ids; each "
+            "of 0 to {n_own}, once, was expected",
+            path=path,
+            model_file=MODEL_FILE,
+            n_vocab=len(vocab),
+            n_own=len(own) - 1,
         )
     if missing := [piece for piece in own if piece not in vocab and piece not in CONTROLS]:
         raise TokenizerError(
-            f"{path} does not fit {MODEL_FILE} beside it: {len(missing)} of the model's pieces "
-            f"are not in it, the first is {missing[0]!r}"
+            "{path} does not fit {model_file} beside it: {n_missing} of the model's "
+            "pieces are not in it, the first is {missing!r}",
+            path=path,
+            model_file=MODEL_FILE,
+            n_missing=len(missing),
+            missing=missing[0],
         )
     return vocab

@@ -22,11 +22,11 @@ def parse_json(path: Path) -> Any:
         TokenizerError: the file cannot be read, or is not JSON.
     """
     if known := what_is_there(path):
-        raise TokenizerError(f"{path} is {known}")
+        raise TokenizerError("{path} is {known}", path=path, known=known)
     try:
         return json.loads(path.read_text("utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
-        raise TokenizerError(f"cannot read {path}: {error}") from None
+        raise TokenizerError("cannot read {path}: {error}", path=path, error=error) from None
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -37,5 +37,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     values = parse_json(path)
     if not isinstance(values, dict):
-        raise TokenizerError(f"{path} holds {type(values).__name__}, expected a JSON object")
+        raise TokenizerError(
+            "{path} holds {name}, expected a JSON object", path=path, name=type(values).__name__
+        )
     return values

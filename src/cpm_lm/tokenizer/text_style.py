@@ -57,5 +57,10 @@ def style_named(name: object, where: str) -> TextStyle:
         TokenizerError: the name is unknown.
     """
     if not isinstance(name, str) or name not in STYLES:
-        raise TokenizerError(f"{where} is {str(name)[:60]!a}; expected one of {', '.join(STYLES)}")
+        raise TokenizerError(
+            "{where} is {name!a}; expected one of {styles}",
+            where=where,
+            name=str(name)[:60],
+            styles=", ".join(STYLES),
+        )
     return STYLES[name]

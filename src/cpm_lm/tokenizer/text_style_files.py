@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cpm_lm.languages import tr
 from cpm_lm.tokenizer.added_tokens import BERT, AddedToken, named
 from cpm_lm.tokenizer.json_file import read_json
 from cpm_lm.tokenizer.text_style import DEFAULT_STYLE, STYLES, style_named
@@ -64,12 +65,12 @@ def find_style(
         TokenizerError: `wanted` or the recorded style is unknown.
     """
     if wanted is not None:
-        style_named(wanted, "the text style")
-        return StyleFound(name=wanted, evidence="given by the caller")
+        style_named(wanted, tr("the text style"))
+        return StyleFound(name=wanted, evidence=tr("given by the caller"))
     if (directory / RECORD).is_file():
         name = read_json(directory / RECORD).get(KEY)
-        style_named(name, f"{KEY} in {directory / RECORD}")
-        return StyleFound(name=str(name), evidence=f"recorded in {RECORD}")
+        style_named(name, tr("{key} in {directory}", key=KEY, directory=directory / RECORD))
+        return StyleFound(name=str(name), evidence=tr("recorded in {record}", record=RECORD))
     if (directory / STORE).is_file():
         return StyleFound(name=DEFAULT_STYLE, evidence="")
     return _inferred(directory, settings, serialized, pieces)
@@ -92,16 +93,19 @@ def _inferred(
     if (begin, end) != (cls, sep) and "eos" in names:
         begins = "bos" in names and settings.get("add_bos_token") is not False
         name = "bos-eos" if begins else "eos"
-        return StyleFound(name=name, evidence=f"eos_token is {end!a:.60}")
+        return StyleFound(name=name, evidence=tr("eos_token is {end!a:.60}", end=end))
     config = _config(directory)
-    for file, values in (("the tokenizer's settings", settings), (CONFIG, config)):
+    for file, values in ((tr("the tokenizer's settings"), settings), (CONFIG, config)):
         kind = values.get("tokenizer_class")
         if isinstance(kind, str) and kind.startswith("BertTokenizer"):
-            return StyleFound(name="uer", evidence=f"tokenizer_class in {file} is {kind!a:.60}")
+            return StyleFound(
+                name="uer",
+                evidence=tr("tokenizer_class in {file} is {kind!a:.60}", file=file, kind=kind),
+            )
     if "eos" in names:
-        return StyleFound(name="uer", evidence=f"eos_token is {end!a:.60}")
+        return StyleFound(name="uer", evidence=tr("eos_token is {end!a:.60}", end=end))
     if _template(serialized) == (cls, sep):
-        return StyleFound(name="uer", evidence="tokenizer.json adds [CLS] and [SEP] to a text")
+        return StyleFound(name="uer", evidence=tr("tokenizer.json adds [CLS] and [SEP] to a text"))
     return StyleFound(name=DEFAULT_STYLE, evidence="")
 
 

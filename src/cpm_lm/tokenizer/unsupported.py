@@ -8,23 +8,25 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from cpm_lm.languages import later, tr
+
 __all__ = ["unsupported"]
 
-GPT2 = "GPT-2's byte-level BPE"
+GPT2 = later("GPT-2's byte-level BPE")
 TYPES = {
-    "BPE": GPT2 + " or another BPE",
-    "Unigram": "a SentencePiece vocabulary as tokenizer.json alone",
-    "WordLevel": "a vocabulary of whole words",
+    "BPE": later("GPT-2's byte-level BPE or another BPE"),
+    "Unigram": later("a SentencePiece vocabulary as tokenizer.json alone"),
+    "WordLevel": later("a vocabulary of whole words"),
 }
 """What a tokenizer.json says its model is."""
 FILES = {
     "merges.txt": GPT2,
     "encoder.json": GPT2,
     "vocab.bpe": GPT2,
-    "tokenizer.model": "a SentencePiece vocabulary of another kind",
-    "sentencepiece.bpe.model": "a SentencePiece vocabulary of another kind",
-    "cpm_ant.txt": "that of CPM-Ant",
-    "ice_text.model": "that of GLM",
+    "tokenizer.model": later("a SentencePiece vocabulary of another kind"),
+    "sentencepiece.bpe.model": later("a SentencePiece vocabulary of another kind"),
+    "cpm_ant.txt": later("that of CPM-Ant"),
+    "ice_text.model": later("that of GLM"),
 }
 
 
@@ -32,7 +34,7 @@ def unsupported(directory: Path) -> str | None:
     """Say what vocabulary the files in a directory are of, with the file's name; None: of none."""
     for name, what in FILES.items():
         if (directory / name).is_file():
-            return f"{what} ({name}), which is not supported"
+            return tr("{what} ({name}), which is not supported", what=tr(what), name=name)
     path = directory / "tokenizer.json"
     try:
         model = json.loads(path.read_text("utf-8")).get("model", {})
@@ -40,7 +42,7 @@ def unsupported(directory: Path) -> str | None:
     except (OSError, ValueError, AttributeError, RecursionError, TypeError):
         return None
     return (
-        f"{TYPES[kind]} ({path.name}), which is not supported"
+        tr("{what} ({name}), which is not supported", what=tr(TYPES[kind]), name=path.name)
         if isinstance(kind, str) and kind in TYPES
         else None
     )

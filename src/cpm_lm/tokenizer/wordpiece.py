@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, SupportsIndex
 
+from cpm_lm.languages import tr
 from cpm_lm.tokenizer.base import NOTHING, Decoder, Tokenizer
 from cpm_lm.tokenizer.text_style import STYLES
 from cpm_lm.tokenizer.text_style_files import KEY
@@ -79,11 +80,13 @@ class WordPieceTokenizer(Tokenizer):
         """
         tokenizer = cls(read_wordpieces(directory, text_style))
         if not tokenizer.text_style_evidence:
-            tokenizer.note = (
-                f"{directory} does not record a text style; assumed {tokenizer.text_style} "
-                "([CLS] before a prompt, [SEP] ends a text). Record it: "
-                f"cpm convert {directory} NEW --text-style {tokenizer.text_style}, or "
-                f"{', '.join(name for name in STYLES if name != tokenizer.text_style)}"
+            tokenizer.note = tr(
+                "{directory} does not record a text style; assumed {text_style} ([CLS] "
+                "before a prompt, [SEP] ends a text). Record it: cpm convert {directory} "
+                "NEW --text-style {text_style}, or {styles}",
+                directory=directory,
+                text_style=tokenizer.text_style,
+                styles=", ".join(name for name in STYLES if name != tokenizer.text_style),
             )
         return tokenizer
 

@@ -92,15 +92,23 @@ def read_wordpieces(directory: Path, text_style: str | None = None) -> WordPiece
     serialized = _serialized(directory)
     file = VOCAB if (directory / VOCAB).is_file() else TOKENIZER
     if file == TOKENIZER and not serialized:
-        raise TokenizerError(f"no word pieces: {directory} has neither {VOCAB} nor {TOKENIZER}")
+        raise TokenizerError(
+            "no word pieces: {directory} has neither {vocab} nor {tokenizer}",
+            directory=directory,
+            vocab=VOCAB,
+            tokenizer=TOKENIZER,
+        )
     own = directory / SETTINGS
     settings = names_of(read_json(own) if own.is_file() else {}, directory)
     if (kind := settings.get("tokenizer_class")) is not None and not (
         isinstance(kind, str) and kind.startswith(CLASSES)
     ):
         raise TokenizerError(
-            f"{own} says {kind!a}; of the families with a {file} only "
-            "BERT's word pieces (BertTokenizer) are supported"
+            "{own} says {kind!a}; of the families with a {file} only BERT's word "
+            "pieces (BertTokenizer) are supported",
+            own=own,
+            kind=kind,
+            file=file,
         )
     listed = listed_tokens(directory, settings, serialized.get("added_tokens", []))
     if file == VOCAB:
@@ -126,12 +134,12 @@ def read_wordpieces(directory: Path, text_style: str | None = None) -> WordPiece
 
 def _lines(path: Path) -> tuple[str, ...]:
     if known := what_is_there(path):
-        raise TokenizerError(f"{path} is {known}")
+        raise TokenizerError("{path} is {known}", path=path, known=known)
     try:
         with path.open(encoding="utf-8-sig") as file:
             return tuple(line.removesuffix("\n") for line in file)
     except (OSError, ValueError) as error:
-        raise TokenizerError(f"cannot read {path}: {error}") from None
+        raise TokenizerError("cannot read {path}: {error}", path=path, error=error) from None
 
 
 def _serialized(directory: Path) -> dict[str, Any]:
@@ -155,11 +163,16 @@ def _from_json(
     kinds = [part.get("type") if isinstance(part, dict) else None for part in parts]
     if kinds != ["BertNormalizer", "BertPreTokenizer"] or not isinstance(normalizer, dict):
         raise TokenizerError(
-            f"{path} prepares a text by {kinds[0]!a} and {kinds[1]!a}; expected BertNormalizer "
-            "and BertPreTokenizer: it is not of BERT's kind"
+            "{path} prepares a text by {normalizer!a} and {splitter!a}; expected "
+            "BertNormalizer and BertPreTokenizer: it is not of BERT's kind",
+            path=path,
+            normalizer=kinds[0],
+            splitter=kinds[1],
         )
     if model.get("continuing_subword_prefix", "##") != "##":
-        raise TokenizerError(f"{path} marks what goes on within a word otherwise than by '##'")
+        raise TokenizerError(
+            "{path} marks what goes on within a word otherwise than by '##'", path=path
+        )
     try:
         ids = dict(model["vocab"])
         if not all(type(p) is str and type(i) is int for p, i in ids.items()):
@@ -169,7 +182,9 @@ def _from_json(
         if sorted(ids.values()) != list(range(len(ids))):
             raise ValueError
     except (KeyError, TypeError, ValueError):
-        raise TokenizerError(f"{path} is damaged: expected ids from 0 on, each once") from None
+        raise TokenizerError(
+            "{path} is damaged: expected ids from 0 on, each once", path=path
+        ) from None
     settings = {
         "do_lower_case": normalizer.get("lowercase", True),
         "strip_accents": normalizer.get("strip_accents"),
@@ -181,9 +196,12 @@ def _from_json(
 def _check_dialogue(pieces: tuple[str, ...], directory: Path) -> None:
     if speakers := [piece for piece in pieces if SPEAKER.fullmatch(piece)]:
         raise TokenizerError(
-            f"the vocabulary in {directory} has {', '.join(speakers[:4])}: it is of a dialogue "
-            "model such as CDial-GPT, which adds the embedding of the speaker (token_type_ids) to "
-            "every token; token types are not supported, and without them its text would be wrong"
+            "the vocabulary in {directory} has {speakers}: it is of a dialogue model "
+            "such as CDial-GPT, which adds the embedding of the speaker "
+            "(token_type_ids) to every token; token types are not supported, and "
+            "without them its text would be wrong",
+            directory=directory,
+            speakers=", ".join(speakers[:4]),
         )
 
 
@@ -191,6 +209,9 @@ def _flag(settings: Mapping[str, Any], name: str, default: Any, directory: Path)
     value = settings.get(name, default)
     if value is not default and not isinstance(value, bool):
         raise TokenizerError(
-            f"{directory / SETTINGS}: {name} is {str(value)[:60]!a}, expected true or false"
+            "{directory}: {name} is {value!a}, expected true or false",
+            directory=directory / SETTINGS,
+            name=name,
+            value=str(value)[:60],
         )
     return value

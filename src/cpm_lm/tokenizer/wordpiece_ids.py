@@ -46,16 +46,22 @@ def with_added(
         known = ids.get(token.content, token.id)
         if known != token.id or (token.content not in ids and token.id < len(lines)):
             raise TokenizerError(
-                f"the vocabulary in {directory} is damaged: the added token "
-                f"{token.content[:60]!a} has id {token.id}, where the word pieces have another; "
-                "give the files of one download"
+                "the vocabulary in {directory} is damaged: the added token {content!a} "
+                "has id {id}, where the word pieces have another; give the files of one "
+                "download",
+                directory=directory,
+                content=token.content[:60],
+                id=token.id,
             )
     behind = sorted((t for t in listed.values() if t.id >= len(lines)), key=lambda t: t.id)
     if [token.id for token in behind] != list(range(len(lines), len(lines) + len(behind))):
         raise TokenizerError(
-            f"the vocabulary in {directory} is damaged: behind its {len(lines)} word pieces the "
-            f"added tokens have the ids {', '.join(str(t.id) for t in behind[:10])}; expected "
-            f"ids from {len(lines)} on, each once"
+            "the vocabulary in {directory} is damaged: behind its {n_lines} word "
+            "pieces the added tokens have the ids {behind}; expected ids from "
+            "{n_lines} on, each once",
+            directory=directory,
+            n_lines=len(lines),
+            behind=", ".join(str(t.id) for t in behind[:10]),
         )
     ids |= {token.content: token.id for token in behind}
     end = len(lines) + len(behind)
@@ -71,7 +77,8 @@ def with_added(
         "".join(pieces).encode()
     except UnicodeEncodeError:
         raise TokenizerError(
-            f"the vocabulary in {directory} is damaged: a piece has a lone surrogate"
+            "the vocabulary in {directory} is damaged: a piece has a lone surrogate",
+            directory=directory,
         ) from None
     return pieces, tuple(sorted(added.values(), key=lambda token: token.id))
 
@@ -111,9 +118,13 @@ def special_ids(
     for role in needed:
         if roles.get(role) not in ids or (role == "unk" and ids[roles[role]] >= lines):
             raise TokenizerError(
-                f"the vocabulary in {directory} has no piece "
-                f"{roles.get(role, f'{role}_token')[:60]!a}; a model of text style {style.name} "
-                f"needs {', '.join(roles.get(each, f'{each}_token') for each in needed)}: give "
-                f"its own files, or another text style (--text-style {', '.join(STYLES)})"
+                "the vocabulary in {directory} has no piece {roles!a}; a model of text "
+                "style {style_name} needs {needed}: give its own files, or another text "
+                "style (--text-style {styles})",
+                directory=directory,
+                roles=roles.get(role, f"{role}_token")[:60],
+                style_name=style.name,
+                needed=", ".join(roles.get(each, f"{each}_token") for each in needed),
+                styles=", ".join(STYLES),
             )
     return {role: ids[content] for role, content in roles.items() if content in ids}

@@ -20,6 +20,7 @@ from cpm_lm.checkpoints.manifest import read_chunks
 from cpm_lm.checkpoints.source import Source, open_source
 from cpm_lm.engines.footprint import EngineMemory, engine_memory
 from cpm_lm.errors import TokenizerError
+from cpm_lm.languages import tr
 from cpm_lm.tokenizer import Tokenizer
 
 __all__ = ["Inspection", "WeightFile", "inspect"]
@@ -155,15 +156,28 @@ def _warnings(source: Source, heads: int | None) -> list[str]:
     warnings = []
     if heads is None:
         warnings.append(
-            f"the files do not record how many attention heads a model of width {width} has; "
-            "give the number when you convert it"
+            tr(
+                "the files do not record how many attention heads a model of width "
+                "{width} has; give the number when you convert it",
+                width=width,
+            )
         )
     elif heads % source.ranks:
-        warnings.append(f"{heads} heads cannot have been split over {source.ranks} ranks")
+        warnings.append(
+            tr(
+                "{heads} heads cannot have been split over {ranks} ranks",
+                heads=heads,
+                ranks=source.ranks,
+            )
+        )
     if width == LARGE_WIDTH and parameters != CPM_LARGE:
         warnings.append(
-            f"the width is CPM-LM's, but there are {parameters:,} parameters, "
-            f"expected {CPM_LARGE:,}"
+            tr(
+                "the width is CPM-LM's, but there are {parameters:,} parameters, "
+                "expected {cpm_large:,}",
+                parameters=parameters,
+                cpm_large=CPM_LARGE,
+            )
         )
     warnings += source.notes
     return warnings

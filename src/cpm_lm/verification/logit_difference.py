@@ -14,6 +14,7 @@ from cpm_lm.checkpoints.layout import Dims
 from cpm_lm.engines.base import Engine
 from cpm_lm.engines.likelihood import chain_logits
 from cpm_lm.errors import ConfigError
+from cpm_lm.languages import tr
 
 __all__ = ["Difference", "common_length", "default_tolerance", "largest_difference", "logits_of"]
 
@@ -53,10 +54,18 @@ class Difference:
         """A message if the difference exceeds the tolerance; else None."""
         if self.largest <= self.tolerance:
             return None
-        return (
-            f"the logits differ from {self.other} by up to {self.largest:.3g}, "
-            f"{self.tolerance:.3g} is allowed: after token {self.position} of sequence {self.row}, "
-            f"next token {self.token_id}, {self.here:.6g} here and {self.there:.6g} there"
+        return tr(
+            "the logits differ from {other} by up to {largest:.3g}, {tolerance:.3g} "
+            "is allowed: after token {position} of sequence {row}, next token "
+            "{token_id}, {here:.6g} here and {there:.6g} there",
+            other=self.other,
+            largest=self.largest,
+            tolerance=self.tolerance,
+            position=self.position,
+            row=self.row,
+            token_id=self.token_id,
+            here=self.here,
+            there=self.there,
         )
 
 
@@ -68,8 +77,9 @@ def common_length(dims: Dims, other: Dims) -> int:
     """
     if dims.vocab_size != other.vocab_size:
         raise ConfigError(
-            f"the models cannot be compared: one has {dims.vocab_size:,} pieces, "
-            f"the other {other.vocab_size:,}"
+            "the models cannot be compared: one has {one:,} pieces, the other {two:,}",
+            one=dims.vocab_size,
+            two=other.vocab_size,
         )
     return min(LENGTH, dims.n_positions, other.n_positions)
 

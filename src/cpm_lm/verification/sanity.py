@@ -13,6 +13,7 @@ import numpy as np
 
 from cpm_lm.engines.base import Engine
 from cpm_lm.engines.likelihood import chain_logprobs
+from cpm_lm.languages import tr
 from cpm_lm.tokenizer import Tokenizer
 
 __all__ = ["PROSE", "Sanity", "sanity"]
@@ -53,21 +54,28 @@ class Sanity:
     def problem(self) -> str | None:
         """A message if the losses are implausible; else None."""
         if self.loss >= UNTRAINED_SHARE * self.uniform:
-            return (
-                f"the model looks untrained: its loss on plain Chinese prose is {self.loss:.2f} "
-                f"nats per token; a uniform distribution has ln V = {self.uniform:.2f}. The "
-                "weights are random or wrongly merged, or the vocabulary is another model's"
+            return tr(
+                "the model looks untrained: its loss on plain Chinese prose is "
+                "{loss:.2f} nats per token; a uniform distribution has ln V = "
+                "{uniform:.2f}. The weights are random or wrongly merged, or the "
+                "vocabulary is another model's",
+                loss=self.loss,
+                uniform=self.uniform,
             )
         if self.unknown > MAX_UNKNOWN_SHARE * self.tokens:
-            return (
-                f"the vocabulary does not have {self.unknown} of {self.tokens} pieces of plain "
-                "Chinese prose; it is damaged, or for another language"
+            return tr(
+                "the vocabulary does not have {unknown} of {tokens} pieces of plain "
+                "Chinese prose; it is damaged, or for another language",
+                unknown=self.unknown,
+                tokens=self.tokens,
             )
         if self.loss >= self.shuffled:
-            return (
-                f"the model ignores the order of tokens: its loss on prose is {self.loss:.2f} "
-                f"nats per token, on the same tokens shuffled {self.shuffled:.2f}; the weights "
-                "look damaged or wrongly merged"
+            return tr(
+                "the model ignores the order of tokens: its loss on prose is {loss:.2f} "
+                "nats per token, on the same tokens shuffled {shuffled:.2f}; the weights "
+                "look damaged or wrongly merged",
+                loss=self.loss,
+                shuffled=self.shuffled,
             )
         return None
 

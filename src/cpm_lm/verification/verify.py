@@ -28,6 +28,7 @@ from cpm_lm.engines.base import Engine
 from cpm_lm.engines.opening import own_weights, start_checkpoint
 from cpm_lm.engines.options import EngineOptions
 from cpm_lm.errors import CheckpointError, ConfigError, CpmError, TokenizerError
+from cpm_lm.languages import tr
 from cpm_lm.progress import Progress, ProgressCounter
 from cpm_lm.tokenizer import Tokenizer
 from cpm_lm.verification.logit_difference import (
@@ -107,7 +108,9 @@ def verify(
     """
     path = Path(path)
     if not path.exists():
-        raise CheckpointError(f"{path} does not exist; expected a directory with a checkpoint")
+        raise CheckpointError(
+            "{path} does not exist; expected a directory with a checkpoint", path=path
+        )
     result = Verification(path=str(path))
     source = _open(path, result)
     other = (
@@ -157,11 +160,14 @@ def _open_other(source: Source, path: Path, tolerance: float | None) -> _Other:
         tolerance = default_tolerance(*formats)
         if tolerance is None:
             raise ConfigError(
-                f"no default tolerance for {' against '.join(formats)}; give one (--tolerance), "
-                "or compare the predictions with cpm compare"
+                "no default tolerance for {formats}; give one (--tolerance), or compare "
+                "the predictions with cpm compare",
+                formats=" against ".join(formats),
             )
     elif not 0 <= tolerance < math.inf:
-        raise ConfigError(f"tolerance is {tolerance}; expected a finite number of at least 0")
+        raise ConfigError(
+            "tolerance is {tolerance}; expected a finite number of at least 0", tolerance=tolerance
+        )
     return _Other(opened, length, tolerance)
 
 
@@ -199,8 +205,11 @@ def _check_files(
         return
     if record and record.parameters not in (None, source.parameters):
         result.problems.append(
-            f"there are {source.parameters:,} parameters, but the manifest records "
-            f"{record.parameters:,}"
+            tr(
+                "there are {parameters:,} parameters, but the manifest records {recorded:,}",
+                parameters=source.parameters,
+                recorded=record.parameters,
+            )
         )
     for name, count in nonfinite_tensors(source, counter.add).items():
         result.problems.append(nonfinite_problem(name, count))
@@ -213,7 +222,12 @@ def _read_record(path: Path, result: Verification) -> ManifestRecord | None:
         result.problems.append(str(error))
         return None
     if record is None:
-        result.notes.append(f"there is no {MANIFEST}, so the files could not be compared with it")
+        result.notes.append(
+            tr(
+                "there is no {manifest}, so the files could not be compared with it",
+                manifest=MANIFEST,
+            )
+        )
     return record
 
 
@@ -231,13 +245,15 @@ def _compute_logits(
 
 def _check_loss(source: Source, engine: Engine, result: Verification) -> None:
     if source.tokenizer is None:
-        result.notes.append("there is no vocabulary, so the loss on a text was not measured")
+        result.notes.append(tr("there is no vocabulary, so the loss on a text was not measured"))
         return
     tokenizer = Tokenizer.load(source.tokenizer)
     if tokenizer.vocab_size != engine.config.vocab_size:
         raise TokenizerError(
-            f"the vocabulary has {tokenizer.vocab_size:,} pieces, but the word embedding "
-            f"has {engine.config.vocab_size:,} rows; one of them belongs to another model"
+            "the vocabulary has {pieces:,} pieces, but the word embedding has "
+            "{rows:,} rows; one of them belongs to another model",
+            pieces=tokenizer.vocab_size,
+            rows=engine.config.vocab_size,
         )
     if tokenizer.note:
         result.notes.append(tokenizer.note)

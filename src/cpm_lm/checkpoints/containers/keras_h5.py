@@ -17,6 +17,7 @@ import numpy as np
 from cpm_lm.checkpoints.tensors import Tensor
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
+from cpm_lm.languages import tr
 from cpm_lm.messages import what_is_there
 
 __all__ = ["pytorch_name", "read_keras_h5"]
@@ -49,11 +50,11 @@ def read_keras_h5(path: Path) -> dict[str, Tensor]:
     try:
         import h5py
     except ImportError:
-        raise CheckpointError(f"{path} needs h5py: pip install 'cpm-lm[h5]'") from None
+        raise CheckpointError("{path} needs h5py: pip install 'cpm-lm[h5]'", path=path) from None
     found: list[tuple[str, Any]] = []
     try:
         if known := what_is_there(path):
-            raise CheckpointError(f"{path} is {known}")
+            raise CheckpointError("{path} is {known}", path=path, known=known)
         with path.open("rb") as opened:
             mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
         with h5py.File(path, "r") as file:
@@ -67,11 +68,17 @@ def read_keras_h5(path: Path) -> dict[str, Tensor]:
     except CheckpointError:
         raise
     except Exception as error:  # h5py raises many exception types for a damaged file
-        raise CheckpointError(f"{path} is damaged: {one_line(error)}; download it again") from None
+        raise CheckpointError(
+            "{path} is damaged: {error}; download it again", path=path, error=one_line(error)
+        ) from None
     if len(dict(named)) < len(named):
         names = [name for name, _ in named]
         duplicate = min(name for name in names if names.count(name) > 1)
-        raise CheckpointError(f"{path} holds {one_line(duplicate)} twice; expected one model")
+        raise CheckpointError(
+            "{path} holds {duplicate} twice; expected one model",
+            path=path,
+            duplicate=one_line(duplicate),
+        )
     return dict(named)
 
 
@@ -92,14 +99,23 @@ def _map_dataset(path: Path, mapped: mmap.mmap, name: str, data: Any) -> Tensor:
     """Return a view of a dataset's values, which must be contiguous and in this file."""
     offset, dtype = data.id.get_offset(), DTYPES.get(data.dtype.str)
     if dtype is None or offset is None or offset + data.id.get_storage_size() > len(mapped):
-        found_type = "not contiguous in the file" if dtype else f"of type {data.dtype.str}"
+        found_type = (
+            tr("not contiguous in the file")
+            if dtype
+            else tr("of type {dtype}", dtype=data.dtype.str)
+        )
         raise CheckpointError(
-            f"{path}: {one_line(name)} is {found_type}; expected uncompressed float64, float32 or "
-            "float16 values, as Keras writes them"
+            "{path}: {name} is {found_type}; expected uncompressed float64, float32 "
+            "or float16 values, as Keras writes them",
+            path=path,
+            name=one_line(name),
+            found_type=found_type,
         )
     if data.id.get_storage_size() != data.size * data.dtype.itemsize:
         raise CheckpointError(
-            f"{path} is damaged: the size of {one_line(name)} does not match its shape"
+            "{path} is damaged: the size of {name} does not match its shape",
+            path=path,
+            name=one_line(name),
         )
     array = np.ndarray(data.shape, data.dtype, mapped, offset)
     is_row = array.ndim == 2 and array.shape[0] == 1 and name.removesuffix(":0").endswith("/bias")

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from cpm_lm.languages import tr
+
 __all__ = ["Fields", "fields", "varint"]
 
 Fields = dict[int, list[int | bytes]]
@@ -30,13 +32,13 @@ def varint(data: bytes, at: int) -> tuple[int, int]:
     value = 0
     for shift in range(0, 64, 7):
         if at >= len(data):
-            raise ValueError("the data ends within a number")
+            raise ValueError(tr("the data ends within a number"))
         byte = data[at]
         at += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             return value, at
-    raise ValueError("a number has more than 64 bits")
+    raise ValueError(tr("a number has more than 64 bits"))
 
 
 def fields(data: bytes) -> Fields:
@@ -70,8 +72,10 @@ def _iter_fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
         elif wire_type in (FIXED32, FIXED64):
             size = 4 if wire_type == FIXED32 else 8
         else:
-            raise ValueError(f"a field has the unknown wire type {wire_type}")
+            raise ValueError(
+                tr("a field has the unknown wire type {wire_type}", wire_type=wire_type)
+            )
         if size > len(data) - at:
-            raise ValueError("the data ends within a field")
+            raise ValueError(tr("the data ends within a field"))
         yield tag >> 3, data[at : at + size]
         at += size

@@ -20,6 +20,7 @@ from cpm_lm.checkpoints.dtypes import DTYPES, Array
 from cpm_lm.checkpoints.tensors import Tensor
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
+from cpm_lm.languages import tr
 from cpm_lm.messages import unreadable_kind
 
 __all__ = ["header_bytes", "read_safetensors", "write_safetensors"]
@@ -88,15 +89,18 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         with path.open("rb") as file:
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from None
+        raise CheckpointError("{path} cannot be read: {error}", path=path, error=error) from None
     if known := unreadable_kind(mapped[:512]):
-        raise CheckpointError(f"{path} is {known}")
+        raise CheckpointError("{path} is {known}", path=path, known=known)
     size = int.from_bytes(mapped[:8], "little")
     start = 8 + size
     if not 2 <= size <= MAX_HEADER or start > len(mapped):
         raise CheckpointError(
-            f"{path} is truncated or not a safetensors file: it has {len(mapped):,} bytes, "
-            f"and its header would have {size:,}; download it again"
+            "{path} is truncated or not a safetensors file: it has {size:,} "
+            "bytes, and its header would have {header:,}; download it again",
+            path=path,
+            size=len(mapped),
+            header=size,
         )
     try:
         header = json.loads(mapped[8:start], object_pairs_hook=_reject_duplicates)
@@ -105,13 +109,18 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
             tensors[name], end = _map_tensor(mapped, start, end, name, entry)
     except CheckpointError as error:
-        raise CheckpointError(f"{path} {error}") from None
+        raise CheckpointError("{path} {error}", path=path, error=error) from None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f"{path} has a damaged header: {one_line(error)}") from None
+        raise CheckpointError(
+            "{path} has a damaged header: {error}", path=path, error=one_line(error)
+        ) from None
     if start + end != len(mapped):
         raise CheckpointError(
-            f"{path} is damaged: it has {len(mapped):,} bytes, expected {start + end:,}; "
-            "convert the model again"
+            "{path} is damaged: it has {size:,} bytes, expected {expected:,}; "
+            "convert the model again",
+            path=path,
+            size=len(mapped),
+            expected=start + end,
         )
     return tensors
 
@@ -126,21 +135,36 @@ def _map_tensor(
     name, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if name not in DTYPES:
         raise CheckpointError(
-            f"holds {one_line(tensor, 80)} in the number format {one_line(name, 40)}, which is "
-            f"not supported; expected one of {', '.join(DTYPES)}: get the model in 16 or 32 bits"
+            "holds {tensor} in the number format {name}, which is not supported; "
+            "expected one of {dtypes}: get the model in 16 or 32 bits",
+            tensor=one_line(tensor, 80),
+            name=one_line(name, 40),
+            dtypes=", ".join(DTYPES),
         )
     if not all(type(n) is int and n >= 0 for n in shape) or len(shape) > 8:
-        raise ValueError(f"shape {str(shape)[:80]}")
+        raise ValueError(tr("shape {shape}", shape=str(shape)[:80]))
     dtype = DTYPES[name]
     end = begin + dtype.itemsize * math.prod(shape)
     if start + end > len(mapped):
-        raise ValueError(f"the file has {len(mapped):,} bytes, expected {start + end:,} or more")
+        raise ValueError(
+            tr(
+                "the file has {size:,} bytes, expected {expected:,} or more",
+                size=len(mapped),
+                expected=start + end,
+            )
+        )
     if offsets != [begin, end]:
-        raise ValueError(f"offsets {str(offsets)[:80]}, expected {[begin, end]}")
+        raise ValueError(
+            tr(
+                "offsets {offsets}, expected {expected}",
+                offsets=str(offsets)[:80],
+                expected=[begin, end],
+            )
+        )
     return Tensor(np.ndarray(shape, dtype, mapped, start + begin), name), end
 
 
 def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(dict(pairs)) < len(pairs):
-        raise ValueError("a name occurs twice")
+        raise ValueError(tr("a name occurs twice"))
     return dict(pairs)

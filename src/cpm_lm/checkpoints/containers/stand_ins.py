@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cpm_lm.checkpoints.text import one_line
+from cpm_lm.languages import tr
 
 __all__ = [
     "KNOWN",
@@ -166,7 +167,7 @@ class StridedTensor(Inert):
 
     def __init__(self, storage: object, offset: object, shape: object, stride: object, *_: object):
         if not isinstance(storage, Storage):
-            raise TypeError("a tensor without a storage")
+            raise TypeError(tr("a tensor without a storage"))
         self.storage = storage
         self.offset = check_sizes((offset,))[0]
         self.shape, self.stride = check_sizes(shape), check_sizes(stride)
@@ -184,7 +185,7 @@ class TypedTensor(StridedTensor):
     ):
         super().__init__(storage, offset, shape, stride)
         if len(more) < 3 or not isinstance(more[2], TensorType):
-            raise TypeError("a tensor of an unknown format")
+            raise TypeError(tr("a tensor of an unknown format"))
         self.dtype = more[2].dtype
 
 
@@ -276,7 +277,7 @@ class TensorRecorder(Inert):
 def check_sizes(values: object) -> tuple[int, ...]:
     """Return the values if they are a tuple of integers of at least 0; else raise TypeError."""
     if not isinstance(values, tuple) or not all(type(v) is int and v >= 0 for v in values):
-        raise TypeError(f"expected sizes, found {str(values)[:80]}")
+        raise TypeError(tr("expected sizes, found {values}", values=str(values)[:80]))
     return values
 
 

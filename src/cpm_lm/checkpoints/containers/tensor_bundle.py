@@ -20,6 +20,7 @@ from cpm_lm.checkpoints.dtypes import DTYPES
 from cpm_lm.checkpoints.tensors import Tensor
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
+from cpm_lm.languages import tr
 from cpm_lm.messages import what_is_there
 
 __all__ = ["Bundle", "Entry"]
@@ -71,21 +72,28 @@ class Bundle:
         """
         self._index = index
         if known := what_is_there(index):
-            raise CheckpointError(f"{index} is {known}")
+            raise CheckpointError("{index} is {known}", index=index, known=known)
         try:
             table = dict(_read_table(index.read_bytes()))
             header = fields(table.pop(b""))
             shards = _as_int(header.get(1, [0])[-1])
             if _as_int(header.get(2, [0])[-1]):
-                raise ValueError("its values are big-endian; expected little-endian")
+                raise ValueError(tr("its values are big-endian; expected little-endian"))
             self.entries = {key.decode(): _parse_entry(value) for key, value in table.items()}
         except (OSError, ValueError, KeyError) as error:
             raise CheckpointError(
-                f"{index} is damaged or not an index of TensorFlow variables: {one_line(error)}"
+                "{index} is damaged or not an index of TensorFlow variables: {error}",
+                index=index,
+                error=one_line(error),
             ) from None
         used = {entry.shard for entry in self.entries.values()}
         if used and max(used) >= shards:
-            raise CheckpointError(f"{index} names file {max(used)} of {shards}; it is damaged")
+            raise CheckpointError(
+                "{index} names file {used} of {shards}; it is damaged",
+                index=index,
+                used=max(used),
+                shards=shards,
+            )
         names = {at: f"{index.stem}.data-{at:05d}-of-{shards:05d}" for at in sorted(used)}
         self._data = {at: _map_file(index.with_name(name)) for at, name in names.items()}
         self.files = (index, *(index.with_name(name) for name in names.values()))
@@ -112,7 +120,9 @@ class Bundle:
             length, at = -1, 0
         if entry.dtype != STRING or entry.shape or length != len(data) - at - 4:
             raise CheckpointError(
-                f"{self._index} is damaged: {one_line(key)} is not a scalar string"
+                "{index} is damaged: {key} is not a scalar string",
+                index=self._index,
+                key=one_line(key),
             )
         return data[at + 4 :]
 
@@ -121,9 +131,12 @@ class Bundle:
             size = len(self._data[entry.shard])
             if entry.offset + entry.size > size:
                 raise CheckpointError(
-                    f"{self._index.with_name(names[entry.shard])} is truncated: it has {size:,} "
-                    f"bytes, but {one_line(key)} ends at {entry.offset + entry.size:,}; "
-                    "download it again"
+                    "{index} is truncated: it has {size:,} bytes, but {key} ends at "
+                    "{offset:,}; download it again",
+                    index=self._index.with_name(names[entry.shard]),
+                    size=size,
+                    key=one_line(key),
+                    offset=entry.offset + entry.size,
                 )
 
 
@@ -135,7 +148,7 @@ def _read_table(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """
     footer = data[-FOOTER:]
     if len(footer) < FOOTER or footer[-8:] != MAGIC:
-        raise ValueError("its footer is missing")
+        raise ValueError(tr("its footer is missing"))
     # Skip the handle of the metaindex block, which TensorFlow leaves empty.
     _, at = varint(footer, 0)
     _, at = varint(footer, at)
@@ -143,12 +156,12 @@ def _read_table(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     for _, block_handle in _block_entries(_read_block(data, *_read_handle(footer, at)), allowed):
         offset, size = _read_handle(block_handle, 0)
         if offset < end:
-            raise ValueError("its blocks overlap")
+            raise ValueError(tr("its blocks overlap"))
         end = offset + size
         for key, value in _block_entries(_read_block(data, offset, size), allowed):
             allowed -= len(key)
             if last is not None and key <= last:
-                raise ValueError("its keys are not in order")
+                raise ValueError(tr("its keys are not in order"))
             last = key
             yield key, value
 
@@ -161,9 +174,9 @@ def _read_handle(data: bytes, at: int) -> tuple[int, int]:
 
 def _read_block(data: bytes, offset: int, size: int) -> bytes:
     if offset + size + TRAILER > len(data):
-        raise ValueError("it is truncated")
+        raise ValueError(tr("it is truncated"))
     if data[offset + size]:
-        raise ValueError("it is compressed, which TensorFlow never does")
+        raise ValueError(tr("it is compressed, which TensorFlow never does"))
     return data[offset : offset + size]
 
 
@@ -184,18 +197,18 @@ def _block_entries(block: bytes, allowed: int) -> Iterator[tuple[bytes, bytes]]:
     restarts = int.from_bytes(block[-4:], "little")
     end = len(block) - 4 - 4 * restarts
     if len(block) < 4 or end < 0:
-        raise ValueError("a block is damaged")
+        raise ValueError(tr("a block is damaged"))
     key, at = b"", 0
     while at < end:
         shared, at = varint(block, at)
         unshared, at = varint(block, at)
         size, at = varint(block, at)
         if shared > len(key) or at + unshared + size > end:
-            raise ValueError("a block is damaged")
+            raise ValueError(tr("a block is damaged"))
         key = key[:shared] + block[at : at + unshared]
         allowed -= len(key)
         if allowed < 0:
-            raise ValueError("its keys are too long")
+            raise ValueError(tr("its keys are too long"))
         yield key, block[at + unshared : at + unshared + size]
         at += unshared + size
 
@@ -204,27 +217,29 @@ def _parse_entry(value: bytes) -> Entry:
     """Parse a BundleEntryProto. Fields: 1 dtype, 2 shape, 3 shard, 4 offset, 5 size, 7 slices."""
     found = fields(value)
     if 7 in found:
-        raise ValueError("a tensor is stored in slices, which is not supported")
+        raise ValueError(tr("a tensor is stored in slices, which is not supported"))
     code, shard, offset, size = (_as_int(found.get(n, [0])[-1]) for n in (1, 3, 4, 5))
     dims = fields(_as_bytes(found.get(2, [b""])[-1])).get(2, [])
     shape = tuple(_as_int(fields(_as_bytes(dim)).get(1, [0])[-1]) for dim in dims)
-    dtype = NAMES.get(code, f"TensorFlow's type {code}")
+    dtype = NAMES.get(code, tr("TensorFlow's type {code}", code=code))
     if len(shape) > 8 or any(size >= 1 << 48 for size in shape):
-        raise ValueError(f"a tensor has the shape {str(shape)[:80]}")
+        raise ValueError(tr("a tensor has the shape {shape}", shape=str(shape)[:80]))
     if dtype in DTYPES and size != DTYPES[dtype].itemsize * math.prod(shape):
-        raise ValueError(f"a tensor of {dtype} {shape} has {size} bytes")
+        raise ValueError(
+            tr("a tensor of {dtype} {shape} has {size} bytes", dtype=dtype, shape=shape, size=size)
+        )
     return Entry(dtype, shape, shard, offset, size)
 
 
 def _as_int(value: int | bytes) -> int:
     if isinstance(value, bytes):
-        raise ValueError("expected a number")
+        raise ValueError(tr("expected a number"))
     return value
 
 
 def _as_bytes(value: int | bytes) -> bytes:
     if isinstance(value, int):
-        raise ValueError("expected a message")
+        raise ValueError(tr("expected a message"))
     return value
 
 
@@ -233,4 +248,4 @@ def _map_file(path: Path) -> mmap.mmap:
         with path.open("rb") as file:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from None
+        raise CheckpointError("{path} cannot be read: {error}", path=path, error=error) from None

@@ -20,6 +20,7 @@ from cpm_lm.checkpoints.dtypes import DTYPES
 from cpm_lm.checkpoints.tensors import Tensor
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
+from cpm_lm.languages import later, tr
 from cpm_lm.messages import unreadable_kind
 
 __all__ = ["read_torch_file"]
@@ -27,7 +28,7 @@ __all__ = ["read_torch_file"]
 # MAGIC_NUMBER and PROTOCOL_VERSION of the legacy container in torch/serialization.py.
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
-DOWNLOAD_HINT = "download it again"
+DOWNLOAD_HINT = later("download it again")
 
 
 def read_torch_file(path: Path, on_stand_in: Callable[[str], object] = lambda _: None) -> Any:
@@ -49,7 +50,11 @@ def read_torch_file(path: Path, on_stand_in: Callable[[str], object] = lambda _:
     elif mapped[:1] == b"\x80":
         found, starts = _read_legacy(path, mapped)
     else:
-        raise CheckpointError(f"{path} is {_describe_content(mapped)}; expected a PyTorch file")
+        raise CheckpointError(
+            "{path} is {content}; expected a PyTorch file",
+            path=path,
+            content=_describe_content(mapped),
+        )
     for tensor in found.tensors:
         tensor.tensor = _map_tensor(path, mapped, tensor, starts[tensor.storage.key])
     for name in found.stand_ins:
@@ -62,14 +67,22 @@ def _map_file(path: Path) -> mmap.mmap:
         with path.open("rb") as file:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except ValueError:
-        raise CheckpointError(f"{path} is empty; {DOWNLOAD_HINT}") from None
+        raise CheckpointError(
+            "{path} is empty; {download_hint}", path=path, download_hint=tr(DOWNLOAD_HINT)
+        ) from None
     except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
+        raise CheckpointError(
+            "{path} cannot be read: {strerror}", path=path, strerror=tr(error.strerror or "")
+        ) from None
 
 
 def _describe_content(mapped: mmap.mmap) -> str:
     known = unreadable_kind(mapped[:512])
-    return known or f"of an unknown format (it begins with {mapped[:8]!r}); {DOWNLOAD_HINT}"
+    return known or tr(
+        "of an unknown format (it begins with {mapped!r}); {download_hint}",
+        mapped=mapped[:8],
+        download_hint=tr(DOWNLOAD_HINT),
+    )
 
 
 ReadResult = tuple[Pickle, dict[str, int]]
@@ -83,36 +96,56 @@ def _read_zip(path: Path, mapped: mmap.mmap) -> ReadResult:
             entries = {info.filename: info for info in archive.infolist()}
     except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, OSError) as error:
         raise CheckpointError(
-            f"{path} is truncated or damaged: it has {len(mapped):,} bytes ({one_line(error)}); "
-            f"{DOWNLOAD_HINT}"
+            "{path} is truncated or damaged: it has {size:,} bytes ({error}); {download_hint}",
+            path=path,
+            size=len(mapped),
+            error=one_line(error),
+            download_hint=tr(DOWNLOAD_HINT),
         ) from None
     records = [name for name in entries if name.count("/") == 1 and name.endswith("/data.pkl")]
     if len(records) != 1:
         raise CheckpointError(
-            f"{path} is a zip archive, but not one of torch.save: {len(records)} entries named "
-            f"data.pkl, expected 1; it holds {', '.join(map(ascii, list(entries)[:5]))}"
+            "{path} is a zip archive, but not one of torch.save: {n_records} entries "
+            "named data.pkl, expected 1; it holds {entries}",
+            path=path,
+            n_records=len(records),
+            entries=", ".join(map(ascii, list(entries)[:5])),
         )
     folder = records[0].removesuffix("data.pkl")
     if (order := entries.get(f"{folder}byteorder")) is not None:
         start, size = _entry_range(path, mapped, order)
         if mapped[start : start + size] != b"little":
-            raise CheckpointError(f"{path} was written on a big-endian machine; not supported")
+            raise CheckpointError(
+                "{path} was written on a big-endian machine; not supported", path=path
+            )
     start, size = _entry_range(path, mapped, entries[records[0]])
     found = unpickle(mapped, start, str(path))
     if found.end > start + size:
         raise CheckpointError(
-            f"{path} is damaged: data.pkl is longer than recorded; {DOWNLOAD_HINT}"
+            "{path} is damaged: data.pkl is longer than recorded; {download_hint}",
+            path=path,
+            download_hint=tr(DOWNLOAD_HINT),
         )
     starts = {}
     for storage in _unique_storages(path, found.storages).values():
         info = entries.get(f"{folder}data/{storage.key}")
         if info is None:
-            raise CheckpointError(f"{path} lacks the storage {storage.key!a}; {DOWNLOAD_HINT}")
+            raise CheckpointError(
+                "{path} lacks the storage {storage_key!a}; {download_hint}",
+                path=path,
+                storage_key=storage.key,
+                download_hint=tr(DOWNLOAD_HINT),
+            )
         starts[storage.key], size = _entry_range(path, mapped, info)
         if size != (expected := storage.count * DTYPES[storage.dtype].itemsize):
             raise CheckpointError(
-                f"{path} is damaged: the storage {storage.key!a} has {size:,} bytes, "
-                f"expected {expected:,}; {DOWNLOAD_HINT}"
+                "{path} is damaged: the storage {storage_key!a} has {size:,} bytes, "
+                "expected {expected:,}; {download_hint}",
+                path=path,
+                storage_key=storage.key,
+                size=size,
+                expected=expected,
+                download_hint=tr(DOWNLOAD_HINT),
             )
     return found, starts
 
@@ -125,8 +158,10 @@ def _entry_range(path: Path, mapped: mmap.mmap, info: zipfile.ZipInfo) -> tuple[
     """
     if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
         raise CheckpointError(
-            f"{path}: {info.filename!a} is compressed or encrypted, which torch.save never does; "
-            "unpack the archive and pack it again without compression (zip -0)"
+            "{path}: {filename!a} is compressed or encrypted, which torch.save never "
+            "does; unpack the archive and pack it again without compression (zip -0)",
+            path=path,
+            filename=info.filename,
         )
     header = mapped[info.header_offset : info.header_offset + 30]
     if len(header) == 30 and header[:4] == b"PK\x03\x04":
@@ -135,7 +170,10 @@ def _entry_range(path: Path, mapped: mmap.mmap, info: zipfile.ZipInfo) -> tuple[
         if start + info.file_size <= len(mapped):
             return start, info.file_size
     raise CheckpointError(
-        f"{path} is damaged: {info.filename!a} is not at its recorded offset; {DOWNLOAD_HINT}"
+        "{path} is damaged: {filename!a} is not at its recorded offset; {download_hint}",
+        path=path,
+        filename=info.filename,
+        download_hint=tr(DOWNLOAD_HINT),
     )
 
 
@@ -149,12 +187,18 @@ def _read_legacy(path: Path, mapped: mmap.mmap) -> ReadResult:
     for _ in range(5):
         found.append(unpickle(mapped, found[-1].end if found else 0, str(path)))
         if found[0].root != LEGACY_MAGIC:
-            raise CheckpointError(f"{path} is a pickle, but not one of torch.save")
+            raise CheckpointError("{path} is a pickle, but not one of torch.save", path=path)
     protocol, system, keys = found[1].root, found[2].root, found[4].root
     if protocol != LEGACY_PROTOCOL or not isinstance(system, dict) or not isinstance(keys, list):
-        raise CheckpointError(f"{path} has an unknown version {str(protocol)[:40]} of its format")
+        raise CheckpointError(
+            "{path} has an unknown version {protocol} of its format",
+            path=path,
+            protocol=str(protocol)[:40],
+        )
     if system.get("little_endian") is not True:
-        raise CheckpointError(f"{path} was written on a big-endian machine; not supported")
+        raise CheckpointError(
+            "{path} was written on a big-endian machine; not supported", path=path
+        )
     storages = _unique_storages(path, found[3].storages)
     starts, position = {}, found[4].end
     for key in keys:
@@ -162,16 +206,26 @@ def _read_legacy(path: Path, mapped: mmap.mmap) -> ReadResult:
         count = int.from_bytes(mapped[position : position + 8], "little")
         if storage is None or count != storage.count:
             raise CheckpointError(
-                f"{path} is damaged: its storages do not match its tensors; {DOWNLOAD_HINT}"
+                "{path} is damaged: its storages do not match its tensors; {download_hint}",
+                path=path,
+                download_hint=tr(DOWNLOAD_HINT),
             )
         starts[storage.key] = position + 8
         position += 8 + count * DTYPES[storage.dtype].itemsize
     if missing := storages.keys() - starts.keys():
-        raise CheckpointError(f"{path} lacks the storage {min(missing)!a}; {DOWNLOAD_HINT}")
+        raise CheckpointError(
+            "{path} lacks the storage {missing!a}; {download_hint}",
+            path=path,
+            missing=min(missing),
+            download_hint=tr(DOWNLOAD_HINT),
+        )
     if position > len(mapped):
         raise CheckpointError(
-            f"{path} is truncated: it has {len(mapped):,} bytes, expected {position:,}; "
-            f"{DOWNLOAD_HINT}"
+            "{path} is truncated: it has {size:,} bytes, expected {position:,}; {download_hint}",
+            path=path,
+            size=len(mapped),
+            position=position,
+            download_hint=tr(DOWNLOAD_HINT),
         )
     return found[3], starts
 
@@ -183,7 +237,9 @@ def _unique_storages(path: Path, found: Iterable[Storage]) -> dict[str, Storage]
         first = storages.setdefault(storage.key, storage)
         if (first.dtype, first.count) != (storage.dtype, storage.count):
             raise CheckpointError(
-                f"{path} is damaged: tensors disagree on the storage {storage.key!a}"
+                "{path} is damaged: tensors disagree on the storage {storage_key!a}",
+                path=path,
+                storage_key=storage.key,
             )
     return storages
 
@@ -208,6 +264,11 @@ def _map_tensor(path: Path, mapped: mmap.mmap, found: StridedTensor, start: int)
         except (ValueError, OverflowError):
             pass  # numpy refuses a huge axis or stride, even beside an axis of length 0 or 1
     raise CheckpointError(
-        f"{path} is damaged: a tensor of shape {str(shape)[:80]}, stride {str(stride)[:80]} "
-        f"and offset {found.offset} does not fit its storage of {held} values"
+        "{path} is damaged: a tensor of shape {shape}, stride {stride} and "
+        "offset {offset} does not fit its storage of {held} values",
+        path=path,
+        shape=str(shape)[:80],
+        stride=str(stride)[:80],
+        offset=found.offset,
+        held=held,
     )

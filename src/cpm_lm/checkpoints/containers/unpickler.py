@@ -32,6 +32,7 @@ from cpm_lm.checkpoints.containers.stand_ins import (
 )
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
+from cpm_lm.languages import tr
 
 __all__ = ["Pickle", "unpickle"]
 
@@ -72,7 +73,9 @@ def unpickle(file: mmap.mmap, start: int, what: str) -> Pickle:
     except CheckpointError:
         raise
     except Exception as error:  # damaged pickles raise many exception types
-        raise CheckpointError(f"{what} is damaged: {one_line(error)}") from None
+        raise CheckpointError(
+            "{what} is damaged: {error}", what=what, error=one_line(error)
+        ) from None
     return Pickle(
         root=root,
         tensors=reader.tensors,
@@ -92,11 +95,21 @@ def _find_end(file: mmap.mmap, start: int, what: str) -> int:
     try:
         for step, (opcode, argument, _) in enumerate(pickletools.genops(cast(IO[bytes], file))):
             if opcode.name in UNSAFE_OPCODES:
-                raise ValueError(f"the opcode {opcode.name} is not allowed")
+                raise ValueError(
+                    tr("the opcode {opcode_name} is not allowed", opcode_name=opcode.name)
+                )
             if opcode.name in MEMO_OPCODES and not 0 <= int(str(argument)) <= step:
-                raise ValueError(f"a memo of {argument} entries after {step} steps")
+                raise ValueError(
+                    tr(
+                        "a memo of {argument} entries after {step} steps",
+                        argument=argument,
+                        step=step,
+                    )
+                )
     except Exception as error:
-        raise CheckpointError(f"{what} is damaged or truncated: {one_line(error)}") from None
+        raise CheckpointError(
+            "{what} is damaged or truncated: {error}", what=what, error=one_line(error)
+        ) from None
     return file.tell()
 
 
@@ -132,9 +145,10 @@ class _Unpickler(pickle.Unpickler):
             case ("storage", StorageType(dtype=dtype), str(key), str(), int(count), *view):
                 if view not in ([], [None]):
                     raise CheckpointError(
-                        f"{self._what} holds storage views of PyTorch before 0.4, which are not "
-                        "supported; save it again with a newer PyTorch"
+                        "{what} holds storage views of PyTorch before 0.4, which are not "
+                        "supported; save it again with a newer PyTorch",
+                        what=self._what,
                     )
                 self.storages.append(Storage(dtype, key, *check_sizes((count,))))
                 return self.storages[-1]
-        raise ValueError(f"expected a storage, found {str(pid)[:80]}")
+        raise ValueError(tr("expected a storage, found {pid}", pid=str(pid)[:80]))

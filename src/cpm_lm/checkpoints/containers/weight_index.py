@@ -12,6 +12,7 @@ from pathlib import Path
 from cpm_lm.checkpoints.tensors import Tensor
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
+from cpm_lm.languages import tr
 from cpm_lm.messages import shortened, what_is_there
 
 __all__ = ["read_indexed"]
@@ -41,24 +42,37 @@ def read_indexed(
     names = sorted(set(weight_map.values()))
     if missing := [name for name in names if not (index.parent / name).is_file()]:
         raise CheckpointError(
-            f"{index.parent} lacks {shortened(missing, ', ')}, which {index.name} names; "
-            "get the missing files from where these came from"
+            "{parent} lacks {missing}, which {index_name} names; get the missing "
+            "files from where these came from",
+            parent=index.parent,
+            missing=shortened(missing, ", "),
+            index_name=index.name,
         )
     tensors: dict[str, Tensor] = {}
     problems = []
     for name in names:
         found = read(index.parent / name)
         indexed = {tensor for tensor, file in weight_map.items() if file == name}
-        problems += [f"{name} lacks {one_line(tensor)}" for tensor in indexed - found.keys()]
         problems += [
-            f"{name} holds {one_line(tensor)}, which the index does not list there"
+            tr("{name} lacks {tensor}", name=name, tensor=one_line(tensor))
+            for tensor in indexed - found.keys()
+        ]
+        problems += [
+            tr(
+                "{name} holds {tensor}, which the index does not list there",
+                name=name,
+                tensor=one_line(tensor),
+            )
             for tensor in found.keys() - indexed
         ]
         tensors |= {tensor: found[tensor] for tensor in indexed & found.keys()}
     if problems:
         raise CheckpointError(
-            f"{index} does not match its files ({len(problems)} problems): "
-            f"{shortened(sorted(problems))}. Are all files from the same download?"
+            "{index} does not match its files ({n_problems} problems): {problems}. "
+            "Are all files from the same download?",
+            index=index,
+            n_problems=len(problems),
+            problems=shortened(sorted(problems)),
         )
     return tensors, (index, *(index.parent / name for name in names))
 
@@ -66,19 +80,25 @@ def read_indexed(
 def _weight_map(index: Path) -> dict[str, str]:
     """Return the file name of each tensor; every file must be in the directory of the index."""
     if known := what_is_there(index):
-        raise CheckpointError(f"{index} is {known}")
+        raise CheckpointError("{index} is {known}", index=index, known=known)
     try:
         values = json.loads(index.read_text("utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{index} cannot be read: {one_line(error)}") from None
+        raise CheckpointError(
+            "{index} cannot be read: {error}", index=index, error=one_line(error)
+        ) from None
     weight_map = values.get("weight_map") if isinstance(values, dict) else None
     if not isinstance(weight_map, dict) or not weight_map:
-        raise CheckpointError(f"{index} is not an index: expected file names under 'weight_map'")
+        raise CheckpointError(
+            "{index} is not an index: expected file names under 'weight_map'", index=index
+        )
     for file in weight_map.values():
         if not isinstance(file, str) or not _is_file_name(file):
             raise CheckpointError(
-                f"{index} names the file {one_line(file, 80)!r}; expected the plain name of a "
-                "file beside it: the index is damaged or malicious"
+                "{index} names the file {file!r}; expected the plain name of a file "
+                "beside it: the index is damaged or malicious",
+                index=index,
+                file=one_line(file, 80),
             )
     return weight_map
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from cpm_lm.checkpoints.known.heads import KNOWN_HEADS
 from cpm_lm.config import GPTConfig
+from cpm_lm.languages import tr
 from cpm_lm.tokenizer import Tokenizer
 
 __all__ = ["quirks", "special_ids"]
@@ -44,22 +45,31 @@ def quirks(config: GPTConfig, ids: Mapping[str, Any], tokenizer: Tokenizer | Non
     cpm_shaped = config.vocab_size == CPM_VOCAB_SIZE and config.n_embd in KNOWN_HEADS
     if cpm_shaped and config.activation_function == "gelu":
         yield (
-            "the configuration names the erf form of GELU ('gelu'), and it is used; CPM was "
-            "trained with the tanh form ('gelu_new'): if these are CPM's weights, give a "
-            "configuration with that form (--config)"
+            tr(
+                "the configuration names the erf form of GELU ('gelu'), and it is used; "
+                "CPM was trained with the tanh form ('gelu_new'): if these are CPM's "
+                "weights, give a configuration with that form (--config)"
+            )
         )
     correct = special_ids(tokenizer)
     named = {role: ids[role] for role in ROLES if ids.get(role) is not None}
     wrong = [
-        f"{role} {value!a:.40}" + (f" (the tokenizer's: {correct[role]})" if tokenizer else "")
+        f"{role} {value!a:.40}"
+        + (tr(" (the tokenizer's: {correct})", correct=correct[role]) if tokenizer else "")
         for role, value in named.items()
         if (value != correct[role] if tokenizer else not _in_range(value, config.vocab_size))
     ]
     if wrong:
         instead = (
-            "the tokenizer's are used" if tokenizer else "there is no tokenizer to correct them"
+            tr("the tokenizer's are used")
+            if tokenizer
+            else tr("there is no tokenizer to correct them")
         )
-        yield f"the configuration names wrong special ids: {', '.join(wrong)}; {instead}"
+        yield tr(
+            "the configuration names wrong special ids: {wrong}; {instead}",
+            wrong=", ".join(wrong),
+            instead=instead,
+        )
 
 
 def _in_range(value: object, size: int) -> bool:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from cpm_lm.languages import later
+
 __all__ = ["Foreign", "recognized"]
 
 DEPTH = 3
@@ -34,78 +36,99 @@ class Foreign:
 TABLE = (
     Foreign(
         r"adapter_config\.json|adapter_model\.(safetensors|bin)",
-        "an adapter (LoRA or another kind of PEFT), not a whole model",
-        "merge it into its model (PEFT: merge_and_unload(), then save_pretrained()) and convert "
-        "the result",
+        later("an adapter (LoRA or another kind of PEFT), not a whole model"),
+        later(
+            "merge it into its model (PEFT: merge_and_unload(), then save_pretrained()) and "
+            "convert the result"
+        ),
     ),
     Foreign(
         r"layer_\d+-model_\d+-model_states\.pt|mp_rank_\d+_\d+|pp_rank_.*",
-        "the stages of pipeline parallelism (pipeline_model_parallel), one file for each part of "
-        "the layers",
-        "merge them with the tools of the program that trained it, to one pipeline stage "
-        "(Megatron-LM: tools/checkpoint, --target-pipeline-parallel-size 1; DeepSpeed: "
-        "ds_to_universal or Megatron-DeepSpeed's converter to Hugging Face's form)",
+        later(
+            "the stages of pipeline parallelism (pipeline_model_parallel), one file for each part "
+            "of the layers"
+        ),
+        later(
+            "merge them with the tools of the program that trained it, to one pipeline stage "
+            "(Megatron-LM: tools/checkpoint, --target-pipeline-parallel-size 1; DeepSpeed: "
+            "ds_to_universal or Megatron-DeepSpeed's converter to Hugging Face's form)"
+        ),
         replaces_shards=True,
     ),
     Foreign(
         r"(bf16_|fp16_)?zero_pp_rank_.*\.pt",
-        "the partitions of DeepSpeed's ZeRO, in which each rank holds a part of the weights",
-        "join them with the zero_to_fp32.py that DeepSpeed puts beside them (python "
-        "zero_to_fp32.py . pytorch_model.bin) and convert the file it writes",
+        later("the partitions of DeepSpeed's ZeRO, in which each rank holds a part of the weights"),
+        later(
+            "join them with the zero_to_fp32.py that DeepSpeed puts beside them (python "
+            "zero_to_fp32.py . pytorch_model.bin) and convert the file it writes"
+        ),
     ),
     Foreign(
         r".*\.distcp|__\d+_\d+\.pt",
-        "a distributed checkpoint of PyTorch (torch.distributed.checkpoint, FSDP, Megatron-Core)",
-        "join it with python -m torch.distributed.checkpoint.format_utils dcp_to_torch DIRECTORY "
-        "FILE.pt, and convert that file",
+        later(
+            "a distributed checkpoint of PyTorch (torch.distributed.checkpoint, FSDP, "
+            "Megatron-Core)"
+        ),
+        later(
+            "join it with python -m torch.distributed.checkpoint.format_utils dcp_to_torch "
+            "DIRECTORY FILE.pt, and convert that file"
+        ),
     ),
     Foreign(
         r".*\.msgpack(\.index\.json)?",
-        "weights of Flax (JAX)",
-        "load them with transformers 4 (from_pretrained(..., from_flax=True)), save_pretrained(), "
-        "and convert the result",
+        later("weights of Flax (JAX)"),
+        later(
+            "load them with transformers 4 (from_pretrained(..., from_flax=True)), "
+            "save_pretrained(), and convert the result"
+        ),
     ),
     Foreign(
         r".*\.(pdparams|pdiparams|pdmodel|pdopt)",
-        "weights of Paddle",
-        "get the PyTorch or safetensors files of this model, or convert them with PaddleNLP's own "
-        "tools to PyTorch",
+        later("weights of Paddle"),
+        later(
+            "get the PyTorch or safetensors files of this model, or convert them with PaddleNLP's "
+            "own tools to PyTorch"
+        ),
     ),
     Foreign(
         r".*\.(gguf|ggml)|ggml-.*\.bin",
-        "weights of llama.cpp (GGUF)",
-        "get the PyTorch or safetensors files of this model",
+        later("weights of llama.cpp (GGUF)"),
+        later("get the PyTorch or safetensors files of this model"),
     ),
     Foreign(
         r".*\.onnx(_data)?|.*\.onnx\.data",
-        "an ONNX graph",
-        "get the PyTorch or safetensors files of this model",
+        later("an ONNX graph"),
+        later("get the PyTorch or safetensors files of this model"),
     ),
     Foreign(
         r"cpm\d.*\.jsons|.*\.bminf",
-        "weights of BMInf, in 8 bits and its own format",
-        "get CPM's own files (mp_rank_00_model_states.pt, mp_rank_01_model_states.pt), which "
-        "BMInf's were made from",
+        later("weights of BMInf, in 8 bits and its own format"),
+        later(
+            "get CPM's own files (mp_rank_00_model_states.pt, mp_rank_01_model_states.pt), which "
+            "BMInf's were made from"
+        ),
     ),
     Foreign(
         r".*\.ckpt(-\d+)?\.(index|meta|data-\d+-of-\d+)",
-        "a checkpoint of TensorFlow 1",
-        "convert it with transformers 4 (convert_gpt2_original_tf_checkpoint_to_pytorch) first",
+        later("a checkpoint of TensorFlow 1"),
+        later(
+            "convert it with transformers 4 (convert_gpt2_original_tf_checkpoint_to_pytorch) first"
+        ),
     ),
     Foreign(
         r".*\.keras",
-        "a Keras file",
-        "give the converted model that it was exported from",
+        later("a Keras file"),
+        later("give the converted model that it was exported from"),
     ),
     Foreign(
         r".*\.(tflite|mlmodel|mlpackage|ot|nemo|engine|plan|trt|mindir|om)|openvino_model\..*",
-        "a model for another inference runtime",
-        "get the PyTorch or safetensors files of this model",
+        later("a model for another inference runtime"),
+        later("get the PyTorch or safetensors files of this model"),
     ),
     Foreign(
         r"optimizer(_\d+)?\.(pt|bin)|rng_state.*\.pth|scheduler\.pt|.*_optim_states\.pt",
-        "the state of an optimizer, without the weights",
-        "give the directory that also has the weights",
+        later("the state of an optimizer, without the weights"),
+        later("give the directory that also has the weights"),
     ),
 )
 """The first kind that matches is reported."""

@@ -27,13 +27,16 @@ def known_heads(dims: Dims) -> int:
     if dims.n_embd not in KNOWN_HEADS:
         raise ConfigError(
             "the files do not record how many attention heads a model of width "
-            f"{dims.n_embd} has; give heads (--heads) or a configuration (--config)"
+            "{n_embd} has; give heads (--heads) or a configuration (--config)",
+            n_embd=dims.n_embd,
         )
     parameters = dims.with_heads(1).parameter_count
     if dims.n_embd == LARGE_WIDTH and parameters != CPM_LARGE:
         raise CheckpointError(
-            f"the width is CPM-LM's, but there are {parameters:,} parameters, expected "
-            f"{CPM_LARGE:,}: part of the model is missing. If it is another model, give its "
-            "number of heads (--heads)"
+            "the width is CPM-LM's, but there are {parameters:,} parameters, "
+            "expected {cpm_large:,}: part of the model is missing. If it is another "
+            "model, give its number of heads (--heads)",
+            parameters=parameters,
+            cpm_large=CPM_LARGE,
         )
     return KNOWN_HEADS[dims.n_embd]

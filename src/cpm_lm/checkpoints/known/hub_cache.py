@@ -25,7 +25,9 @@ def downloaded(path: Path) -> Path:
     models = sorted(entry for entry in path.glob("models--*") if entry.is_dir())
     if len(models) > 1:
         names = shortened((one_line(model.name, 80) for model in models), ", ")
-        raise CheckpointError(f"{path} is a cache of several models; give one of {names}")
+        raise CheckpointError(
+            "{path} is a cache of several models; give one of {names}", path=path, names=names
+        )
     if models:
         path = models[0]
     snapshots = path / "snapshots"
@@ -40,6 +42,9 @@ def downloaded(path: Path) -> Path:
         return found[0]
     listed = shortened((one_line(entry.name, 60) for entry in found), ", ") or "none"
     raise CheckpointError(
-        f"{snapshots} holds several snapshots or none, and refs/main names none of them: found "
-        f"{listed}; give one of these directories, or download the model again"
+        "{snapshots} holds several snapshots or none, and refs/main names none "
+        "of them: found {listed}; give one of these directories, or download the "
+        "model again",
+        snapshots=snapshots,
+        listed=listed,
     )

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cpm_lm.languages import tr
+
 __all__ = ["RELEASES", "Release", "known_release"]
 
 
@@ -65,8 +67,13 @@ def known_release(digests: Sequence[tuple[str, str]]) -> tuple[str | None, list[
             return release.name, []
         if same := [rank for rank, pair in enumerate(found) if pair in published]:
             warnings.append(
-                f"{release.name} has {len(published)} files; of the files found only rank "
-                f"{', '.join(map(str, same))} matches: the others are damaged or from "
-                "another model; download them again"
+                tr(
+                    "{release_name} has {n_published} files; of the files found only rank "
+                    "{same} matches: the others are damaged or from another model; download "
+                    "them again",
+                    release_name=release.name,
+                    n_published=len(published),
+                    same=", ".join(map(str, same)),
+                )
             )
     return None, warnings

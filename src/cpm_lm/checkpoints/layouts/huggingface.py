@@ -24,6 +24,7 @@ from cpm_lm.checkpoints.tensors import BLOCK_BYTES, ShardedTensor, Tensor, nonfi
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.config import GPTConfig, passed_over
 from cpm_lm.errors import CheckpointError, ConfigError
+from cpm_lm.languages import tr
 from cpm_lm.messages import shortened
 
 __all__ = ["Pretrained", "read_pretrained"]
@@ -72,8 +73,11 @@ def read_pretrained(path: Path) -> Pretrained:
     said = directory / CONFIG
     if not said.is_file() and path.is_dir():
         raise CheckpointError(
-            f"{directory} has weights but no {CONFIG}; get it from the same publisher, or give "
-            f"{file.name} itself and a configuration (--config)"
+            "{directory} has weights but no {config}; get it from the same "
+            "publisher, or give {file_name} itself and a configuration (--config)",
+            directory=directory,
+            config=CONFIG,
+            file_name=file.name,
         )
     values = read_values(said) if said.is_file() else {}
     config = _parse_config(values, said) if said.is_file() else None
@@ -104,18 +108,26 @@ def _mismatch(
     # Without other problems, the values are checked while they are converted.
     problems = [*problems, *_nonfinite_problems(tensors)]
     floats = all(tensor.dtype in FLOATS for tensor in tensors.values())
-    download = "Are all its files from the same download?"
-    expected = f"match {CONFIG}" if known else "hold one complete GPT-2"
-    return (
-        f"{file} does not {expected} ({len(problems)} problems): {shortened(problems)}. "
-        f"{download if floats else 'Get the model in 16 or 32 bits'}"
+    download = tr("Are all its files from the same download?")
+    expected = tr("match {config}", config=CONFIG) if known else tr("hold one complete GPT-2")
+    return tr(
+        "{file} does not {expected} ({n_problems} problems): {problems}. {download}",
+        file=file,
+        expected=expected,
+        n_problems=len(problems),
+        problems=shortened(problems),
+        download=download if floats else tr("Get the model in 16 or 32 bits"),
     )
 
 
 def _parse_config(values: dict[str, Any], path: Path) -> GPTConfig:
     kind = values.get("model_type", "gpt2")
     if kind != "gpt2":
-        raise ConfigError(f"{path} has the model type {one_line(kind, 40)!r}; expected 'gpt2'")
+        raise ConfigError(
+            "{path} has the model type {kind!r}; expected 'gpt2'",
+            path=path,
+            kind=one_line(kind, 40),
+        )
     activation = values.get("activation_function")
     if isinstance(activation, str) and activation in ACTIVATIONS:
         values = {**values, "activation_function": ACTIVATIONS[activation]}
@@ -138,7 +150,13 @@ def _without_prefix(found: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], lis
         if BUFFERS.fullmatch(short):
             ignored.append(name)
         elif short in bare:
-            problems.append(f"{one_line(short)} occurs twice, with {prefix!a} and without")
+            problems.append(
+                tr(
+                    "{short} occurs twice, with {prefix!a} and without",
+                    short=one_line(short),
+                    prefix=prefix,
+                )
+            )
         else:
             bare[short] = tensor
     return bare, ignored, problems
@@ -148,7 +166,11 @@ def _head_as_embedding(bare: dict[str, Tensor], values: Mapping[str, Any]) -> It
     """Give the output matrix the embedding's name where only it was saved, and yield a note."""
     if LM_HEAD in bare and EMBEDDING not in bare and values.get("tie_word_embeddings") is not False:
         bare[EMBEDDING] = bare.pop(LM_HEAD)
-        yield f"there is no {EMBEDDING}; {LM_HEAD}, which is the same matrix, is used in its place"
+        yield tr(
+            "there is no {embedding}; {lm_head}, which is the same matrix, is used in its place",
+            embedding=EMBEDDING,
+            lm_head=LM_HEAD,
+        )
 
 
 def _dims(bare: Mapping[str, Tensor], file: Path) -> Dims:
@@ -157,8 +179,10 @@ def _dims(bare: Mapping[str, Tensor], file: Path) -> Dims:
         shape = bare[name].shape if name in bare else None
         if shape is None or len(shape) != 2 or 0 in shape:
             raise CheckpointError(
-                f"{file} is no GPT-2: expected a matrix {name}, found "
-                f"{shape or shortened((one_line(other, 60) for other in bare), ', ')}"
+                "{file} is no GPT-2: expected a matrix {name}, found {shape}",
+                file=file,
+                name=name,
+                shape=shape or shortened((one_line(other, 60) for other in bare), ", "),
             )
     layers = [int(match[1]) for name in bare if (match := LAYER.match(name))]
     (V, D), P = bare[EMBEDDING].shape, bare[POSITIONS].shape[0]
@@ -173,12 +197,22 @@ def _problems(bare: Mapping[str, Tensor], dims: Dims) -> Iterator[str]:
     expected = shapes(dims)
     for name, tensor in bare.items():
         if name in expected and tensor.shape != expected[name]:
-            yield f"{name} has shape {tensor.shape}, expected {expected[name]}"
+            yield tr(
+                "{name} has shape {tensor_shape}, expected {expected}",
+                name=name,
+                tensor_shape=tensor.shape,
+                expected=expected[name],
+            )
         elif name in expected and tensor.dtype not in FLOATS:
-            yield f"{name} is {tensor.dtype}, expected {' or '.join(FLOATS)}"
-    yield from (f"{name} is missing" for name in expected if name not in bare)
+            yield tr(
+                "{name} is {tensor_dtype}, expected {floats}",
+                name=name,
+                tensor_dtype=tensor.dtype,
+                floats=" or ".join(FLOATS),
+            )
+    yield from (tr("{name} is missing", name=name) for name in expected if name not in bare)
     for name in sorted(bare.keys() - {LM_HEAD} - expected.keys()):
-        yield f"{one_line(name)} is not part of this model"
+        yield tr("{name} is not part of this model", name=one_line(name))
 
 
 def _lm_head_problems(bare: Mapping[str, Tensor], values: Mapping[str, Any]) -> Iterator[str]:
@@ -189,11 +223,20 @@ def _lm_head_problems(bare: Mapping[str, Tensor], values: Mapping[str, Any]) -> 
     """
     head, embedding = bare.get(LM_HEAD), bare.get(EMBEDDING)
     if head is None and values.get("tie_word_embeddings") is False:
-        yield f"{LM_HEAD} is missing, but {CONFIG} says tie_word_embeddings is false"
+        yield tr(
+            "{lm_head} is missing, but {config} says tie_word_embeddings is false",
+            lm_head=LM_HEAD,
+            config=CONFIG,
+        )
     if head is None or embedding is None or embedding.dtype not in FLOATS:
         return
     if head.shape != embedding.shape or head.dtype not in FLOATS:
-        yield f"{LM_HEAD} is {head.dtype} {head.shape}, expected a copy of the word embedding"
+        yield tr(
+            "{lm_head} is {head_dtype} {head_shape}, expected a copy of the word embedding",
+            lm_head=LM_HEAD,
+            head_dtype=head.dtype,
+            head_shape=head.shape,
+        )
         return
     rows = max(1, BLOCK_BYTES // max(1, 4 * head.array[:1].size))
     different = 0
@@ -202,9 +245,13 @@ def _lm_head_problems(bare: Mapping[str, Tensor], values: Mapping[str, Any]) -> 
         different += int(np.count_nonzero((a != b).any(axis=1)))
     if different:
         yield (
-            f"{LM_HEAD} differs from the word embedding in {different:,} of "
-            f"{len(head.array):,} rows: "
-            "a model with a separate output matrix is not supported"
+            tr(
+                "{lm_head} differs from the word embedding in {different:,} of "
+                "{n_array:,} rows: a model with a separate output matrix is not supported",
+                lm_head=LM_HEAD,
+                different=different,
+                n_array=len(head.array),
+            )
         )
 
 
@@ -217,8 +264,11 @@ def _nonfinite_problems(tensors: Mapping[str, Tensor]) -> Iterator[str]:
 def _inert_keys(values: Mapping[str, Any]) -> Iterator[str]:
     if keys := passed_over(values):
         yield (
-            f"{CONFIG} has keys that change nothing here and were passed over: "
-            f"{shortened((one_line(key, 60) for key in keys), ', ')}"
+            tr(
+                "{config} has keys that change nothing here and were passed over: {keys}",
+                config=CONFIG,
+                keys=shortened((one_line(key, 60) for key in keys), ", "),
+            )
         )
 
 
@@ -226,7 +276,10 @@ def _notes(dims: Dims, tensors: Mapping[str, Tensor]) -> Iterator[str]:
     biases = (tensors[f"h.{layer}.attn.c_attn.bias"] for layer in range(dims.n_layer))
     if looks_misjoined(to_float32(bias.array, bias.dtype) for bias in biases):
         yield (
-            "the biases of queries, keys and values look like a plain concatenation of two ranks' "
-            "biases, an error of an early public conversion; such a model writes worse text: "
-            "convert it again from the original files, and compare with cpm verify --against"
+            tr(
+                "the biases of queries, keys and values look like a plain concatenation "
+                "of two ranks' biases, an error of an early public conversion; such a "
+                "model writes worse text: convert it again from the original files, and "
+                "compare with cpm verify --against"
+            )
         )

@@ -26,6 +26,7 @@ from cpm_lm.checkpoints.layouts.state_dict import (
 from cpm_lm.checkpoints.tensors import ShardedTensor, Tensor, equal_bits, nonfinite_count
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
+from cpm_lm.languages import tr
 from cpm_lm.messages import shortened
 
 __all__ = ["Shards", "is_one_shard", "read_shards"]
@@ -94,7 +95,7 @@ def read_shards(path: Path, heads: int | None = None) -> Shards:
     problems = []
     if len(iterations) > 1:
         problems.append(
-            "the shards were written at different iterations: "
+            tr("the shards were written at different iterations: ")
             + shortened((f"{shard.path.name} {shard.iteration}" for shard in shards), ", ")
         )
     dims = _dims(shards)
@@ -105,8 +106,11 @@ def read_shards(path: Path, heads: int | None = None) -> Shards:
         # Without other problems, the values are checked while they are converted.
         problems += _nonfinite_problems(shards)
         raise CheckpointError(
-            f"{directory} is not one complete model ({len(problems)} problems): "
-            f"{shortened(problems)}. Are all its files from the same download?"
+            "{directory} is not one complete model ({n_problems} problems): "
+            "{problems}. Are all its files from the same download?",
+            directory=directory,
+            n_problems=len(problems),
+            problems=shortened(problems),
         )
     return Shards(
         layout=layout,
@@ -132,7 +136,9 @@ def _read_shard(path: Path) -> _Shard:
     root = read_torch_file(path, stand_ins.append)
     if not isinstance(root, dict):
         raise CheckpointError(
-            f"{path} holds {class_of(root)}; expected a dictionary with the model's tensors"
+            "{path} holds {root}; expected a dictionary with the model's tensors",
+            path=path,
+            root=class_of(root),
         )
     found = find_state_dict(root, NAMES, path)
     if found is None:
@@ -140,11 +146,18 @@ def _read_shard(path: Path) -> _Shard:
     prefix = common_prefix(found, NAMES)
     tensors = {name.removeprefix(prefix): tensor for name, tensor in found.items()}
     if len(tensors) < len(found):
-        raise CheckpointError(f"{path} holds tensors twice, with {prefix!a} before and without")
+        raise CheckpointError(
+            "{path} holds tensors twice, with {prefix!a} before and without",
+            path=path,
+            prefix=prefix,
+        )
     if EMBEDDING not in tensors:
         raise CheckpointError(
-            f"{path} is not a GPT of the original code: expected the tensor {EMBEDDING}, "
-            f"found {_listing(tensors)}"
+            "{path} is not a GPT of the original code: expected the tensor "
+            "{embedding}, found {listing}",
+            path=path,
+            embedding=EMBEDDING,
+            listing=_listing(tensors),
         )
     return _Shard(
         path=path,
@@ -163,26 +176,40 @@ def _no_weights(root: Mapping[Any, Any], path: Path) -> str:
         (root[key] for key in ("module", "model") if isinstance(root.get(key), dict)), {}
     )
     if "language_model" in weights or any(str(n).startswith("language_model.") for n in weights):
-        return (
-            f"{path} is not a GPT of the original code: expected the tensor {EMBEDDING}, "
-            f"found {_listing(weights)} (the nested names of newer Megatron versions, which are "
-            "not supported): convert it to Hugging Face's GPT-2 with Megatron's own tools first"
+        return tr(
+            "{path} is not a GPT of the original code: expected the tensor "
+            "{embedding}, found {listing} (the nested names of newer Megatron "
+            "versions, which are not supported): convert it to Hugging Face's GPT-2 "
+            "with Megatron's own tools first",
+            path=path,
+            embedding=EMBEDDING,
+            listing=_listing(weights),
         )
     if weights:
-        return (
-            f"{path} is not a GPT of the original code: expected the tensor {EMBEDDING}, "
-            f"found {_listing(weights)}"
+        return tr(
+            "{path} is not a GPT of the original code: expected the tensor "
+            "{embedding}, found {listing}",
+            path=path,
+            embedding=EMBEDDING,
+            listing=_listing(weights),
         )
     held = shortened((f"{one_line(k, 60)} ({class_of(v)})" for k, v in root.items()), ", ")
-    return f"{path} holds no weights: expected the key 'module' or 'model', found {held}"
+    return tr(
+        "{path} holds no weights: expected the key 'module' or 'model', found {held}",
+        path=path,
+        held=held,
+    )
 
 
 def _version(root: Mapping[Any, Any], path: Path) -> float:
     value = root.get("checkpoint_version", 0)
     if type(value) not in (int, float) or value not in VERSIONS:
         raise CheckpointError(
-            f"{path} has checkpoint_version {one_line(value, 40)}; expected one of "
-            f"{', '.join(map(str, VERSIONS))}: how it keeps queries, keys and values is not known"
+            "{path} has checkpoint_version {value}; expected one of {versions}: how "
+            "it keeps queries, keys and values is not known",
+            path=path,
+            value=one_line(value, 40),
+            versions=", ".join(map(str, VERSIONS)),
         )
     return float(value)
 
@@ -201,8 +228,12 @@ def _qkv_order(shards: Sequence[_Shard], heads: int | None) -> QkvOrder:
     first = shards[0]
     if different := [shard for shard in shards if shard.version != first.version]:
         raise CheckpointError(
-            f"{first.path} has checkpoint_version {first.version}, but {different[0].path} "
-            f"{different[0].version}; they are not of one model"
+            "{first_path} has checkpoint_version {version}, but {different_path} "
+            "{other}; they are not of one model",
+            first_path=first.path,
+            version=first.version,
+            different_path=different[0].path,
+            other=different[0].version,
         )
     if first.version == 0:
         return QkvOrder("split")
@@ -210,21 +241,29 @@ def _qkv_order(shards: Sequence[_Shard], heads: int | None) -> QkvOrder:
         return QkvOrder("last")
     if None not in (heads, first.heads) and heads != first.heads:
         raise CheckpointError(
-            f"heads is {heads}, but {first.path} says that it has {first.heads}, and keeps "
-            "queries, keys and values by head"
+            "heads is {heads}, but {first_path} says that it has {recorded}, and "
+            "keeps queries, keys and values by head",
+            heads=heads,
+            first_path=first.path,
+            recorded=first.heads,
         )
     heads = first.heads if heads is None else heads
     if heads is None:
         raise CheckpointError(
-            f"{first.path} has checkpoint_version {first.version}: queries, keys and values are "
-            "interleaved by head, but the file does not say how many heads there are; give heads "
-            "(--heads) to cpm convert"
+            "{first_path} has checkpoint_version {version}: queries, keys and values "
+            "are interleaved by head, but the file does not say how many heads there "
+            "are; give heads (--heads) to cpm convert",
+            first_path=first.path,
+            version=first.version,
         )
     width = _matrix_shape(first, EMBEDDING)[1]
     if heads < 1 or heads % len(shards) or width % heads:
         raise CheckpointError(
-            f"{heads} heads cannot have been split over {len(shards)} ranks of width {width}; "
-            "give the model's own number of heads (--heads)"
+            "{heads} heads cannot have been split over {n_shards} ranks of width "
+            "{width}; give the model's own number of heads (--heads)",
+            heads=heads,
+            n_shards=len(shards),
+            width=width,
         )
     return QkvOrder("heads", heads // len(shards))
 
@@ -248,8 +287,10 @@ def _refuse_duplicates(shards: Sequence[_Shard]) -> None:
                 for name in matrices
             ):
                 raise CheckpointError(
-                    f"{a.path} and {b.path} hold the same weights; "
-                    "one of them is a copy of the other under a wrong name"
+                    "{a_path} and {b_path} hold the same weights; one of them is a copy of "
+                    "the other under a wrong name",
+                    a_path=a.path,
+                    b_path=b.path,
                 )
 
 
@@ -261,13 +302,19 @@ def _check_ranks(shards: Sequence[_Shard]) -> None:
     for shard in shards:
         qkv, width = shard.tensors.get(QKV), _matrix_shape(shard, EMBEDDING)[1]
         by_shape = 3 * width // qkv.shape[0] if qkv and qkv.shape and qkv.shape[0] else None
-        for basis, expected in (("mp_world_size", shard.world_size), ("its shapes", by_shape)):
+        for basis, expected in (("mp_world_size", shard.world_size), (tr("its shapes"), by_shape)):
             if expected is not None and expected != len(shards):
                 found = shortened((f"{s.path.parent.name}/{s.path.name}" for s in shards), ", ")
-                lack = "missing" if expected > len(shards) else "too many"
+                lack = "missing" if expected > len(shards) else tr("too many")
                 raise CheckpointError(
-                    f"shards are {lack}: {shard.path} is one of {expected} according to {basis}, "
-                    f"found {len(shards)}: {found}"
+                    "shards are {lack}: {shard_path} is one of {expected} according to "
+                    "{basis}, found {n_shards}: {found}",
+                    lack=lack,
+                    shard_path=shard.path,
+                    expected=expected,
+                    basis=basis,
+                    n_shards=len(shards),
+                    found=found,
                 )
 
 
@@ -275,7 +322,11 @@ def _dims(shards: Sequence[_Shard]) -> Dims:
     first = shards[0]
     layers = layer_count(_names(shards))
     if not layers:
-        raise CheckpointError(f"{first.path} has no layers: found {_listing(first.tensors)}")
+        raise CheckpointError(
+            "{first_path} has no layers: found {listing}",
+            first_path=first.path,
+            listing=_listing(first.tensors),
+        )
     rows = [_matrix_shape(shard, EMBEDDING)[0] for shard in shards]
     return Dims(
         sum(rows), _matrix_shape(first, POSITIONS)[0], _matrix_shape(first, EMBEDDING)[1], layers
@@ -286,7 +337,7 @@ def _nonfinite_problems(shards: Sequence[_Shard]) -> Iterator[str]:
     for rank, shard in enumerate(shards):
         for name, tensor in shard.tensors.items():
             if count := nonfinite_count(ShardedTensor((tensor,))):
-                yield nonfinite_problem(f"rank {rank}: {name}", count)
+                yield nonfinite_problem(tr("rank {rank}: {name}", rank=rank, name=name), count)
 
 
 def _names(shards: Sequence[_Shard]) -> Iterator[str]:
@@ -297,6 +348,11 @@ def _matrix_shape(shard: _Shard, name: str) -> tuple[int, ...]:
     """Return the shape of a matrix that determines the model's dimensions."""
     tensor = shard.tensors.get(name)
     if tensor is None or len(tensor.shape) != 2 or 0 in tensor.shape:
-        found = "none" if tensor is None else f"shape {tensor.shape}"
-        raise CheckpointError(f"{shard.path}: expected a matrix {name}, found {found}")
+        found = "none" if tensor is None else tr("shape {tensor_shape}", tensor_shape=tensor.shape)
+        raise CheckpointError(
+            "{shard_path}: expected a matrix {name}, found {found}",
+            shard_path=shard.path,
+            name=name,
+            found=found,
+        )
     return tensor.shape

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
+from cpm_lm.languages import later, tr
 from cpm_lm.messages import shortened
 
 __all__ = ["find_shards", "holds_shards", "is_checkpoint_file", "listing"]
@@ -18,7 +19,7 @@ TRACKER = "latest_checkpointed_iteration.txt"
 DEEPSPEED = re.compile(r"mp_rank_(\d+)_model_states\.pt")
 MEGATRON = re.compile(r"mp_rank_(\d+)")
 MEGATRON_FILE = "model_optim_rng.pt"
-EXPECTED_FILES = f"mp_rank_XX_model_states.pt or mp_rank_XX/{MEGATRON_FILE}"
+EXPECTED_FILES = later("mp_rank_XX_model_states.pt or mp_rank_XX/model_optim_rng.pt")
 
 
 def find_shards(path: Path) -> tuple[str, Path, tuple[Path, ...]]:
@@ -30,8 +31,9 @@ def find_shards(path: Path) -> tuple[str, Path, tuple[Path, ...]]:
     """
     if path.is_file() and not is_checkpoint_file(path.name):
         raise CheckpointError(
-            f"{path} is a file of no kind that is read; expected the directory of a checkpoint, or "
-            "a weight file (.safetensors, .bin, .pt, .h5)"
+            "{path} is a file of no kind that is read; expected the directory of a "
+            "checkpoint, or a weight file (.safetensors, .bin, .pt, .h5)",
+            path=path,
         )
     folder = (path if path.is_dir() else path.parent).resolve()
     if MEGATRON.fullmatch(folder.name) and (folder / MEGATRON_FILE).is_file():
@@ -42,20 +44,33 @@ def find_shards(path: Path) -> tuple[str, Path, tuple[Path, ...]]:
         found = _shards(folder)
     if not found:
         raise CheckpointError(
-            f"{folder} holds no shards: expected {EXPECTED_FILES}, found {listing(folder)}"
+            "{folder} holds no shards: expected {expected_files}, found {listing}",
+            folder=folder,
+            expected_files=tr(EXPECTED_FILES),
+            listing=listing(folder),
         )
     layouts = {layout for layout, _, _ in found}
     if len(layouts) > 1:
-        raise CheckpointError(f"{folder} holds shards of two layouts; give each its own directory")
+        raise CheckpointError(
+            "{folder} holds shards of two layouts; give each its own directory", folder=folder
+        )
     ranks = [rank for _, rank, _ in found]
     files = tuple(file for _, _, file in found)
     if duplicates := sorted({rank for rank in ranks if ranks.count(rank) > 1}):
         names = shortened((file.name for file in files), ", ")
-        raise CheckpointError(f"{folder} holds rank {duplicates[0]} twice: {names}")
+        raise CheckpointError(
+            "{folder} holds rank {duplicates} twice: {names}",
+            folder=folder,
+            duplicates=duplicates[0],
+            names=names,
+        )
     if missing := sorted(set(range(max(ranks))) - set(ranks)):
         raise CheckpointError(
-            f"{folder} lacks the shard of rank {missing[0]}: found ranks "
-            f"{shortened(ranks, ', ')}; get the missing file from the same publisher"
+            "{folder} lacks the shard of rank {missing}: found ranks {ranks}; get "
+            "the missing file from the same publisher",
+            folder=folder,
+            missing=missing[0],
+            ranks=shortened(ranks, ", "),
         )
     return layouts.pop(), folder, files
 
@@ -94,23 +109,38 @@ def _step_directory(folder: Path) -> Path:
         if steps:
             names = shortened((step.name for step in steps), ", ")
             raise CheckpointError(
-                f"{folder} holds several training steps and no {TRACKER}: give one of {names}"
+                "{folder} holds several training steps and no {tracker}: give one of {names}",
+                folder=folder,
+                tracker=TRACKER,
+                names=names,
             )
         raise CheckpointError(
-            f"{folder} holds no checkpoint: expected a converted model or Hugging Face's GPT-2 "
-            f"(config.json and weights), a SavedModel, or CPM's own files ({TRACKER} or "
-            f"{EXPECTED_FILES}), found {listing(folder)}"
+            "{folder} holds no checkpoint: expected a converted model or Hugging "
+            "Face's GPT-2 (config.json and weights), a SavedModel, or CPM's own "
+            "files ({tracker} or {expected_files}), found {listing}",
+            folder=folder,
+            tracker=TRACKER,
+            expected_files=tr(EXPECTED_FILES),
+            listing=listing(folder),
         )
     step = tracker.read_text("utf-8", errors="replace").strip()[:40]
     if not re.fullmatch(r"\w+", step):
-        raise CheckpointError(f"{tracker} holds {step!a}; expected a training step, such as 80000")
+        raise CheckpointError(
+            "{tracker} holds {step!a}; expected a training step, such as 80000",
+            tracker=tracker,
+            step=step,
+        )
     numbered = f"iter_{int(step):07d}" if step.isdecimal() else step
     for name in (step, numbered):
         if (folder / name).is_dir():
             return folder / name
     raise CheckpointError(
-        f"{tracker} names the step {step!r}, but there is no directory {step} or {numbered}; "
-        f"found {listing(folder)}"
+        "{tracker} names the step {step!r}, but there is no directory {step} or "
+        "{numbered}; found {listing}",
+        tracker=tracker,
+        step=step,
+        numbered=numbered,
+        listing=listing(folder),
     )
 
 
@@ -121,4 +151,4 @@ def listing(folder: Path) -> str:
 
 def _shown(entry: Path) -> str:
     name = one_line(entry.name, 60)
-    return name if entry.exists() else f"{name} (a link to a missing file)"
+    return name if entry.exists() else tr("{name} (a link to a missing file)", name=name)

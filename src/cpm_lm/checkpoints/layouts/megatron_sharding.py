@@ -21,6 +21,7 @@ from cpm_lm.checkpoints.layout import REPLICATED, Dims, TensorRow, rows
 from cpm_lm.checkpoints.tensors import LazyTensor, ShardedTensor, Tensor, equal_bits
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import ConfigError
+from cpm_lm.languages import tr
 
 __all__ = ["QkvOrder", "check_ranks", "join_shards", "layer_count", "shard"]
 
@@ -74,13 +75,20 @@ def join_shards(
             names.discard(row.megatron)
         parts = [shard.get(row.megatron) for shard in shards]
         found = [part for part in parts if part is not None]
-        missing = [f"rank {rank} lacks {row.megatron}" for rank, p in enumerate(parts) if p is None]
+        missing = [
+            tr("rank {rank} lacks {megatron}", rank=rank, megatron=row.megatron)
+            for rank, p in enumerate(parts)
+            if p is None
+        ]
         wrong = missing or _part_problems(row, found, dims)
         problems += wrong
         if not wrong:
             tensors[row.name] = _join(row, found, order)
     for rank, names in enumerate(unused):
-        problems += [f"rank {rank} has {name}, which is not part of this model" for name in names]
+        problems += [
+            tr("rank {rank} has {name}, which is not part of this model", rank=rank, name=name)
+            for name in names
+        ]
     return tensors, problems
 
 
@@ -101,8 +109,12 @@ def check_ranks(config: GPTConfig, ranks: int) -> None:
     if ranks < 1 or common % ranks:
         counts = [str(n) for n in range(1, common + 1) if common % n == 0]
         raise ConfigError(
-            f"{config.n_head} heads and {config.vocab_size:,} pieces cannot be split evenly "
-            f"over {ranks} ranks; possible numbers are {', '.join(counts)}"
+            "{n_head} heads and {vocab_size:,} pieces cannot be split evenly over "
+            "{ranks} ranks; possible numbers are {counts}",
+            n_head=config.n_head,
+            vocab_size=config.vocab_size,
+            ranks=ranks,
+            counts=", ".join(counts),
         )
 
 
@@ -141,14 +153,30 @@ def _part_problems(row: TensorRow, parts: Sequence[Tensor], dims: Dims) -> list[
     expected = tuple(reversed(whole) if row.transposed else whole)
     problems = []
     for rank, part in enumerate(parts):
-        where = f"rank {rank}: {row.megatron}"
+        where = tr("rank {rank}: {megatron}", rank=rank, megatron=row.megatron)
         if part.shape != expected:
-            problems.append(f"{where} has shape {part.shape}, expected {expected}")
+            problems.append(
+                tr(
+                    "{where} has shape {part_shape}, expected {expected}",
+                    where=where,
+                    part_shape=part.shape,
+                    expected=expected,
+                )
+            )
         elif part.dtype not in FLOATS or part.dtype != parts[0].dtype:
             wanted = parts[0].dtype if parts[0].dtype in FLOATS else " or ".join(FLOATS)
-            problems.append(f"{where} is {part.dtype}, expected {wanted}")
+            problems.append(
+                tr(
+                    "{where} is {part_dtype}, expected {wanted}",
+                    where=where,
+                    part_dtype=part.dtype,
+                    wanted=wanted,
+                )
+            )
         elif row.sharding == REPLICATED and rank and not equal_bits(parts[0], part):
-            problems.append(f"{where} differs from rank 0's copy; all ranks must hold the same")
+            problems.append(
+                tr("{where} differs from rank 0's copy; all ranks must hold the same", where=where)
+            )
     return problems
 
 

@@ -81,7 +81,10 @@ def write_megatron(
         write_torch_file(directory / name, root, lambda data: on_bytes(data.nbytes))
         if problems:
             raise CheckpointError(
-                f"the weights cannot be stored as {weights}: {shortened(problems)} (rank {rank})"
+                "the weights cannot be stored as {weights}: {problems} (rank {rank})",
+                weights=weights,
+                problems=shortened(problems),
+                rank=rank,
             )
     (directory / CONFIG).write_text(json.dumps(config.to_json(), indent=2) + "\n", "utf-8")
     (directory / TRACKER).write_text(f"{step}\n", "utf-8")

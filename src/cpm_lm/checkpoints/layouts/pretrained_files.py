@@ -21,6 +21,7 @@ from cpm_lm.checkpoints.layouts.store import MODEL
 from cpm_lm.checkpoints.tensors import Tensor
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
+from cpm_lm.languages import tr
 from cpm_lm.messages import shortened
 
 __all__ = ["FORMS", "LM_HEAD", "NAMES", "WeightFiles", "find_weights", "is_weights", "read_weights"]
@@ -79,9 +80,12 @@ def _bin(path: Path, notes: list[str]) -> dict[str, Tensor]:
         found = None if odd else {name: value.tensor for name, value in root.items()}
     if found is None:
         raise CheckpointError(
-            f"{path} holds {class_of(root)}{_keys(root)}; expected a dictionary of tensors by "
-            "GPT-2's names, by itself or under one more key: save model.state_dict(), not the "
-            "model itself"
+            "{path} holds {root}{keys}; expected a dictionary of tensors by GPT-2's "
+            "names, by itself or under one more key: save model.state_dict(), not "
+            "the model itself",
+            path=path,
+            root=class_of(root),
+            keys=_keys(root),
         )
     notes += stand_in_notes(path, stand_ins)
     return found
@@ -91,7 +95,7 @@ def _keys(root: object) -> str:
     if not isinstance(root, dict):
         return ""
     held = (f"{one_line(key, 60)} ({class_of(value)})" for key, value in root.items())
-    return f" of {shortened(held, ', ') or 'nothing'}"
+    return tr(" of {held}", held=shortened(held, ", ") or "nothing")
 
 
 def _one(read: Callable[[Path], Mapping[str, Tensor]]) -> Callable[[Path, list[str]], Found]:

@@ -16,6 +16,7 @@ from cpm_lm.checkpoints.containers.stand_ins import StridedTensor, class_of
 from cpm_lm.checkpoints.tensors import Tensor
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
+from cpm_lm.languages import tr
 from cpm_lm.messages import shortened
 
 __all__ = ["Names", "common_prefix", "find_state_dict", "stand_in_notes"]
@@ -55,8 +56,9 @@ def find_state_dict(root: object, known: Names, path: Path) -> dict[str, Tensor]
     usual = [pair for key in WRAPPERS for pair in outer if pair[0].endswith(f"/{key}")]
     if len(outer) > 1 and not usual:
         raise CheckpointError(
-            f"{path} holds several models, under {shortened((one_line(w[1:]) for w, _ in outer))}; "
-            "save the one that is meant by itself"
+            "{path} holds several models, under {outer}; save the one that is meant by itself",
+            path=path,
+            outer=shortened((one_line(w[1:]) for w, _ in outer)),
         )
     where, held = (usual or outer)[0]
     return _tensors(held, known, path, beside=not where)
@@ -76,8 +78,12 @@ def stand_in_notes(file: Path, names: Iterable[str]) -> Iterator[str]:
     """Yield a note about the objects in a file that are no tensors, if there are any."""
     if listed := [one_line(name, 60) for name in names]:
         yield (
-            f"{file.name} holds objects beside the weights that were not read, and nothing of "
-            f"them was imported or run: {shortened(listed, ', ')}"
+            tr(
+                "{file_name} holds objects beside the weights that were not read, and "
+                "nothing of them was imported or run: {listed}",
+                file_name=file.name,
+                listed=shortened(listed, ", "),
+            )
         )
 
 
@@ -116,10 +122,12 @@ def _tensors(
         if isinstance(value, StridedTensor) and isinstance(name, str) and name.isprintable():
             tensors[name] = value.tensor
         elif not beside or (isinstance(name, str) and _prefix(name, known) is not None):
-            odd.append(f"{one_line(name, 60)} is {class_of(value)}")
+            odd.append(tr("{name} is {value}", name=one_line(name, 60), value=class_of(value)))
     if odd:
         raise CheckpointError(
-            f"{path}: among the weights these are no tensors: {shortened(odd)}; expected tensors "
-            "only: save the model's state_dict() again, or get it from its publisher"
+            "{path}: among the weights these are no tensors: {odd}; expected tensors "
+            "only: save the model's state_dict() again, or get it from its publisher",
+            path=path,
+            odd=shortened(odd),
         )
     return tensors

@@ -36,6 +36,7 @@ from cpm_lm.checkpoints.tensors import LazyTensor, ShardedTensor, Tensor
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError
+from cpm_lm.languages import tr
 from cpm_lm.messages import shortened
 from cpm_lm.tokenizer import Tokenizer
 
@@ -83,13 +84,19 @@ class Store:
         """
         directory = Path(directory)
         if not directory.is_dir():
-            found = "is a file" if directory.exists() else "does not exist"
-            raise CheckpointError(f"{directory} {found}; expected a directory from cpm convert")
+            found = tr("is a file") if directory.exists() else tr("does not exist")
+            raise CheckpointError(
+                "{directory} {found}; expected a directory from cpm convert",
+                directory=directory,
+                found=found,
+            )
         for name in (CONFIG, MODEL):
             if not (directory / name).is_file():
                 raise CheckpointError(
-                    f"{directory} is not a converted model: it has no {name}; "
-                    "convert a published checkpoint with cpm convert"
+                    "{directory} is not a converted model: it has no {name}; convert a "
+                    "published checkpoint with cpm convert",
+                    directory=directory,
+                    name=name,
                 )
         values = read_values(directory / CONFIG)
         config, packed = (
@@ -99,8 +106,9 @@ class Store:
         tensors = read_safetensors(directory / MODEL)
         if any(name.startswith(PREFIX) for name in tensors):
             raise CheckpointError(
-                f"{directory} is a Hugging Face model, not a converted model; "
-                "convert it with cpm convert"
+                "{directory} is a Hugging Face model, not a converted model; convert it "
+                "with cpm convert",
+                directory=directory,
             )
         dims = Dims.of(config)
         problems = (
@@ -108,7 +116,10 @@ class Store:
         )
         if problems:
             raise CheckpointError(
-                f"{directory / MODEL} does not match {CONFIG}: {shortened(problems)}"
+                "{directory} does not match {config}: {problems}",
+                directory=directory / MODEL,
+                config=CONFIG,
+                problems=shortened(problems),
             )
         dtype = next(iter(tensors.values())).dtype
         weights = packed or next(name for name, known in WEIGHTS.items() if known == dtype)
@@ -132,8 +143,11 @@ class Store:
         """
         if self.packed(name) is not None:
             raise CheckpointError(
-                f"{name} of {self.directory} has {self._packed[name].bits} bits and scales; "
-                "use Store.packed or Store.float32"
+                "{name} of {directory} has {bits} bits and scales; use Store.packed or "
+                "Store.float32",
+                name=name,
+                directory=self.directory,
+                bits=self._packed[name].bits,
             )
         return self._tensors[name].array
 
@@ -144,7 +158,9 @@ class Store:
             CheckpointError: there is no such tensor.
         """
         if name not in self._tensors:
-            raise CheckpointError(f"{self.directory} has no tensor {name!r}")
+            raise CheckpointError(
+                "{directory} has no tensor {name!r}", directory=self.directory, name=name
+            )
         return self._packed.get(name)
 
     def lazy(self, name: str) -> LazyTensor:
@@ -226,7 +242,11 @@ def _write_floats(
     entries = {name: (dtype, shape) for name, shape in expected.items()}
     write_safetensors(path, entries, blocks, on_bytes)
     if problems:
-        raise CheckpointError(f"the weights cannot be stored as {weights}: {shortened(problems)}")
+        raise CheckpointError(
+            "the weights cannot be stored as {weights}: {problems}",
+            weights=weights,
+            problems=shortened(problems),
+        )
 
 
 def cast_blocks(name: str, tensor: LazyTensor, dtype: str, problems: list[str]) -> Iterator[Array]:
@@ -253,8 +273,13 @@ def cast_blocks(name: str, tensor: LazyTensor, dtype: str, problems: list[str]) 
         problems.append(nonfinite_problem(name, nonfinite))
     if overflow:
         problems.append(
-            f"{name} holds {overflow} values too large for {dtype}"
-            + ("; choose weights='f32'" if dtype != "F32" else "")
+            tr(
+                "{name} holds {overflow} values too large for {dtype}",
+                name=name,
+                overflow=overflow,
+                dtype=dtype,
+            )
+            + (tr("; choose weights='f32'") if dtype != "F32" else "")
         )
 
 
@@ -272,8 +297,11 @@ def _parse_quantization(values: Mapping[str, Any], directory: Path) -> str | Non
             return weights
     known = " or ".join(json.dumps(quantization_settings(weights)) for weights in FORMATS)
     raise CheckpointError(
-        f"{directory / CONFIG} says {QUANTIZATION} {one_line(found, 80)}, expected {known}; "
-        "convert the model again"
+        "{directory} says {quantization} {found}, expected {known}; convert the model again",
+        directory=directory / CONFIG,
+        quantization=QUANTIZATION,
+        found=one_line(found, 80),
+        known=known,
     )
 
 
@@ -281,19 +309,27 @@ def _float_problems(tensors: Mapping[str, Tensor], dims: Dims) -> list[str]:
     """Return all problems of the tensors of a float store, the most telling first."""
     expected = shapes(dims)
     problems = [
-        f"{name} has shape {tensors[name].shape}, expected {shape}"
+        tr(
+            "{name} has shape {tensors_shape}, expected {shape}",
+            name=name,
+            tensors_shape=tensors[name].shape,
+            shape=shape,
+        )
         for name, shape in expected.items()
         if name in tensors and tensors[name].shape != shape
     ]
     dtypes = {tensor.dtype for tensor in tensors.values()}
     if len(dtypes) > 1 or not dtypes <= set(WEIGHTS.values()):
         problems.append(
-            f"number formats {shortened(sorted(dtypes), ', ')}, expected one of "
-            f"{', '.join(WEIGHTS.values())}"
+            tr(
+                "number formats {dtypes}, expected one of {weights}",
+                dtypes=shortened(sorted(dtypes), ", "),
+                weights=", ".join(WEIGHTS.values()),
+            )
         )
-    problems += [f"{name} is missing" for name in expected if name not in tensors]
+    problems += [tr("{name} is missing", name=name) for name in expected if name not in tensors]
     problems += [
-        f"{one_line(name)} is not part of this model"
+        tr("{name} is not part of this model", name=one_line(name))
         for name in sorted(tensors.keys() - expected.keys())
     ]
     return problems

@@ -28,6 +28,7 @@ from cpm_lm.checkpoints.tensors import ShardedTensor, Tensor
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError
+from cpm_lm.languages import tr
 from cpm_lm.messages import shortened
 
 __all__ = ["EXTRA", "Variables", "find_variables", "read_variables"]
@@ -78,14 +79,20 @@ def read_variables(directory: Path) -> Variables:
     config = read_config(saved) if table is OURS and saved.is_file() else None
     if table is OURS and config is None:
         raise CheckpointError(
-            f"{directory} was made by cpm export, but its {EXTRA}/{CONFIG} is missing; "
-            "copy it there from the exported model"
+            "{directory} was made by cpm export, but its {extra}/{config} is "
+            "missing; copy it there from the exported model",
+            directory=directory,
+            extra=EXTRA,
+            config=CONFIG,
         )
     tensors, problems = _merge(found, table, dims, config)
     if problems:
         raise CheckpointError(
-            f"{directory} does not hold the variables of one GPT ({len(problems)} problems): "
-            f"{shortened(problems)}"
+            "{directory} does not hold the variables of one GPT ({n_problems} "
+            "problems): {problems}",
+            directory=directory,
+            n_problems=len(problems),
+            problems=shortened(problems),
         )
     return Variables(
         directory=directory, files=bundle.files, dims=dims, config=config, tensors=tensors
@@ -99,7 +106,11 @@ def _by_name(bundle: Bundle, directory: Path) -> dict[str, Tensor]:
     object graph, stored beside them, maps each key to the name of the variable.
     """
     if GRAPH not in bundle.entries:
-        raise CheckpointError(f"{directory / INDEX} was not written by TensorFlow 2: no {GRAPH}")
+        raise CheckpointError(
+            "{directory} was not written by TensorFlow 2: no {graph}",
+            directory=directory / INDEX,
+            graph=GRAPH,
+        )
     try:
         named = {
             _text(attribute, 3): _text(attribute, 2)
@@ -107,20 +118,30 @@ def _by_name(bundle: Bundle, directory: Path) -> dict[str, Tensor]:
             for attribute in _messages(node, 2)
         }
     except ValueError as error:
-        raise CheckpointError(f"{directory / INDEX} is damaged: {one_line(error)}") from None
+        raise CheckpointError(
+            "{directory} is damaged: {error}", directory=directory / INDEX, error=one_line(error)
+        ) from None
     keys = [key for key in bundle.entries if key != GRAPH]
     by_name = {strip_keras_prefix(named.get(key) or key): key for key in keys}
     if len(by_name) < len(keys):
-        raise CheckpointError(f"{directory / INDEX} has several variables with one name")
+        raise CheckpointError(
+            "{directory} has several variables with one name", directory=directory / INDEX
+        )
     not_floats = [
-        f"{one_line(name)} is {bundle.entries[key].dtype}"
+        tr(
+            "{name} is {entries_dtype}",
+            name=one_line(name),
+            entries_dtype=bundle.entries[key].dtype,
+        )
         for name, key in sorted(by_name.items())
         if bundle.entries[key].dtype not in FLOATS
     ]
     if not_floats:
         raise CheckpointError(
-            f"{directory}: {shortened(not_floats, ', ')}; expected only weights in "
-            f"{' or '.join(FLOATS)}"
+            "{directory}: {not_floats}; expected only weights in {floats}",
+            directory=directory,
+            not_floats=shortened(not_floats, ", "),
+            floats=" or ".join(FLOATS),
         )
     return {name: bundle.tensor(key) for name, key in by_name.items()}
 
@@ -141,8 +162,11 @@ def _dims(directory: Path, found: Mapping[str, Tensor], table: Table) -> Dims:
         if name not in found or len(found[name].shape) != 2 or 0 in found[name].shape:
             listed = shortened((one_line(other, 60) for other in sorted(found)), ", ")
             raise CheckpointError(
-                f"{directory} is not a GPT of the first TensorFlow port or of cpm export: "
-                f"expected a matrix {name} among its variables, found {listed or 'none'}"
+                "{directory} is not a GPT of the first TensorFlow port or of cpm export: "
+                "expected a matrix {name} among its variables, found {listed}",
+                directory=directory,
+                name=name,
+                listed=listed or "none",
             )
         shape[target] = found[name].shape
     V, D = shape["wte.weight"]
@@ -160,22 +184,29 @@ def _merge(
         shape = tensor_shapes[target]
         part_shape = (*shape[:-1], shape[-1] // len(names))
         expected = _per_head_shape(target, config) or part_shape
-        wrong = [f"{name} is missing" for name in names if name not in found]
+        wrong = [tr("{name} is missing", name=name) for name in names if name not in found]
         parts = {name: found[name] for name in names if name in found}
         wrong += [
-            f"{name} has shape {tensor.shape}, expected {expected}"
+            tr(
+                "{name} has shape {tensor_shape}, expected {expected}",
+                name=name,
+                tensor_shape=tensor.shape,
+                expected=expected,
+            )
             for name, tensor in parts.items()
             if tensor.shape != expected
         ]
         if len({tensor.dtype for tensor in parts.values()}) > 1:
-            wrong.append(f"{', '.join(names)} have different number formats")
+            wrong.append(tr("{names} have different number formats", names=", ".join(names)))
         problems += wrong
         if not wrong:
             matrices = (Tensor(t.array.reshape(part_shape), t.dtype) for t in parts.values())
             tensors[target] = ShardedTensor(tuple(matrices), len(shape) - 1)
     if not dims.n_layer:
-        problems.append("there are no layers")
-    problems += [f"{one_line(name)} is not part of this model" for name in sorted(unused)]
+        problems.append(tr("there are no layers"))
+    problems += [
+        tr("{name} is not part of this model", name=one_line(name)) for name in sorted(unused)
+    ]
     return tensors, problems
 
 

@@ -17,6 +17,7 @@ from jaxtyping import Float16, Float32, Int8, Shaped
 from cpm_lm.checkpoints.dtypes import DTYPES, WEIGHTS, Array
 from cpm_lm.checkpoints.layout import Dims, is_transposed, shapes
 from cpm_lm.checkpoints.tensors import BLOCK_BYTES
+from cpm_lm.languages import tr
 
 __all__ = [
     "FORMATS",
@@ -286,4 +287,4 @@ def scale_problem(scales: Array) -> str | None:
     worst = scales.view(np.uint16).max()
     if worst < FLOAT16_INF_BITS:
         return None
-    return f"holds {worst.view(np.float16)}, expected finite numbers of at least 0"
+    return tr("holds {worst}, expected finite numbers of at least 0", worst=worst.view(np.float16))

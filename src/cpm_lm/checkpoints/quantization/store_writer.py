@@ -34,6 +34,7 @@ from cpm_lm.checkpoints.tensors import LazyTensor, Tensor
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError
+from cpm_lm.languages import tr
 from cpm_lm.messages import shortened
 
 __all__ = ["packed_problems", "packed_tensors", "write_packed"]
@@ -89,21 +90,34 @@ def write_packed(
 
     write_safetensors(path, entries(dims, weights), blocks(), on_bytes)
     if problems:
-        raise CheckpointError(f"the weights cannot be stored as {weights}: {shortened(problems)}")
+        raise CheckpointError(
+            "the weights cannot be stored as {weights}: {problems}",
+            weights=weights,
+            problems=shortened(problems),
+        )
     return errors
 
 
 def packed_problems(tensors: Mapping[str, Tensor], dims: Dims, weights: str) -> list[str]:
     """Return all problems of the tensors of a quantized store."""
     expected = entries(dims, weights)
-    problems = [f"{name} is missing" for name in expected.keys() - tensors.keys()]
+    problems = [tr("{name} is missing", name=name) for name in expected.keys() - tensors.keys()]
     problems += [
-        f"{one_line(name)} is not part of this model" for name in tensors.keys() - expected.keys()
+        tr("{name} is not part of this model", name=one_line(name))
+        for name in tensors.keys() - expected.keys()
     ]
     for name in expected.keys() & tensors.keys():
         found = tensors[name].dtype, tensors[name].shape
         if found != expected[name]:
-            problems.append(f"{name} is {found[0]} {found[1]}, expected {expected[name]}")
+            problems.append(
+                tr(
+                    "{name} is {dtype} {shape}, expected {expected}",
+                    name=name,
+                    dtype=found[0],
+                    shape=found[1],
+                    expected=expected[name],
+                )
+            )
     if problems:
         return sorted(problems)
     problems = [
@@ -113,7 +127,7 @@ def packed_problems(tensors: Mapping[str, Tensor], dims: Dims, weights: str) -> 
     ]
     if not problems:
         problems = [
-            f"{name} has values in its padding, expected zeros"
+            tr("{name} has values in its padding, expected zeros", name=name)
             for name, packed in packed_tensors(tensors, dims, weights).items()
             if not packed.padding_is_zero()
         ]
@@ -209,12 +223,21 @@ def _checked_scales(
     """Return a matrix's scales; record its relative error, and problems if there are any."""
     if overflows := np.count_nonzero(np.isinf(scales)):
         problems.append(
-            f"{name} holds values too large for {overflows} float16 scales; choose weights='f32'"
+            tr(
+                "{name} holds values too large for {overflows} float16 scales; choose "
+                "weights='f32'",
+                name=name,
+                overflows=overflows,
+            )
         )
     errors[name] = math.sqrt(squared_error / squared_norm) if squared_norm else 0.0
     if errors[name] > MAX_RELATIVE_ERROR:
         problems.append(
-            f"{name} cannot be represented (relative error {errors[name]:.2f}): its values are too "
-            "small for float16 scales; choose weights='f32'"
+            tr(
+                "{name} cannot be represented (relative error {errors:.2f}): its values "
+                "are too small for float16 scales; choose weights='f32'",
+                name=name,
+                errors=errors[name],
+            )
         )
     return scales

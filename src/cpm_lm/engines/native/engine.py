@@ -134,9 +134,13 @@ class NativeEngine(Engine):
         cache_bytes: int | None = None,
     ) -> None:
         if cache_dtype not in ("f32", "f16"):
-            raise EngineError(f"cache_dtype is {cache_dtype!r}; expected 'f32' or 'f16'")
+            raise EngineError(
+                "cache_dtype is {cache_dtype!r}; expected 'f32' or 'f16'", cache_dtype=cache_dtype
+            )
         if cache_bytes is not None and cache_bytes < 1:
-            raise EngineError(f"cache_bytes is {cache_bytes}; at least 1 was expected")
+            raise EngineError(
+                "cache_bytes is {cache_bytes}; at least 1 was expected", cache_bytes=cache_bytes
+            )
         self.config = config
         self.element = element
         self.weights = Weights(config, weights, element if element in WEIGHTS else "f32")
@@ -217,10 +221,15 @@ class NativeSession(HostSession):
             except MemoryError:
                 limit = self.cache_bytes
         raise CapacityError(
-            f"keys and values of {slots} nodes need {wanted:,} bytes "
-            f"({cache.slot_bytes:,} each, {chunk} at a time), and there is room for {limit:,}; "
-            "release nodes, draw fewer samples at once, allow more cache_bytes, or keep them in "
-            "16 bits with cache_dtype='f16'"
+            "keys and values of {slots} nodes need {wanted:,} bytes ({slot_bytes:,} "
+            "each, {chunk} at a time), and there is room for {limit:,}; release "
+            "nodes, draw fewer samples at once, allow more cache_bytes, or keep them "
+            "in 16 bits with cache_dtype='f16'",
+            slots=slots,
+            wanted=wanted,
+            slot_bytes=cache.slot_bytes,
+            chunk=chunk,
+            limit=limit,
         )
 
 

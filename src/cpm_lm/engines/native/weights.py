@@ -77,8 +77,10 @@ class Weights:
                 )
             if not values.flags.aligned:
                 raise CheckpointError(
-                    f"{name}.weight does not lie at a multiple of {values.itemsize} bytes in its "
-                    "file, as its numbers must; write the model again with cpm convert"
+                    "{name}.weight does not lie at a multiple of {itemsize} bytes in its "
+                    "file, as its numbers must; write the model again with cpm convert",
+                    name=name,
+                    itemsize=values.itemsize,
                 )
             return kernels.Matrix(values, element, transposed=transposed, bias=bias)
 

@@ -1,0 +1,118 @@
+"""`cpm score`: how likely given continuations are, or a whole text, token by token.
+
+Knows options and printing; does not know probabilities.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cpm_lm.cli.bars import columns, visible
+from cpm_lm.cli.console import Text, print_json, read_prompt
+from cpm_lm.cli.options import json_option, model_options, open_model
+from cpm_lm.cli.prompting import PromptCommand
+from cpm_lm.generation.perplexity import STRIDE
+from cpm_lm.generation.scoring import BOUNDARIES
+
+if TYPE_CHECKING:
+    from cpm_lm.generation.perplexity import Perplexity
+    from cpm_lm.generation.scoring import Score
+    from cpm_lm.tokenizer import Tokenizer
+
+__all__ = ["command"]
+
+COLORS = ((0.5, 28), (0.1, 64), (0.01, 136), (0.001, 130), (0.0, 124))
+"""The lowest probability of each color, and its number among a terminal's 256: green to red."""
+
+
+@click.command(
+    "score", cls=PromptCommand, short_help="给续写或文本打分。Score continuations or a text."
+)
+@click.argument("prompt", type=Text())
+@click.argument("continuations", type=Text(), nargs=-1)
+@click.option(
+    "--boundary",
+    type=click.Choice(BOUNDARIES),
+    default="apart",
+    show_default=True,
+    help="apart：提示与续写分别编码（与生成时相同）；joint：合起来编码。"
+    "'apart' encodes prompt and continuation apart, as they are when drawn; 'joint' encodes them "
+    "together.",
+)
+@click.option(
+    "--stride",
+    type=click.IntRange(min=1),
+    default=STRIDE,
+    show_default=True,
+    help="长文本的窗口每次移动几个词元。Tokens by which the window over a long text moves.",
+)
+@model_options
+@json_option
+def command(
+    prompt: str,
+    continuations: tuple[str, ...],
+    boundary: str,
+    stride: int,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """PROMPT 之后各续写的对数概率；只给 PROMPT 时为它的困惑度（“-”表示从标准输入读取）。
+
+    The log-probabilities of continuations of PROMPT; of PROMPT alone, its perplexity (`-` reads
+    it from standard input).
+
+    \b
+    cpm score '今天的天空好' 蓝 晴朗 火箭
+    """
+    prompt = read_prompt(prompt)
+    opened = open_model(options)
+    if not continuations:
+        found = opened.perplexity(prompt, stride=stride)
+        if as_json:
+            print_json({"text": prompt, **dataclasses.asdict(found)})
+        else:
+            _print_perplexity(found, opened.tokenizer)
+        return
+    scores = opened.score(prompt, continuations, boundary=boundary)  # type: ignore[arg-type]
+    if as_json:
+        told = [{k: v for k, v in dataclasses.asdict(s).items() if k != "top"} for s in scores]
+        print_json({"prompt": prompt, "boundary": boundary, "scores": told})
+        return
+    _print_scores(scores, opened.tokenizer)
+
+
+def _print_scores(scores: Sequence[Score], tokenizer: Tokenizer) -> None:
+    """Print the scores, likeliest first."""
+    names = ("logprob", "per_token", "per_character", "per_byte", "pmi")
+    texts = [visible(score.text) for score in scores]
+    width = max(map(columns, texts))
+    click.echo(" " * width + "".join(f"{name:>15}" for name in names))
+    for text, score in sorted(zip(texts, scores, strict=True), key=lambda pair: -pair[1].logprob):
+        values = [getattr(score, name) for name in names]
+        shown = "".join(f"{'-' if value is None else format(value, '.3f'):>15}" for value in values)
+        click.echo(text + " " * (width - columns(text)) + shown)
+        click.echo("  " + _colored(score.token_ids, score.token_logprobs, tokenizer))
+
+
+def _print_perplexity(found: Perplexity, tokenizer: Tokenizer) -> None:
+    click.echo(_colored(found.token_ids, found.token_logprobs, tokenizer))
+    click.echo(
+        f"困惑度 perplexity: {found.per_token:.2f}/token, {found.per_character:.2f}/character, "
+        f"{found.per_byte:.2f}/byte ({found.tokens} tokens, stride {found.stride})"
+    )
+
+
+def _colored(ids: Sequence[int], logprobs: Sequence[float], tokenizer: Tokenizer) -> str:
+    """Return the tokens with their probabilities, colored by it; `click.echo` drops colors."""
+    parts = []
+    for token, logprob in zip(ids, logprobs, strict=True):
+        p = math.exp(logprob)
+        color = next(number for lowest, number in COLORS if p >= lowest)
+        piece = visible(tokenizer.piece(token))
+        parts.append(click.style(piece, bg=color, fg=231) + f" {100 * p:.3g}%")
+    return "  ".join(parts)
