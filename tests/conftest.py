@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import signal
+import tempfile
 from pathlib import Path
 
 import hypothesis
@@ -22,6 +25,10 @@ hypothesis.settings.load_profile("patient")
 # Keras has one backend per process; it is set before any test imports Keras.
 os.environ["KERAS_BACKEND"] = os.environ.get("CPM_TEST_ENGINE", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+# No test reads or writes the models of the user who runs it.
+os.environ["CPM_HOME"] = tempfile.mkdtemp(prefix="cpm-home-")
+atexit.register(shutil.rmtree, os.environ["CPM_HOME"], ignore_errors=True)
 
 # The tests read the English messages; those of the languages say what they want.
 os.environ["CPM_LANG"] = "en"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from safetensors.numpy import save_file
 import cpm_lm
 from cpm_lm.checkpoints.config_file import CONFIG
 from cpm_lm.checkpoints.convert import convert
+from cpm_lm.checkpoints.known import published
 from cpm_lm.checkpoints.layout import Dims, shapes
 from cpm_lm.checkpoints.layouts.store import MODEL
+from cpm_lm.checkpoints.source import open_source
 from cpm_lm.gpt.load import variables
 from recipes.demo.settings import Settings
 
@@ -41,7 +44,7 @@ def save(model: Any, directory: Path) -> None:
 def build(work: Path, settings: Settings) -> dict[str, Any]:
     """Convert the trained model, and copy it into the package beside its card."""
     manifest = convert(
-        work / "trained",
+        replace(open_source(work / "trained"), origin=published.PACKAGED),
         work / "store",
         weights=settings.stored_as,
         tokenizer=work / "tokenizer",

@@ -1,4 +1,4 @@
-"""The directory of a user's models and settings.
+"""The directory of a user's models and settings, and that of the model in the package.
 
 Knows environment variables and paths; does not know what a model or a setting is. Nothing is
 created here: who writes makes the directory.
@@ -12,8 +12,13 @@ import sys
 from pathlib import Path
 
 from cpm_lm.errors import ConfigError
+from cpm_lm.languages import tr
 
-__all__ = ["check_name", "home_directory", "is_name", "models_directory"]
+__all__ = ["BUILT_IN", "DEMO", "check_name", "home_directory", "is_name", "models_directory"]
+
+BUILT_IN = "demo"
+"""The name of the model in the package."""
+DEMO = Path(__file__).parent / BUILT_IN
 
 VARIABLE = "CPM_HOME"
 FOLDER = "cpm-lm"
@@ -40,14 +45,18 @@ def home_directory() -> Path:
         path = Path(given).expanduser() if given else _data_directory() / FOLDER
     except RuntimeError:  # no HOME, and the user is not in the system's list
         raise ConfigError(
-            f"this user has no home directory; set {VARIABLE} to a directory for models"
+            "this user has no home directory; set {variable} to a directory for models",
+            variable=VARIABLE,
         ) from None
     path = path.absolute()
     for parent in (path, *path.parents):
-        if parent.exists() and not parent.is_dir():
+        if os.path.lexists(parent) and not parent.is_dir():
             raise ConfigError(
-                f"{parent} is a file, but models and settings live in the directory {path}; set "
-                f"{VARIABLE} to a directory"
+                "{parent} is a file, but models and settings are kept in the directory {path}; "
+                "set {variable} to a directory",
+                parent=parent,
+                path=path,
+                variable=VARIABLE,
             )
     return path
 
@@ -70,8 +79,10 @@ def check_name(name: str) -> str:
     """
     if problem := _problem(name):
         raise ConfigError(
-            f"{name!r} is not a name ({problem}); expected letters, digits, '-', '_' or '.', "
-            "not '.' first"
+            "{name!r} is not a name ({problem}); expected letters, digits, '-', '_' or '.', not "
+            "'.' first",
+            name=name,
+            problem=problem,
         )
     return name
 
@@ -79,15 +90,15 @@ def check_name(name: str) -> str:
 def _problem(name: str) -> str:
     """Return why a name cannot be used; empty if it can."""
     if not name:
-        return "it is empty"
+        return tr("it is empty")
     if found := FORBIDDEN.search(name):
-        return f"it contains {found[0]!a}"
+        return tr("it contains {character!a}", character=found[0])
     if name[0] in ".-~ " or name[-1] in ". ":
-        return "it begins with '.', '-', '~' or a blank, or ends with '.' or a blank"
+        return tr("it begins with '.', '-', '~' or a blank, or ends with '.' or a blank")
     if DEVICE.fullmatch(name):
-        return "Windows has a device of this name"
+        return tr("Windows has a device of this name")
     if len(name.encode()) > LONGEST:
-        return f"it has more than {LONGEST} bytes"
+        return tr("it has more than {longest} bytes", longest=LONGEST)
     return ""
 
 

@@ -36,11 +36,19 @@ from cpm_lm.generation.scoring import Boundary, Query, Score, ScoreRequest
 from cpm_lm.generation.tally import AnswerShare
 from cpm_lm.generation.vote import Vote
 from cpm_lm.generation.vote_request import VoteRequest
+from cpm_lm.home import DEMO
 from cpm_lm.tokenizer import Tokenizer
 
-__all__ = ["Model", "NextToken", "Sample", "SamplingOptions", "Vote", "VotingOptions", "load"]
-
-DEMO = Path(__file__).parent / "demo"
+__all__ = [
+    "DEMO",
+    "Model",
+    "NextToken",
+    "Sample",
+    "SamplingOptions",
+    "Vote",
+    "VotingOptions",
+    "load",
+]
 
 Event = TypeVar("Event")
 Result = TypeVar("Result")
@@ -319,17 +327,19 @@ def load(
     """Open a converted model with its tokenizer.
 
     Args:
-        path: a store made by `cpm convert`; by default the small model in the package.
+        path: the directory of a converted model, or the name of one that `cpm list` shows; by
+            default the small model in the package.
         engine: native, tensorflow, jax, reference or auto.
         threads: the number of CPU threads; by default the engine's own choice.
 
     Raises:
-        CheckpointError: there is no store, or it is damaged.
+        CheckpointError: there is no such model, or it is damaged.
         TokenizerError: it has no tokenizer, or one of another vocabulary size.
         EngineError: the engine is unknown, not installed, or cannot run here.
     """
     from cpm_lm.checkpoints.integrity import files_digest
     from cpm_lm.checkpoints.layouts.store import Store
+    from cpm_lm.checkpoints.named import model_path
     from cpm_lm.engines.select import start_engine
 
     if path is None and not DEMO.is_dir():
@@ -337,7 +347,7 @@ def load(
             "this installation carries no model of its own; "
             "name one that `cpm convert` made: load(path), or --model PATH"
         )
-    directory = DEMO if path is None else Path(path)
+    directory = DEMO if path is None else model_path(path)
     store = Store.open(directory)
     if not store.has_tokenizer:
         raise TokenizerError(

@@ -18,8 +18,10 @@ import torch
 
 from cpm_lm.checkpoints.containers import safetensors_file
 from cpm_lm.checkpoints.convert import convert
+from cpm_lm.checkpoints.known.releases import Release
 from cpm_lm.checkpoints.layouts.store import Store
 from cpm_lm.errors import CheckpointError
+from cpm_lm.verification.inspect import inspect
 from tests.support.make_shards import write_shards
 
 HALFWAY = """
@@ -285,3 +287,23 @@ def test_memory_stays_below_one_layer_of_a_big_model(
     command = [sys.executable, "-c", MEMORY, *paths, weights]
     found = subprocess.run(command, capture_output=True, text=True, check=True)
     assert 0 < int(found.stdout) < 48_000_000 < model / 3
+
+
+def test_weights_of_a_known_release_keep_its_name(
+    checkpoints: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A converted model was an unknown release even if its source was a known one.
+    shards = sorted((checkpoints / "tiny-mp2").rglob("*.pt"))
+    sha1, md5 = (
+        tuple(hashlib.new(kind, shard.read_bytes()).hexdigest() for shard in shards)
+        for kind in ("sha1", "md5")
+    )
+    release = Release("tiny, published", sha1, md5)
+    monkeypatch.setattr("cpm_lm.checkpoints.known.releases.RELEASES", (release,))
+    convert(checkpoints / "tiny-mp2", tmp_path / "narrow", heads=4)
+    assert inspect(tmp_path / "narrow").origin is None  # not compared: not CPM-LM's width
+    monkeypatch.setattr("cpm_lm.checkpoints.origin.LARGE_WIDTH", 64)
+    assert convert(checkpoints / "tiny-mp2", tmp_path / "a", heads=4).origin == release.name
+    assert convert(tmp_path / "a", tmp_path / "b", weights="q8").origin == release.name
+    assert inspect(tmp_path / "b").origin == release.name
+    assert convert(checkpoints / "tiny-mp4", tmp_path / "c", heads=4).origin is None

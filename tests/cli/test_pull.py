@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from cpm_lm.checkpoints.known.published import PUBLISHED
 from cpm_lm.checkpoints.layouts.store import Store
 from cpm_lm.model import DEMO
 from tests.support.fake_hub import COMMIT, FakeHub, serving
@@ -31,7 +32,8 @@ def hub(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     files = {name: (DEMO / name).read_bytes() for name in names}
     with serving(FakeHub(name=NAME, files=files | {"README.md": b"#"})) as served:
         monkeypatch.setenv("HF_ENDPOINT", served.url)
-        monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+        monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+        monkeypatch.setenv("CPM_HOME", str(tmp_path / "home"))
         monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
         monkeypatch.chdir(tmp_path)
@@ -40,7 +42,7 @@ def hub(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 def test_a_short_name_gives_a_verified_store(run: Run, hub: FakeHub, tmp_path: Path) -> None:
     printed = run("pull", SHORT, *ENGINE)
-    made = tmp_path / "CPM-Generate-distill"
+    made = tmp_path / "home" / "models" / "CPM-Generate-distill"
     assert f"{NAME} @ {COMMIT[:10]}" in printed.stdout
     assert "Sound." in printed.stdout
     assert str(tmp_path / "cache") in printed.stdout
@@ -49,6 +51,29 @@ def test_a_short_name_gives_a_verified_store(run: Run, hub: FakeHub, tmp_path: P
     again = run("pull", SHORT, *ENGINE, code=1)
     assert "exists already" in again.stderr
     assert again.stderr.count("\n") == 1
+
+
+def test_a_pulled_model_is_called_by_its_name(run: Run, hub: FakeHub, tmp_path: Path) -> None:
+    run("pull", SHORT, "--name", "小", *ENGINE)
+    (found,) = [model for model in parsed(run("list", "--json")) if model["name"] == "小"]
+    assert found["origin"] == f"{NAME}@{COMMIT}"
+    assert found["path"] == str(tmp_path / "home" / "models" / "小")
+    run("next", "今天", "-m", "小", *ENGINE)
+    run("convert", "小", "--name", "q8", "--weights", "q8")
+    assert parsed(run("inspect", "q8", "--json"))["origin"] == f"{NAME}@{COMMIT}"
+    hub.requests.clear()
+    for words in (["--name", "a/b"], ["--name", "demo"], ["--name", "小"]):
+        assert run("pull", SHORT, *words, code=1).stderr.count("\n") == 1
+    assert hub.requests == [], "refused before anything is fetched"
+
+
+def test_help_lists_the_known_models_and_their_sizes(run: Run) -> None:
+    text = run("pull", "--help").stdout
+    for model in PUBLISHED:
+        (line,) = [line for line in text.splitlines() if line.split()[:1] == [model.short]]
+        assert model.name.split("/")[0] in line
+    assert "10.4 GB" in text
+    assert "did you mean TsinghuaAI/CPM-Generate?" in run("pull", "cpm-genrate", code=1).stderr
 
 
 def test_json_has_all_fields_and_options_are_used(run: Run, hub: FakeHub, tmp_path: Path) -> None:
@@ -71,7 +96,7 @@ def test_errors_are_one_line(run: Run, hub: FakeHub, tmp_path: Path) -> None:
         assert said in result.stderr
         assert result.stderr.count("\n") == 1
     run("pull", NAME, "--weights", "f8", code=2)
-    assert {entry.name for entry in tmp_path.iterdir()} <= {"cache"}
+    assert list((tmp_path / "home" / "models").iterdir()) == []
 
 
 def test_a_model_that_fails_the_check_of_chinese_is_kept_and_reported(
@@ -80,7 +105,7 @@ def test_a_model_that_fails_the_check_of_chinese_is_kept_and_reported(
     hub.files = {path.name: path.read_bytes() for path in store.iterdir()}
     result = run("pull", NAME, *ENGINE, code=1)
     assert "looks untrained" in result.stdout
-    assert (tmp_path / "CPM-Generate-distill").is_dir()
+    assert (tmp_path / "home" / "models" / "CPM-Generate-distill").is_dir()
 
 
 def test_without_huggingface_hub_the_error_names_the_extra(
@@ -123,4 +148,4 @@ def test_after_ctrl_c_the_next_call_resumes(run: Run, hub: FakeHub, tmp_path: Pa
     assert [headers["range"] for headers in hub.requested("GET", "cdn/blob/model")] == [
         f"bytes={size}-"
     ]
-    assert [entry.name for entry in tmp_path.iterdir()] == ["cache"]  # no incomplete store
+    assert list((tmp_path / "home" / "models").iterdir()) == []  # no incomplete store

@@ -17,8 +17,9 @@ from cpm_lm.checkpoints.known.heads import known_heads
 from cpm_lm.checkpoints.layout import Dims
 from cpm_lm.checkpoints.layouts.megatron_sharding import check_ranks
 from cpm_lm.checkpoints.layouts.megatron_writer import LAYOUTS
-from cpm_lm.checkpoints.manifest import MANIFEST, Manifest, digest, tool_version
+from cpm_lm.checkpoints.manifest import MANIFEST, Manifest, tool_version
 from cpm_lm.checkpoints.options import ConvertOptions
+from cpm_lm.checkpoints.origin import read_records
 from cpm_lm.checkpoints.quantization.formats import rounding_of, stored_bytes
 from cpm_lm.checkpoints.source import Source, open_source, trimmed
 from cpm_lm.checkpoints.staging import staged
@@ -163,6 +164,7 @@ def _write(form: Form, job: WriteJob, work: Path, count: ProgressCounter) -> Man
     """Write all files into the new directory, the manifest last."""
     source = job.source
     written = form.write(work, job, count.add)
+    sources, origin = read_records(source, count.add)
     manifest = Manifest(
         tool=tool_version(),
         layout=source.layout,
@@ -170,15 +172,13 @@ def _write(form: Form, job: WriteJob, work: Path, count: ProgressCounter) -> Man
         iteration=source.iteration,
         weights=job.weights,
         parameters=job.config.parameter_count,
-        sources=tuple(
-            digest(file, file.relative_to(source.directory).as_posix(), count.add)
-            for file in source.files
-        ),
+        sources=sources,
         files=written.files,
         rounding=rounding_of(job.weights),
         errors=written.errors,
         ignored=source.ignored,
         notes=job.notes,
+        origin=origin,
     )
     text = json.dumps(manifest.to_json(), indent=2)
     (work / MANIFEST).write_text(text + "\n", "utf-8")

@@ -20,12 +20,14 @@ from cpm_lm.errors import CheckpointError
 from cpm_lm.languages import later, tr
 
 __all__ = [
+    "REPAIR_HINT",
     "CheckedFile",
     "ManifestRecord",
     "check_file",
     "files_digest",
     "nonfinite_tensors",
     "read_manifest",
+    "size_problem",
 ]
 
 REPAIR_HINT = later("convert or download the model again")
@@ -44,11 +46,17 @@ class CheckedFile:
 
 @dataclass(frozen=True, kw_only=True)
 class ManifestRecord:
-    """The part of a manifest that can be checked."""
+    """What a manifest says of the files beside it."""
 
     files: tuple[FileRecord, ...]
     parameters: int | None
     """The number of parameters, if recorded."""
+    weights: str | None = None
+    """The number format, if recorded."""
+    tool: str | None = None
+    """The program that wrote it, and its version, if recorded."""
+    layout: str | None = None
+    """The layout of the source, if recorded."""
 
 
 def read_manifest(directory: Path) -> ManifestRecord | None:
@@ -77,7 +85,14 @@ def read_manifest(directory: Path) -> ManifestRecord | None:
             path=path,
             repair_hint=tr(REPAIR_HINT),
         )
-    return ManifestRecord(files=files, parameters=parameters if type(parameters) is int else None)
+    texts = {key: _line(values.get(key)) for key in ("weights", "tool", "layout")}
+    known = parameters if type(parameters) is int else None
+    return ManifestRecord(files=files, parameters=known, **texts)
+
+
+def _line(value: Any) -> str | None:
+    """Return a value if it is text that can be printed."""
+    return value if isinstance(value, str) and value.isprintable() else None
 
 
 def files_digest(directory: Path) -> str:
@@ -110,24 +125,30 @@ def check_file(
         record: the file's entry in the manifest.
         on_bytes: called with the size of each chunk that is read.
     """
-    path = directory / record.name
+    problem = size_problem(directory, record)
     try:
-        found = path.stat().st_size
-        if found != record.bytes:
-            problem = tr(
-                "has {found:,} bytes, {bytes:,} were written", found=found, bytes=record.bytes
-            )
-        elif digest(path, record.name, on_bytes).sha256 != record.sha256:
+        if (
+            problem is None
+            and digest(directory / record.name, record.name, on_bytes).sha256 != record.sha256
+        ):
             problem = tr("has changed since it was written: its sha256 differs")
-        else:
-            return CheckedFile(name=record.name, bytes=record.bytes, problem=None)
-    except FileNotFoundError:
-        problem = tr("is missing")
     except OSError as error:
         problem = tr("cannot be read: {strerror}", strerror=tr(error.strerror or ""))
-    return CheckedFile(
-        name=record.name, bytes=record.bytes, problem=f"{problem}; {tr(REPAIR_HINT)}"
-    )
+    hint = problem and f"{problem}; {tr(REPAIR_HINT)}"
+    return CheckedFile(name=record.name, bytes=record.bytes, problem=hint)
+
+
+def size_problem(directory: Path, record: FileRecord) -> str | None:
+    """Return how a file's size differs from its manifest's, without reading the file."""
+    try:
+        found = (directory / record.name).stat().st_size
+    except FileNotFoundError:
+        return tr("is missing")
+    except OSError as error:
+        return tr("cannot be read: {strerror}", strerror=tr(error.strerror or ""))
+    if found != record.bytes:
+        return tr("has {found:,} bytes, {bytes:,} were written", found=found, bytes=record.bytes)
+    return None
 
 
 def nonfinite_tensors(

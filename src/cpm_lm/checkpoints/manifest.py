@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +21,7 @@ __all__ = [
     "digest",
     "read_chunks",
     "recorded_iteration",
+    "recorded_origin",
     "tool_version",
 ]
 
@@ -67,6 +68,9 @@ class Manifest:
     """Tensors of the source that were not converted: buffers and copies, not weights."""
     notes: tuple[str, ...] = ()
     """Anomalies of the source, one line each."""
+    origin: str | None = None
+    """Where the weights were published: `owner/name@commit` on the hub, or the name of a release;
+    None if not known."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the manifest as JSON values."""
@@ -78,18 +82,25 @@ def tool_version() -> str:
     return f"cpm-lm {version('cpm-lm')}"
 
 
-def digest(path: Path, name: str, on_bytes: Callable[[int], None] | None = None) -> FileRecord:
+def digest(
+    path: Path,
+    name: str,
+    on_bytes: Callable[[int], None] | None = None,
+    others: Iterable[Any] = (),
+) -> FileRecord:
     """Compute the record of a file, reading it in chunks.
 
     Args:
         path: the file.
         name: the name to record.
         on_bytes: called with the size of each chunk.
+        others: hashes of `hashlib`, to be updated with the same bytes.
     """
     sha = hashlib.sha256()
     size = 0
     for chunk in read_chunks(path):
-        sha.update(chunk)
+        for known in (sha, *others):
+            known.update(chunk)
         size += len(chunk)
         if on_bytes:
             on_bytes(len(chunk))
@@ -105,9 +116,19 @@ def read_chunks(path: Path) -> Iterator[bytes]:
 
 def recorded_iteration(directory: Path) -> int | None:
     """Return the training step that a store's manifest records; None if there is none."""
+    iteration = _recorded(directory, "iteration")
+    return iteration if type(iteration) is int else None
+
+
+def recorded_origin(directory: Path) -> str | None:
+    """Return where a store's manifest says its weights were published; None if it does not."""
+    origin = _recorded(directory, "origin")
+    return origin if isinstance(origin, str) and origin.isprintable() else None
+
+
+def _recorded(directory: Path, key: str) -> Any:
     try:
         values = json.loads((directory / MANIFEST).read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
-    iteration = values.get("iteration") if isinstance(values, dict) else None
-    return iteration if type(iteration) is int else None
+    return values.get(key) if isinstance(values, dict) else None

@@ -21,7 +21,8 @@ from cpm_lm.checkpoints.layouts.megatron_files import is_checkpoint_file
 from cpm_lm.checkpoints.layouts.pretrained_files import find_weights, is_weights
 from cpm_lm.checkpoints.layouts.store import MODEL, Store, is_packed
 from cpm_lm.checkpoints.layouts.tensorflow import EXTRA, Variables, find_variables, read_variables
-from cpm_lm.checkpoints.manifest import MANIFEST, recorded_iteration
+from cpm_lm.checkpoints.manifest import MANIFEST, recorded_iteration, recorded_origin
+from cpm_lm.checkpoints.named import model_path
 from cpm_lm.checkpoints.quantization.formats import FORMATS
 from cpm_lm.checkpoints.tensors import FirstRows, LazyTensor
 from cpm_lm.checkpoints.unreadable import refuse_unreadable
@@ -73,6 +74,8 @@ class Source:
     """Whether rows of the word embedding without a piece were cut."""
     store: Store | None = None
     """The store, if the checkpoint is one."""
+    origin: str | None = None
+    """Where the weights were published, if known; see `Manifest`."""
 
     @property
     def formats(self) -> tuple[str, ...]:
@@ -107,18 +110,15 @@ def open_source(path: str | Path, *, heads: int | None = None) -> Source:
     """Open a checkpoint of any supported layout; tensors are memory-mapped.
 
     Args:
-        path: a directory, a file of weights, or a model's directory in Hugging Face's cache.
+        path: a directory, a file of weights, a model's directory in Hugging Face's cache, or the
+            name of a model, see `model_path`.
         heads: the number of attention heads, by which newer Megatron shards keep queries, keys
             and values; default: what the shards say.
 
     Raises:
         CheckpointError: there is no readable checkpoint, or it is incomplete or inconsistent.
     """
-    path = Path(path)
-    if not path.exists():
-        raise CheckpointError(
-            "{path} does not exist; expected a directory with a checkpoint", path=path
-        )
+    path = model_path(path)
     try:
         source = _opened(downloaded(path), heads)
     except OSError as error:
@@ -196,6 +196,7 @@ def _from_store(store: Store) -> Source:
         tokenizer=store.directory if store.has_tokenizer else None,
         packed=store.weights if store.weights in FORMATS else None,
         store=store,
+        origin=recorded_origin(store.directory),
     )
 
 

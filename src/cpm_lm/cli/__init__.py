@@ -5,34 +5,50 @@ Knows the names of the verbs; does not know what they compute.
 
 from __future__ import annotations
 
+import difflib
 import importlib
-from typing import Any
+import re
+from typing import Any, NoReturn
 
 import click
 
 from cpm_lm.cli.console import reporting_errors, use_utf8
+from cpm_lm.cli.help_pages import OUTPUT, SectionOption, VerbContext, write_sections
+from cpm_lm.cli.prompting import is_option
 
 __all__ = ["main"]
 
-VERBS = (
-    "bench",
-    "compare",
-    "convert",
-    "eval",
-    "export",
-    "inspect",
-    "next",
-    "preset",
-    "pull",
-    "sample",
-    "score",
-    "verify",
-    "vote",
-)
+SECTIONS = {
+    "生成 Generate": ("sample", "next", "vote", "score"),
+    "模型 Models": ("list", "pull", "show", "remove"),
+    "检查点 Checkpoints": ("inspect", "convert", "verify", "compare", "eval", "export"),
+    "其他 Other": ("bench", "completion", "preset", "help"),
+}
+"""The verbs by their section on the help page, those asked for most first."""
+VERBS = tuple(sorted(verb for verbs in SECTIONS.values() for verb in verbs))
+
+WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+"""What can be meant as a verb. Any other first argument is a text: it has a blank, punctuation or
+a character that is not ASCII."""
+
+
+def refuse_verb(word: str, ctx: click.Context) -> NoReturn:
+    """Raise the error for a word that is no verb, with the nearest one."""
+    if near := difflib.get_close_matches(word, VERBS, n=1):
+        raise click.UsageError(
+            f"No such command {word!r}. Did you mean {near[0]!r}? To continue a text: "
+            f"cpm sample {word}",
+            ctx,
+        )
+    raise click.UsageError(
+        f"No such command {word!r}; cpm help lists all. To continue a text: cpm sample {word}", ctx
+    )
 
 
 class LazyGroup(click.Group):
     """Imports a verb's module only when it is used, so that `cpm --help` is fast."""
+
+    context_class = VerbContext
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the verbs, sorted."""
@@ -46,23 +62,76 @@ class LazyGroup(click.Group):
         command: click.Command = module.command
         return command
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse; a text that begins with a dash and is no option is a text to sample."""
+        if args and args[0].startswith("-") and not is_option(args[0]):
+            args = ["sample", *args]
+        return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the verb and its arguments: `sample` if the first argument is a text."""
+        first = args[0]
+        if not WORD.fullmatch(first):
+            args = ["sample", *args]
+        elif first not in VERBS and not ctx.resilient_parsing:
+            refuse_verb(first, ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the verbs by section, then the options."""
+        for section, verbs in SECTIONS.items():
+            commands = [(verb, self.get_command(ctx, verb)) for verb in verbs]
+            with formatter.section(section):
+                formatter.write_dl(
+                    [(verb, command.get_short_help_str()) for verb, command in commands if command]
+                )
+        write_sections(self, ctx, formatter)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a verb; an error caused by a user or a file prints one line, not a traceback."""
         with reporting_errors():
             return super().invoke(ctx)
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="cpm-lm", message="cpm-lm %(version)s")
-def cpm() -> None:
-    """运行 CPM-LM（26 亿参数的中文 GPT）及同类模型。
+@click.group(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(
+    None,
+    "-V",
+    "--version",
+    cls=SectionOption,
+    section=OUTPUT,
+    package_name="cpm-lm",
+    message="cpm-lm %(version)s",
+    help="显示版本。Show the version.",
+)
+@click.pass_context
+def cpm(ctx: click.Context) -> None:
+    """运行 CPM-LM（26 亿参数的中文 GPT）及同类模型。先试试：
 
-    Run CPM-LM, the Chinese GPT of 2.6 billion parameters, and similar models.
+    Run CPM-LM, the Chinese GPT of 2.6 billion parameters, and similar models. Try first:
+
+    \b
+    cpm 床前明月光，
+    cpm next 今天的天空好
+    cpm vote 12+5=17,30+41=71,25+16=41,46+27= --answer number
+
+    第一个参数不是命令、而是一段文字（含汉字、空格或标点）时，就续写它：cpm sample 的简写。
+
+    A first argument that is no command but a text (with a blank, punctuation or a character that is
+    not ASCII) is continued: short for `cpm sample`.
     """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
 def main() -> None:
     """Run the command line: the entry point of the console script."""
     use_utf8()
     with reporting_errors():  # also here, because `--help` prints before `LazyGroup.invoke`
-        cpm()
+        cpm(prog_name="cpm")

@@ -16,19 +16,16 @@ from typing import Any
 import click
 
 from cpm_lm.cli.console import print_json
-from cpm_lm.cli.options import json_option
+from cpm_lm.cli.help_pages import Verb
+from cpm_lm.cli.options import json_option, model_option
 
 __all__ = ["command"]
 
 
-@click.command("bench", short_help="测这台机器和模型的速度。Time this machine and a model.")
-@click.option(
-    "--model",
-    "-m",
-    type=click.Path(path_type=Path),
-    help="cpm convert 生成的目录；默认用自带的小模型。"
-    "Directory made by `cpm convert`; default: the small model in the package.",
+@click.command(
+    "bench", cls=Verb, short_help="测这台机器和模型的速度。Time this machine and a model."
 )
+@model_option
 @click.option("--threads", type=click.IntRange(min=1), help="线程数。Number of CPU threads.")
 @click.option(
     "--seconds",
@@ -49,7 +46,7 @@ def command(model: Path | None, threads: int | None, seconds: float, as_json: bo
     """
     from cpm_lm.engines.machine import processor
     from cpm_lm.engines.select import open_engine
-    from cpm_lm.model import DEMO
+    from cpm_lm.home import DEMO
 
     engine: Any = open_engine(model or DEMO, engine="native", threads=threads)
     from cpm_lm.engines.native.bench import measure

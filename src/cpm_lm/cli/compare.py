@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cpm_lm.cli.console import print_json, progress_bar
+from cpm_lm.cli.help_pages import Verb
 from cpm_lm.cli.options import engine_options, heads_option, json_option
+from cpm_lm.cli.types import ModelPath
 from cpm_lm.errors import RequestError
 
 if TYPE_CHECKING:
@@ -20,9 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command("compare", short_help="比较两个模型。Compare what two models predict.")
-@click.argument("first", type=click.Path(path_type=Path))
-@click.argument("second", type=click.Path(path_type=Path))
+@click.command("compare", cls=Verb, short_help="比较两个模型。Compare what two models predict.")
+@click.argument("first", type=ModelPath(files=True))
+@click.argument("second", type=ModelPath(files=True))
 @click.option(
     "--text",
     required=True,

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cpm_lm.cli.console import json_text, progress_bar
+from cpm_lm.cli.help_pages import Verb
 from cpm_lm.cli.options import model_options, open_model
+from cpm_lm.cli.types import ModelPath
 from cpm_lm.generation.scoring import BOUNDARIES
 from cpm_lm.languages import tr
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command("eval", short_help="在任务上评测模型。Measure a model on tasks.")
+@click.command("eval", cls=Verb, short_help="在任务上评测模型。Measure a model on tasks.")
 @click.argument("tasks", nargs=-1, required=True)
 @click.option(
     "--data",
@@ -60,7 +62,7 @@ __all__ = ["command"]
 )
 @click.option(
     "--against",
-    type=click.Path(path_type=Path),
+    type=ModelPath(),
     help="另一个模型，逐题比较并检验差异。Another model, compared item by item by a paired test.",
 )
 @click.option(

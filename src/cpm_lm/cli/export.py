@@ -10,13 +10,15 @@ from typing import Any
 
 import click
 
+from cpm_lm.cli.help_pages import Verb
 from cpm_lm.cli.options import overwrite_option
+from cpm_lm.cli.types import ModelPath
 
 __all__ = ["command"]
 
 
-@click.command("export", short_help="导出供其他程序使用。Export for other programs.")
-@click.argument("source", type=click.Path(path_type=Path))
+@click.command("export", cls=Verb, short_help="导出供其他程序使用。Export for other programs.")
+@click.argument("source", type=ModelPath())
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option(
     "--format",

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING
 import click
 
 from cpm_lm.cli.console import listed, print_json, progress_bar
+from cpm_lm.cli.figures import memory_lines
+from cpm_lm.cli.help_pages import Verb
 from cpm_lm.cli.options import json_option
+from cpm_lm.cli.types import ModelPath
 
 if TYPE_CHECKING:
     from cpm_lm.verification.inspect import Inspection
@@ -19,8 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command("inspect", short_help="显示检查点的信息。Describe a checkpoint.")
-@click.argument("path", type=click.Path(path_type=Path))
+@click.command("inspect", cls=Verb, short_help="显示检查点的信息。Describe a checkpoint.")
+@click.argument("path", type=ModelPath(files=True))
 @click.option(
     "--digests/--no-digests",
     default=True,
@@ -58,26 +61,16 @@ def _print(found: Inspection, digests: bool) -> None:
     }
     if found.text_style is None:
         del lines["文本格式 text style"]
+    if found.origin is not None:
+        lines["来源 origin"] = found.origin
     for label, value in lines.items():
         click.echo(f"{label}: {value}")
     for file in found.files:
         sha1 = f"  sha1 {file.sha1}" if file.sha1 else ""
         click.echo(f"文件 file: {file.name}  {file.bytes:,} bytes{sha1}")
-    for need in found.memory:
-        click.echo(
-            f"内存 memory: {need.engine:<10} {_size(need.total)} "
-            f"({_size(need.weights)} weights{', mapped' if need.mapped else ''}, "
-            f"{_size(need.context)} KV cache of a full context)"
-        )
+    for line in memory_lines(found.memory):
+        click.echo(line)
     if found.ignored:
         click.echo(f"略去 left out: {listed(found.ignored)}")
     for warning in found.warnings:
         click.echo(f"注意 warning: {warning}")
-
-
-def _size(count: int) -> str:
-    """Return a number of bytes in the largest unit below it."""
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count} B"

@@ -6,9 +6,9 @@ Knows click and the options classes, which own the defaults and help texts; does
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -17,8 +17,9 @@ from cpm_lm.checkpoints.forms import FORMS
 from cpm_lm.checkpoints.layouts.megatron_writer import LAYOUTS
 from cpm_lm.checkpoints.options import ConvertOptions
 from cpm_lm.cli.console import Text
+from cpm_lm.cli.help_pages import ADVANCED, MODEL, OUTPUT, OWN, SAMPLING, SectionOption
+from cpm_lm.cli.types import ByteSize, ModelPath
 from cpm_lm.engines.options import ENGINES, EngineOptions
-from cpm_lm.errors import RequestError
 from cpm_lm.generation.options import MATCHES, METHODS, SamplingOptions, VotingOptions
 from cpm_lm.tokenizer.text_style import STYLES
 
@@ -27,12 +28,13 @@ __all__ = [
     "engine_options",
     "heads_option",
     "json_option",
+    "model_option",
     "model_options",
+    "name_option",
     "open_model",
     "options_of",
+    "output_path",
     "overwrite_option",
-    "preset_lines",
-    "preset_option",
     "sampling_options",
     "special_option",
     "text_style_option",
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from cpm_lm.model import Model
 
 F = TypeVar("F", bound=Callable[..., Any])
+NONE: Mapping[str, str] = MappingProxyType({})
 
 CHOICES: dict[str, Sequence[str]] = {
     "filter_order": ("standard", "cpm"),
@@ -62,6 +65,7 @@ KINDS: dict[str, Any] = {
     "choices": Text(),
     "seed": int,
     "answer": Text(),
+    "memory": ByteSize(),
     "aliases": click.Path(path_type=Path, exists=True, dir_okay=False),
     "confidence": float,
     "budget": int,
@@ -75,29 +79,72 @@ KINDS: dict[str, Any] = {
 SEVERAL = ("stop", "ban", "bias")
 """Fields whose option may be given several times."""
 SHORT_NAMES = {"n": ["-n"]}
+FIRST = (
+    *("n", "max_tokens", "temperature", "top_p", "top_k", "stop", "seed"),
+    *("answer", "method", "weights", "tokenizer", "heads", "text_style"),
+)
+"""The options asked for most, which come first in their section."""
+RARE = frozenset(
+    (
+        *("special", "filter_order", "overflow", "memory"),
+        *("match", "aliases", "confidence", "budget"),
+        *("config", "trim_vocabulary", "to", "ranks", "layout"),
+    )
+)
+"""The options that are in the last section."""
 
 heads_option = click.option(
     "--heads",
+    cls=SectionOption,
+    section=MODEL,
     type=click.IntRange(min=1),
     help="注意力头数，文件中没有记录时需要。Number of attention heads, if not recorded.",
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="输出 JSON。Print JSON.")
+json_option = click.option(
+    "--json",
+    "as_json",
+    cls=SectionOption,
+    section=OUTPUT,
+    is_flag=True,
+    help="输出 JSON。Print JSON.",
+)
+name_option = click.option(
+    "--name",
+    type=Text(),
+    help="模型的名字，以后用 -m 名字 调用。Name of the model, to be used as -m NAME.",
+)
+model_option = click.option(
+    "--model",
+    "-m",
+    cls=SectionOption,
+    section=MODEL,
+    type=ModelPath(),
+    help="模型的名字（见 cpm list）或目录；默认用自带的小模型。"
+    "A model's name (see `cpm list`) or directory; default: the small model in the package.",
+)
 
 
-def options_of(options: type, *names: str) -> Callable[[F], F]:
+def options_of(
+    options: type, *names: str, section: str = OWN, sections: Mapping[str, str] = NONE
+) -> Callable[[F], F]:
     """Return a decorator that adds fields as options of the same name, default and help.
 
     Args:
         options: a dataclass whose fields have a help text.
         names: the fields, by default all.
+        section: the section of the help page; options in RARE are in the last one.
+        sections: the section of single fields, where it is another.
     """
     fields = [f for f in dataclasses.fields(options) if not names or f.name in names]
+    fields.sort(key=lambda field: (*FIRST, field.name).index(field.name))
 
     def add(command: F) -> F:
         for field in reversed(fields):
             command = click.option(
                 *SHORT_NAMES.get(field.name, ["--" + field.name.replace("_", "-")]),
                 field.name,
+                cls=SectionOption,
+                section=ADVANCED if field.name in RARE else sections.get(field.name, section),
                 help=field.metadata["help"],
                 **_kind(field),
             )(command)
@@ -125,63 +172,26 @@ def _with_deprecated_order(add: Callable[[F], F]) -> Callable[[F], F]:
     return lambda command: add(old(command))
 
 
-def preset_lines(names: Iterable[str]) -> list[str]:
-    """Return one line for each preset: its name, and its options as they would be typed."""
-    from cpm_lm.generation.presets import preset
+SAMPLED = {field.name: SAMPLING for field in dataclasses.fields(SamplingOptions)}
 
-    return [
-        f"{name}: " + " ".join(_typed(key, value) for key, value in preset(name).items())
-        for name in names
-    ]
-
-
-def _typed(name: str, value: Any) -> str:
-    """Return an option as it would be typed."""
-    flag = SHORT_NAMES.get(name, ["--" + name.replace("_", "-")])[0]
-    if isinstance(value, bool):
-        return flag
-    values = value if isinstance(value, list | tuple) else [value]
-    return " ".join(f"{flag} {json.dumps(v, ensure_ascii=False)}" for v in values)
-
-
-def _use_preset(ctx: click.Context, _param: click.Parameter, name: str | None) -> None:
-    """Make a preset's options the defaults of this command; what is typed still counts more."""
-    from cpm_lm.generation.presets import LIST, preset, presets
-
-    if name is None or ctx.resilient_parsing:
-        return
-    if name == LIST:
-        for line in preset_lines(presets()):
-            click.echo(line)
-        ctx.exit()
-    options = preset(name)
-    known = {parameter.name for parameter in ctx.command.params}
-    if unknown := sorted(options.keys() - known):
-        raise RequestError(
-            f"preset {name!r} sets {unknown[0]}, which cpm {ctx.command.name} does not have; "
-            "use it with the other command, or leave it out"
-        )
-    ctx.default_map = {**(ctx.default_map or {}), **options}
-
-
-preset_option = click.option(
-    "--preset",
-    type=Text(),
-    is_eager=True,
-    expose_value=False,
-    callback=_use_preset,
-    help="使用命名的一组选项：poem、qa、story 或自己保存的；list 列出全部。另外给出的选项优先。"
-    "Use a named set of options: poem, qa, story or one of your own; 'list' lists all. Options "
-    "given beside it count more.",
-)
-
-sampling_options = _with_deprecated_order(options_of(SamplingOptions))
-voting_options = _with_deprecated_order(options_of(VotingOptions))
+sampling_options = _with_deprecated_order(options_of(SamplingOptions, section=SAMPLING))
+voting_options = _with_deprecated_order(options_of(VotingOptions, sections=SAMPLED))
 special_option = options_of(SamplingOptions, "special")
-engine_options = options_of(EngineOptions, "engine", "threads")
+engine_options = options_of(EngineOptions, "engine", "threads", section=MODEL)
 convert_options = options_of(ConvertOptions)
 text_style_option = options_of(ConvertOptions, "text_style")
 overwrite_option = options_of(ConvertOptions, "overwrite")
+
+
+def output_path(output: Path | None, name: str | None) -> Path | None:
+    """Return where a model is written: to a directory, under a name in the home, or neither."""
+    if output is not None and name is not None:
+        raise click.UsageError(f"give either --name or a directory, but not both: {output}")
+    if name is None:
+        return output
+    from cpm_lm.checkpoints.named import new_model
+
+    return new_model(name)
 
 
 def open_model(options: dict[str, Any]) -> Model:
@@ -194,10 +204,4 @@ def open_model(options: dict[str, Any]) -> Model:
 
 def model_options(command: F) -> F:
     """Add --model, --engine and --threads."""
-    return click.option(
-        "--model",
-        "-m",
-        type=click.Path(path_type=Path),
-        help="cpm convert 生成的目录；默认用自带的小模型。"
-        "Directory made by `cpm convert`; default: the small model in the package.",
-    )(engine_options(command))
+    return model_option(engine_options(command))

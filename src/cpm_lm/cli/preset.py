@@ -10,13 +10,14 @@ from typing import Any
 import click
 
 from cpm_lm.cli.console import print_json
+from cpm_lm.cli.help_pages import VerbGroup
 from cpm_lm.cli.options import (
     json_option,
     options_of,
     overwrite_option,
-    preset_lines,
     sampling_options,
 )
+from cpm_lm.cli.presetting import preset_lines
 from cpm_lm.generation.options import VotingOptions
 from cpm_lm.generation.presets import preset, presets, remove_preset, save_preset
 
@@ -25,7 +26,9 @@ __all__ = ["command"]
 FOR_VOTES = ("method", "answer", "match", "choices", "confidence", "budget")
 
 
-@click.group("preset", short_help="命名的一组采样选项。Named sets of sampling options.")
+@click.group(
+    "preset", cls=VerbGroup, short_help="命名的一组采样选项。Named sets of sampling options."
+)
 def command() -> None:
     """保存、列出、显示和删除命名的一组采样选项，用法：cpm sample --preset 名字。
 

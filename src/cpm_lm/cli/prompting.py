@@ -9,13 +9,15 @@ import re
 
 import click
 
-__all__ = ["PromptCommand"]
+from cpm_lm.cli.help_pages import Verb
+
+__all__ = ["PromptCommand", "is_option"]
 
 OPTION = re.compile(r"--?[A-Za-z][A-Za-z_-]*(=.*)?", re.DOTALL)
 """What looks like an option, known or not."""
 
 
-class PromptCommand(click.Command):
+class PromptCommand(Verb):
     """Takes an argument that begins with a dash, but does not look like an option, as the text."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -33,4 +35,9 @@ class PromptCommand(click.Command):
 
 def _is_text(argument: str, option: str) -> bool:
     """Say whether an argument was taken for this unknown option and is none."""
-    return argument.startswith(option) and not OPTION.fullmatch(argument)
+    return argument.startswith(option) and not is_option(argument)
+
+
+def is_option(argument: str) -> bool:
+    """Say whether an argument looks like an option, known or not."""
+    return bool(OPTION.fullmatch(argument)) or argument in ("-", "--")

@@ -16,7 +16,15 @@ import click
 
 from cpm_lm.checkpoints.forms import FORMS
 from cpm_lm.cli.console import print_json, progress_bar
-from cpm_lm.cli.options import engine_options, json_option, overwrite_option, text_style_option
+from cpm_lm.cli.known_models import PublishedName, PullCommand
+from cpm_lm.cli.options import (
+    engine_options,
+    json_option,
+    name_option,
+    output_path,
+    overwrite_option,
+    text_style_option,
+)
 from cpm_lm.cli.verify import print_verification
 from cpm_lm.errors import CheckpointError
 
@@ -25,13 +33,19 @@ __all__ = ["command"]
 STAGES = {"fetch": "下载 Downloading", "convert": "转换 Converting", "verify": "核对 Checking"}
 
 
-@click.command("pull", short_help="下载并转换已发布的模型。Download and convert a published model.")
-@click.argument("name")
+@click.command(
+    "pull",
+    cls=PullCommand,
+    short_help="下载并转换已发布的模型。Download and convert a published model.",
+)
+@click.argument("model", type=PublishedName())
+@name_option
 @click.option(
     "--output",
     "-o",
     type=click.Path(path_type=Path),
-    help="输出目录；默认为模型名。Output directory; default: the model's name.",
+    help="写到这个目录；默认存为有名字的模型，见 cpm list。"
+    "Write to this directory; default: a model under its own name, see `cpm list`.",
 )
 @click.option(
     "--weights",
@@ -48,20 +62,20 @@ STAGES = {"fetch": "下载 Downloading", "convert": "转换 Converting", "verify
 @overwrite_option
 @engine_options
 @json_option
-def command(name: str, output: Path | None, as_json: bool, **options: Any) -> None:
-    """从 Hugging Face 或其镜像下载模型 NAME，转换并检查；中断后重新运行会继续下载。
+def command(
+    model: str, name: str | None, output: Path | None, as_json: bool, **options: Any
+) -> None:
+    """从 Hugging Face 或其镜像下载模型 MODEL，转换并检查；中断后重新运行会继续下载。
 
-    Download the model NAME from the Hugging Face hub or a mirror (HF_ENDPOINT), convert it and
-    check it. After an interruption, the same command continues the download.
-
-    \b
-    cpm pull CPM-Generate
-    HF_ENDPOINT=https://hf-mirror.com cpm pull uer/gpt2-chinese-cluecorpussmall -o small
+    Download MODEL from the Hugging Face hub or a mirror (HF_ENDPOINT), convert it and check it.
+    After an interruption, the same command continues the download. MODEL is owner/name, or the
+    name alone of one of these:
     """
     from cpm_lm.hub.pull import pull
 
+    output = output_path(output, name)
     with _resumable(), _stages() as progress:
-        pulled = pull(name, output, **options, progress=progress)
+        pulled = pull(model, output, **options, progress=progress)
     if as_json:
         found = dataclasses.asdict(pulled.fetched) | {"directory": str(pulled.fetched.directory)}
         made = {"manifest": pulled.manifest.to_json()}

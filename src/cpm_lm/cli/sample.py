@@ -17,9 +17,9 @@ from cpm_lm.cli.options import (
     json_option,
     model_options,
     open_model,
-    preset_option,
     sampling_options,
 )
+from cpm_lm.cli.presetting import preset_option
 from cpm_lm.cli.prompting import PromptCommand
 
 __all__ = ["command"]
@@ -61,8 +61,8 @@ class OrderedPrinter:
 
 @click.command("sample", cls=PromptCommand, short_help="续写。Continue a prompt.")
 @click.argument("prompt", type=Text())
-@preset_option
 @sampling_options
+@preset_option
 @model_options
 @json_option
 def command(prompt: str, as_json: bool, **options: Any) -> None:

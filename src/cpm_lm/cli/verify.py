@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cpm_lm.cli.console import one_line, print_json, progress_bar
+from cpm_lm.cli.help_pages import Verb
 from cpm_lm.cli.options import engine_options, heads_option, json_option
+from cpm_lm.cli.types import ModelPath
 
 if TYPE_CHECKING:
     from cpm_lm.verification.verify import Verification
@@ -20,11 +22,11 @@ if TYPE_CHECKING:
 __all__ = ["command", "print_verification"]
 
 
-@click.command("verify", short_help="检查模型是否完好。Check that a model is sound.")
-@click.argument("path", type=click.Path(path_type=Path))
+@click.command("verify", cls=Verb, short_help="检查模型是否完好。Check that a model is sound.")
+@click.argument("path", type=ModelPath(files=True))
 @click.option(
     "--against",
-    type=click.Path(path_type=Path),
+    type=ModelPath(files=True),
     help="与另一个模型（任何可读取的格式）比较 logits。"
     "Another model, in any readable form, with which to compare the logits.",
 )

@@ -16,7 +16,8 @@ import click
 
 from cpm_lm.cli.bars import bars, shortened, visible
 from cpm_lm.cli.console import Text, on_terminal, print_json, read_prompt
-from cpm_lm.cli.options import json_option, model_options, open_model, preset_option, voting_options
+from cpm_lm.cli.options import json_option, model_options, open_model, voting_options
+from cpm_lm.cli.presetting import preset_option
 from cpm_lm.cli.prompting import PromptCommand
 
 if TYPE_CHECKING:
@@ -58,8 +59,8 @@ class LiveTally:
 
 @click.command("vote", cls=PromptCommand, short_help="让许多续写投票。Let many continuations vote.")
 @click.argument("prompt", type=Text())
-@preset_option
 @voting_options
+@preset_option
 @click.option(
     "-k",
     type=click.IntRange(min=1),

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from cpm_lm.checkpoints.layouts.store import Store
+from cpm_lm.checkpoints.named import model_path
 from cpm_lm.engines.base import Engine
 from cpm_lm.engines.options import EngineOptions
 from cpm_lm.errors import EngineError
@@ -29,7 +30,7 @@ def open_engine(
     """Load a store into an engine.
 
     Args:
-        directory: a store made by `cpm convert`.
+        directory: the directory of a converted model, or its name, see `load`.
         engine: native, tensorflow, jax, reference or auto. For all options see `EngineOptions`.
         threads: the number of CPU threads; None for the engine's own choice.
         cache_dtype: the dtype of the KV cache, f32 (the default) or f16; native only.
@@ -42,7 +43,7 @@ def open_engine(
     options = EngineOptions(
         engine=engine, threads=threads, cache_dtype=cache_dtype, cache_bytes=cache_bytes
     )
-    return start_engine(Store.open(directory), options)
+    return start_engine(Store.open(model_path(directory)), options)
 
 
 def start_engine(store: Store, options: EngineOptions) -> Engine:

@@ -137,8 +137,8 @@ class TextOptions(Rules):
     memory: int = field(
         default=4 << 30,
         metadata={
-            "help": "KV 缓存可用的内存（字节，按 float32 计）；不足时分批，结果不变。"
-            "Memory for the KV cache in bytes, counted in float32. With less memory, "
+            "help": "KV 缓存可用的内存，如 4GB（按 float32 计）；不足时分批，结果不变。"
+            "Memory for the KV cache, such as 4GB, counted in float32. With less memory, "
             "fewer continuations are drawn at a time; the texts do not change (on the native "
             "engine not by a bit)."
         },

@@ -15,6 +15,7 @@ from cpm_lm.checkpoints.config_file import CONFIG, read_values
 from cpm_lm.checkpoints.dtypes import DTYPES, WEIGHTS, count_nonfinite, from_float32, weights_dtype
 from cpm_lm.checkpoints.layouts.store import QUANTIZATION, Store
 from cpm_lm.checkpoints.layouts.tensorflow import EXTRA
+from cpm_lm.checkpoints.named import model_path
 from cpm_lm.checkpoints.staging import staged, staged_file
 from cpm_lm.errors import CheckpointError, ConfigError
 from cpm_lm.gpt.backend import use_backend
@@ -91,7 +92,7 @@ def export(
             formats=", ".join(FORMATS),
         )
     dtype = weights_dtype(weights)
-    store = Store.open(source)
+    store = Store.open(model_path(source))
     _check_range(store, dtype)
     if format == "keras":
         if compat or short or end is not None:

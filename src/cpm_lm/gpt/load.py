@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cpm_lm.checkpoints.layouts.store import Store
+from cpm_lm.checkpoints.named import model_path
 from cpm_lm.errors import ConfigError
 from cpm_lm.gpt.backend import use_backend
 
@@ -45,7 +46,7 @@ def keras_model(directory: str | Path | Store, *, dtype: str = "float32") -> GPT
     or JAX, whichever is installed.
 
     Args:
-        directory: a store made by `cpm convert`, or an open one.
+        directory: the directory of a converted model, its name (see `load`), or an open store.
         dtype: float32; float16 or bfloat16, which on a CPU only store weights and compute in
             float32, because 16-bit products are far slower there; mixed_float16 or
             mixed_bfloat16, which store float32 and compute in 16 bits, for training on a GPU or
@@ -60,7 +61,7 @@ def keras_model(directory: str | Path | Store, *, dtype: str = "float32") -> GPT
         raise ConfigError(
             "dtype is {dtype!r}; expected one of {dtypes}", dtype=dtype, dtypes=", ".join(DTYPES)
         )
-    store = directory if isinstance(directory, Store) else Store.open(directory)
+    store = directory if isinstance(directory, Store) else Store.open(model_path(directory))
     use_backend()
     from cpm_lm.gpt.gpt import GPT
     from cpm_lm.gpt.policy import policy

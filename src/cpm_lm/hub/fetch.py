@@ -12,9 +12,11 @@ import re
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from cpm_lm.checkpoints.known.published import PUBLISHED, published_model
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError, ConfigError
 from cpm_lm.hub.client import Hub, hub_client, hub_errors
@@ -24,11 +26,7 @@ from cpm_lm.progress import Progress, ProgressCounter
 
 __all__ = ["KNOWN", "Fetched", "fetch", "full_name"]
 
-KNOWN = (
-    "TsinghuaAI/CPM-Generate",
-    "mymusise/CPM-Generate-distill",
-    "uer/gpt2-chinese-cluecorpussmall",
-)
+KNOWN = tuple(published.name for published in PUBLISHED)
 """Models of this family on the hub. A user may omit the owner; upper and lower case are equal."""
 
 NAME = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}", re.ASCII)
@@ -80,10 +78,18 @@ def full_name(name: str) -> str:
     Raises:
         ConfigError: it is neither `owner/name` nor the name of a known model.
     """
-    short = {known.split("/")[1].lower(): known for known in KNOWN}
-    if found := short.get(name.lower()):
-        return found
+    if published := published_model(name):
+        return published.name
     if not NAME.fullmatch(name) or ".." in name:
+        shorts = [published.short.casefold() for published in PUBLISHED]
+        if near := get_close_matches(name.casefold(), shorts, n=1):
+            raise ConfigError(
+                "unknown model {name!r}; did you mean {near}? Known are {known}, or any other "
+                "owner/name",
+                name=name,
+                near=full_name(near[0]),
+                known=", ".join(KNOWN),
+            )
         raise ConfigError(
             "unknown model {name!r}; expected {known}, or another owner/name",
             name=name,

@@ -6,13 +6,14 @@ Knows the order of the three steps; does not know how each works.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.checkpoints.forms import form_named
 from cpm_lm.checkpoints.known.text_styles import published_style
 from cpm_lm.checkpoints.manifest import Manifest
+from cpm_lm.checkpoints.named import new_model
 from cpm_lm.checkpoints.source import Source, open_source
 from cpm_lm.engines.opening import own_weights
 from cpm_lm.engines.options import EngineOptions
@@ -57,8 +58,8 @@ def pull(
 
     Args:
         name: a known model, with or without its owner, or any other `owner/name`.
-        output: the directory to create; default: the name without its owner, in the current
-            directory.
+        output: the directory to create; default: the name without its owner, in the home of
+            models (see `cpm_lm.home`), where `load` finds it by that name.
         weights: the number format; default: that of the published files.
         revision: a branch, a tag or a commit.
         text_style: see `ConvertOptions`.
@@ -69,12 +70,13 @@ def pull(
 
     Raises:
         CheckpointError: see `fetch` and `convert`; or the target exists.
-        ConfigError: `name`, `weights` or `text_style` is unknown.
+        ConfigError: `name`, `weights` or `text_style` is unknown, or there is a file in the place
+            of the home.
         TokenizerError: see `convert`.
         EngineError: huggingface_hub is not installed, or the engine cannot run.
     """
     name = full_name(name)
-    target = Path(name.split("/")[1] if output is None else output)
+    target = new_model(name.split("/")[1]) if output is None else Path(output)
     if weights is not None:
         form_named("store", weights)
     if not overwrite and target.exists() and not (target.is_dir() and not any(target.iterdir())):
@@ -92,7 +94,8 @@ def pull(
         reserve=lambda size: (target, int(size * MIN_SIZE_RATIO.get(weights, 0.5))),
         progress=stage_progress("fetch"),
     )
-    source = open_source(fetched.directory)
+    origin = f"{fetched.name}@{fetched.commit}"
+    source = replace(open_source(fetched.directory), origin=origin)
     manifest = convert(
         source,
         target,

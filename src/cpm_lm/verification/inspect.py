@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cpm_lm.checkpoints.config_file import CONFIG
 from cpm_lm.checkpoints.known.config_quirks import quirks
 from cpm_lm.checkpoints.known.heads import CPM_LARGE, KNOWN_HEADS, LARGE_WIDTH
 from cpm_lm.checkpoints.known.releases import known_release
@@ -69,6 +70,8 @@ class Inspection:
     files: tuple[WeightFile, ...]
     release: str | None
     """The published checkpoint with the same digests; None if there is none."""
+    origin: str | None
+    """Where the weights were published, as a converted model's manifest records it."""
     memory: tuple[EngineMemory, ...]
     """The memory that each engine needs, after conversion to a store in the same number format."""
     ignored: tuple[str, ...]
@@ -104,7 +107,7 @@ def inspect(
     for file in source.files:
         done = sum(known.bytes for known in files)
         files.append(_weight_file(file, source.directory, digests, done, total, progress))
-    found = [(str(file.sha1), str(file.md5)) for file in files]
+    found = [(str(file.sha1), str(file.md5)) for file in files if file.name != CONFIG]
     release, warnings = known_release(found)
     words, problems = _tokenizer(source)
     heads = source.config.n_head if source.config else KNOWN_HEADS.get(source.dims.n_embd)
@@ -122,6 +125,7 @@ def inspect(
         text_style_evidence=_evidence(words),
         files=tuple(files),
         release=release,
+        origin=source.origin,
         memory=engine_memory(source.dims, source.formats[0]),
         ignored=source.ignored,
         warnings=(*warnings, *_warnings(source, heads), *problems, *_quirks(source, words)),

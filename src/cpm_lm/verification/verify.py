@@ -23,6 +23,7 @@ from cpm_lm.checkpoints.integrity import (
     read_manifest,
 )
 from cpm_lm.checkpoints.manifest import MANIFEST
+from cpm_lm.checkpoints.named import model_path
 from cpm_lm.checkpoints.source import Source, open_source
 from cpm_lm.engines.base import Engine
 from cpm_lm.engines.opening import own_weights, start_checkpoint
@@ -100,17 +101,13 @@ def verify(
         progress: called with the bytes checked and the total.
 
     Raises:
-        CheckpointError: `path` does not exist, or there is no readable checkpoint at `against`.
+        CheckpointError: nothing is at `path`, or there is no readable checkpoint at `against`.
         CapacityError: the disk of the temporary directory is too small.
         ConfigError: the models cannot be compared, the number of heads is unknown, or a tolerance
             is required.
         EngineError: the engine is unknown, not installed, or cannot run in this process.
     """
-    path = Path(path)
-    if not path.exists():
-        raise CheckpointError(
-            "{path} does not exist; expected a directory with a checkpoint", path=path
-        )
+    path = model_path(path)
     result = Verification(path=str(path))
     source = _open(path, result)
     other = (

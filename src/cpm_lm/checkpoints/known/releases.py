@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from cpm_lm.languages import tr
 
-__all__ = ["RELEASES", "Release", "known_release"]
+__all__ = ["PACKAGED", "RELEASES", "Release", "known_release"]
 
 
 @dataclass(frozen=True)
@@ -48,19 +48,26 @@ RELEASES = (
     ),
 )
 
+PACKAGED = Release(
+    "cpm-lm/demo, the small model in the package (4.3 M)",
+    ("c702e6772f5a041790a57918ba0808d8352883e6",),
+    ("8100deb4f9cbf7143b24db45dee52df9",),
+)
+"""Our own model, which a test compares with the package's file."""
+
 
 def known_release(digests: Sequence[tuple[str, str]]) -> tuple[str | None, list[str]]:
     """Compare the shards of a checkpoint with the published releases.
 
     Args:
-        digests: SHA-1 and MD5 of each shard, in order of rank.
+        digests: SHA-1 and MD5 of each file of weights, in order of rank.
 
     Returns:
         release: the name of the release that all shards belong to; None if there is none.
         warnings: one line for every release that only some of the shards belong to.
     """
     warnings = []
-    for release in RELEASES:
+    for release in (*RELEASES, PACKAGED):
         published = list(zip(release.sha1 or ("",) * len(release.md5), release.md5, strict=True))
         found = [(sha1 if release.sha1 else "", md5) for sha1, md5 in digests]
         if found == published:

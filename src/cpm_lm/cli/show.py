@@ -1,0 +1,95 @@
+"""`cpm show`: the card of a model that has a name.
+
+Knows options and printing; does not know where models are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import click
+
+from cpm_lm.cli.console import listed, one_line, print_json
+from cpm_lm.cli.figures import bytes_text, memory_lines
+from cpm_lm.cli.help_pages import Verb
+from cpm_lm.cli.options import json_option
+from cpm_lm.cli.types import ModelPath
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cpm_lm.checkpoints.card import Card
+
+__all__ = ["command"]
+
+
+@click.command("show", cls=Verb, short_help="显示模型的卡片。Show the card of a model.")
+@click.argument("model", type=ModelPath())
+@json_option
+def command(model: Path, as_json: bool) -> None:
+    """显示转换时记下的信息：来源、许可证、格式、文本格式、各文件的摘要。不读权重。
+
+    Show what was recorded when MODEL was converted: origin, license, formats, text style, digests.
+    It reads no weights: `cpm inspect` describes the files themselves, in any form, `cpm verify`
+    checks them.
+
+    \b
+    cpm show demo
+    """
+    from cpm_lm.checkpoints.card import read_card
+    from cpm_lm.checkpoints.layout import Dims
+    from cpm_lm.engines.footprint import engine_memory
+
+    card = read_card(model)
+    memory = engine_memory(Dims.of(card.config), card.manifest.weights)
+    if as_json:
+        needs = [dataclasses.asdict(need) for need in memory]
+        print_json({**dataclasses.asdict(card), "memory": needs})
+        return
+    _print(card)
+    for line in memory_lines(memory):
+        click.echo(line)
+
+
+def _print(card: Card) -> None:
+    """Print one line per property, file and note."""
+    model, manifest = card.model, card.manifest
+    shape = card.config
+    lines = {
+        "名字 name": model.name,
+        "目录 directory": model.path,
+        "来源 origin": model.origin or "not recorded",
+        "许可证 license": model.license or "not known; see the publisher's page",
+        "参数 parameters": f"{manifest.parameters:,}",
+        "形状 shape": f"{shape.n_layer} layers x {shape.n_embd}, {shape.n_head} heads, "
+        f"{shape.n_positions} positions, {shape.vocab_size} pieces",
+        "精度 weights": f"{manifest.weights}{_rounding(card)}",
+        "词表 tokenizer": model.tokenizer or "none",
+        "文本格式 text style": model.text_style,
+        "转换 converted": f"{model.made}, {manifest.tool}",
+        "来自 from": f"{manifest.layout}, {manifest.ranks} rank(s)",
+        "步数 iteration": None if manifest.iteration is None else str(manifest.iteration),
+        "大小 size": bytes_text(model.bytes),
+    }
+    for label, value in lines.items():
+        if value is not None:
+            click.echo(f"{label}: {one_line(value)}")
+    for kind, files in (("源 source", manifest.sources), ("文件 file", manifest.files)):
+        for file in files:
+            click.echo(f"{kind}: {one_line(file.name)}  {file.bytes:,} bytes")
+            click.echo(f"  sha256 {one_line(file.sha256)}")
+    if manifest.ignored:
+        click.echo(f"略去 left out: {one_line(listed(manifest.ignored))}")
+    for note in manifest.notes:
+        click.echo(f"注意 warning: {one_line(note)}")
+    if model.problem:
+        click.echo(f"问题 problem: {one_line(model.problem)}")
+
+
+def _rounding(card: Card) -> str:
+    """Return how matrices were quantized, and the worst error, if they were."""
+    if card.manifest.rounding is None:
+        return ""
+    worst = max(card.manifest.errors.values(), default=0.0)
+    return f", rounding {card.manifest.rounding}, worst relative error {worst:.3g}"
