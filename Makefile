@@ -27,6 +27,16 @@ help:
 	@echo "make bench-vote  300 条续写，与同类库比速度 / compare 300 samples with other libraries"
 	@echo "make bench-formats 26 亿参数模型的转换与导出 / convert and export 2.6 billion parameters"
 
+# pip shows nothing of a build that succeeds, and one without a compiler succeeds.
+define WITHOUT_KERNELS
+from cpm_lm.engines.select import has_native
+has_native() or print(
+"已安装，但没有编译的内核（没有可用的 C++20 编译器，或设了 CPM_NO_NATIVE），计算慢得多：见 docs/building.md。\n"
+"Installed without the compiled kernels (no working C++20 compiler, or CPM_NO_NATIVE is set): "
+"computing is many times slower, see docs/building.en.md.")
+endef
+export WITHOUT_KERNELS
+
 install: .venv/base
 
 .venv/python:
@@ -36,7 +46,11 @@ install: .venv/base
 	touch $@
 
 .venv/base: .venv/python pyproject.toml CMakeLists.txt $(NATIVE) $(SOURCES)
+	@echo "正在安装并编译 C++ 内核：两核约需 1 到 3 分钟，其间没有输出（CPM_NO_NATIVE=1 则不编译）。"
+	@echo "Installing, and compiling the C++ kernels: 1 to 3 minutes on 2 cores, without output" \
+		"(CPM_NO_NATIVE=1 leaves them out)."
 	$(PIP) install --editable .
+	@$(BIN)/python -c "$$WITHOUT_KERNELS"
 	touch $@
 
 .venv/test: .venv/base

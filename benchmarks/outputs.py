@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 import cpm_lm
+from cpm_lm.choices import EngineName
 from cpm_lm.engines.forest import chain
 
 DEMO = Path(cpm_lm.__file__).parent / "demo"
@@ -123,7 +124,7 @@ def normalized(name: str, text: str | None) -> str | None:
     return text
 
 
-def logits(work: Path, engine: str) -> dict[str, Any]:
+def logits(work: Path, engine: EngineName) -> dict[str, Any]:
     """Return an engine's logits of each model for a chain, a tree, and reused slots."""
     found = {}
     models = {"demo": DEMO, "demo-q4": work / "demo-q4"}

@@ -13,10 +13,11 @@ import hypothesis
 import pytest
 from jaxtyping import install_import_hook
 
+from tests.support import typechecker
 from tests.support.examples import examples
 
 # Shapes in signatures are checked at run time, but only in the tests.
-install_import_hook("cpm_lm", "beartype.beartype")
+install_import_hook("cpm_lm", f"{typechecker.__name__}.check")
 
 # A slow example on a busy machine is not a failure.
 hypothesis.settings.register_profile("patient", deadline=None, max_examples=examples())

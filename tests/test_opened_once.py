@@ -9,6 +9,7 @@ import pytest
 
 import cpm_lm
 from cpm_lm.checkpoints.layouts.store import Store
+from cpm_lm.choices import EngineName
 from cpm_lm.evaluation.divergence import compare
 from cpm_lm.model import DEMO
 
@@ -30,7 +31,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.parametrize("engine", ["native", "reference"])
-def test_load_and_open_engine_open_a_store_once(engine: str, opened: list[str]) -> None:
+def test_load_and_open_engine_open_a_store_once(engine: EngineName, opened: list[str]) -> None:
     cpm_lm.load(DEMO, engine=engine)
     cpm_lm.open_engine(WRITTEN, engine=engine)
     assert opened == ["demo", "f32"]

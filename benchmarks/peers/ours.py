@@ -22,7 +22,7 @@ BITS = {"f32": 32, "f16": 16, "bf16": 16, "q8": 8, "q4": 4}
 class Ours(Stepping):
     def __init__(self, files: Files, form: str, threads: int) -> None:
         directory = files.store(form)
-        name = os.environ.get("CPM_BENCH_ENGINE", "native")
+        name: Any = os.environ.get("CPM_BENCH_ENGINE", "native")
         self.engine = open_engine(directory, engine=name, threads=threads)
         self.vocab_size = files.config.vocab_size
         positions = files.config.n_positions * files.config.n_embd

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from cpm_lm.choices import WeightFormat
+
 __all__ = ["Mix", "Settings"]
 
 
@@ -89,7 +91,7 @@ class Settings:
     logged_windows: int = 32
     """Held-out windows of 256 tokens, of each kind, whose loss is in the log; a multiple of 8."""
 
-    stored_as: str = "f16"
+    stored_as: WeightFormat = "f16"
     """The number format of the packaged weights."""
     test_documents: int = 400
     """The most held-out documents of each kind that are measured."""

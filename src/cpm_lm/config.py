@@ -150,6 +150,12 @@ class GPTConfig:
     activation_function: str = "gelu_new"
     """`gelu_new`, the original's tanh form, or `gelu`, the erf form of other families."""
 
+    def __repr__(self) -> str:
+        """Return the call that makes it, without the defaults."""
+        fields = [(f.name, getattr(self, f.name), f.default) for f in dataclasses.fields(self)]
+        values = (f"{name}={value!r}" for name, value, default in fields if value != default)
+        return f"GPTConfig({', '.join(values)})"
+
     def __post_init__(self) -> None:
         for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head"):
             value = getattr(self, name)

@@ -16,7 +16,9 @@ from typing import Any, TypeVar, Unpack
 
 import numpy as np
 
+from cpm_lm.choices import Boundary, EngineName
 from cpm_lm.decoding.scheduler import Scheduler
+from cpm_lm.display import ResultList, Row, on_a_line, percent, quoted
 from cpm_lm.distributions.checks import check_number
 from cpm_lm.distributions.draw import log_partition
 from cpm_lm.engines.base import Engine, Session
@@ -32,7 +34,7 @@ from cpm_lm.generation.perplexity import STRIDE, Perplexity, PerplexityRequest
 from cpm_lm.generation.plan import MIN_CAPACITY
 from cpm_lm.generation.prompt import Prompt, read_prompt
 from cpm_lm.generation.request import GenerationRequest
-from cpm_lm.generation.scoring import Boundary, Query, Score, ScoreRequest
+from cpm_lm.generation.scoring import Query, Score, ScoreRequest
 from cpm_lm.generation.tally import AnswerShare
 from cpm_lm.generation.vote import Vote
 from cpm_lm.generation.vote_request import VoteRequest
@@ -63,6 +65,14 @@ class NextToken:
     """The token's text for display; the name of a special token."""
     probability: float
     """Under the raw model: temperature 1, no filters."""
+
+    def __repr__(self) -> str:
+        """Return the text and its probability on one line."""
+        parts = [quoted(self.text), percent(self.probability), f"token_id {self.token_id}"]
+        return on_a_line("NextToken", parts)
+
+    def _row(self) -> Row:
+        return self.text, self.probability, percent(self.probability)
 
 
 class Model:
@@ -245,10 +255,10 @@ class Model:
         named = ids_of_texts(self.tokenizer, (also,) if isinstance(also, str) else also)
         extra = {token for ids in named.values() for token in ids}
         chosen = [i for rank, i in enumerate(ranked.tolist()) if rank < k or i in extra]
-        return [
+        return ResultList(
             NextToken(token_id=i, text=self.tokenizer.piece(i), probability=float(masses[i]))
             for i in chosen
-        ]
+        )
 
     def prompt_ids(self, prompt: str | Sequence[int]) -> list[int]:
         """Return a prompt's token ids, after the tokenizer's prefix ids.
@@ -274,6 +284,13 @@ class Model:
         self, prompt: str | Sequence[int], options: SamplingOptions
     ) -> CompletionRequest:
         return CompletionRequest(self.tokenizer, self.engine.config, prompt, options)
+
+    def __repr__(self) -> str:
+        """Return the size, the vocabulary and the engine on one line."""
+        c = self.engine.config
+        size = f"{c.parameter_count / 1e6:,.1f} M parameters ({c.n_layer} layers of {c.n_embd})"
+        limits = f"{c.vocab_size:,} tokens, context {c.n_positions:,}"
+        return on_a_line("Model", [size, limits, f"{self.engine.name} engine"])
 
     def close(self) -> None:
         """Free the session that is reused from call to call; the model can still be used."""
@@ -321,7 +338,7 @@ class Model:
 def load(
     path: str | Path | None = None,
     *,
-    engine: str = EngineOptions.engine,
+    engine: EngineName = EngineOptions.engine,
     threads: int | None = EngineOptions.threads,
 ) -> Model:
     """Open a converted model with its tokenizer.
@@ -337,8 +354,8 @@ def load(
         TokenizerError: it has no tokenizer, or one of another vocabulary size.
         EngineError: the engine is unknown, not installed, or cannot run here.
     """
-    from cpm_lm.checkpoints.integrity import files_digest
     from cpm_lm.checkpoints.layouts.store import Store
+    from cpm_lm.checkpoints.manifest import files_digest
     from cpm_lm.checkpoints.named import model_path
     from cpm_lm.engines.select import start_engine
 

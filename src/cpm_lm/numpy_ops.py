@@ -10,7 +10,8 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Bool, Float32
+
+from cpm_lm.shapes import Bool, Float32
 
 __all__ = [
     "ACTIVATIONS",

@@ -12,6 +12,7 @@ from cpm_lm.checkpoints.containers.stand_ins import StridedTensor
 from cpm_lm.checkpoints.containers.torch_file import read_torch_file
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.checkpoints.layouts.store import Store
+from cpm_lm.choices import WeightFormat
 from cpm_lm.engines.forest import chain
 from cpm_lm.engines.reference import ReferenceEngine
 
@@ -85,7 +86,9 @@ def test_logits_are_those_of_the_original(
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("weights", ["f32", "f16", "bf16"])
-def test_transformers_loads_a_store(checkpoints: Path, tmp_path: Path, weights: str) -> None:
+def test_transformers_loads_a_store(
+    checkpoints: Path, tmp_path: Path, weights: WeightFormat
+) -> None:
     import transformers  # slow to import
 
     convert(checkpoints / "tiny-mp2", tmp_path / "store", heads=HEADS, weights=weights)

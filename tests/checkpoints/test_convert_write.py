@@ -20,6 +20,7 @@ from cpm_lm.checkpoints.containers import safetensors_file
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.checkpoints.known.releases import Release
 from cpm_lm.checkpoints.layouts.store import Store
+from cpm_lm.choices import WeightFormat
 from cpm_lm.errors import CheckpointError
 from cpm_lm.verification.inspect import inspect
 from tests.support.make_shards import write_shards
@@ -254,7 +255,7 @@ def test_progress_ends_at_its_total(tmp_path: Path, source: Path) -> None:
 @pytest.mark.parametrize("weights", ["f16", "bf16"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_rounding_equals_pytorchs(
-    tmp_path: Path, weights: str, dtype: torch.dtype, any_layout: dict[str, Any]
+    tmp_path: Path, weights: WeightFormat, dtype: torch.dtype, any_layout: dict[str, Any]
 ) -> None:
     folder = write_shards(tmp_path / "in", dtype=dtype, **any_layout)
     convert(folder, tmp_path / "wide", heads=4)

@@ -12,6 +12,7 @@ from cpm_lm.checkpoints.convert import convert
 from cpm_lm.checkpoints.integrity import check_file, nonfinite_tensors, read_manifest
 from cpm_lm.checkpoints.manifest import FileRecord
 from cpm_lm.checkpoints.source import open_source
+from cpm_lm.choices import WeightFormat
 from cpm_lm.errors import CheckpointError
 from tests.support.make_shards import write_shards
 
@@ -35,7 +36,8 @@ def problems(store: Path) -> dict[str, str | None]:
 
 
 def test_a_new_store_matches_its_manifest(store: Path) -> None:
-    assert problems(store) == {"config.json": None, "model.safetensors": None}
+    names = ("config.json", "tokenizer_config.json", "model.safetensors")
+    assert problems(store) == dict.fromkeys(names)
 
 
 @pytest.mark.parametrize("at", [0, 700, -1])
@@ -103,7 +105,9 @@ def test_the_callback_counts_the_bytes_read(store: Path) -> None:
 
 
 @pytest.mark.parametrize("weights", ["f32", "f16", "bf16"])
-def test_numbers_that_are_not_finite_are_counted(made: Path, tmp_path: Path, weights: str) -> None:
+def test_numbers_that_are_not_finite_are_counted(
+    made: Path, tmp_path: Path, weights: WeightFormat
+) -> None:
     convert(made, tmp_path / "store", weights=weights)
     assert nonfinite_tensors(open_source(tmp_path / "store")) == {}
     # The header has the tensor's offset; all bits of its first numbers are set, which is NaN.

@@ -12,6 +12,7 @@ from transformers import AutoTokenizer, GPT2LMHeadModel
 
 import cpm_lm
 from cpm_lm.checkpoints.convert import convert
+from cpm_lm.choices import FormName
 from cpm_lm.errors import ConfigError, TokenizerError
 from cpm_lm.evaluation.divergence import compare
 from cpm_lm.verification.inspect import inspect
@@ -104,7 +105,7 @@ def test_other_tools_load_such_a_store(chinese: Path) -> None:
 
 
 @pytest.mark.parametrize("to", ["megatron", "huggingface"])
-def test_it_goes_along_through_every_form(tmp_path: Path, chinese: Path, to: str) -> None:
+def test_it_goes_along_through_every_form(tmp_path: Path, chinese: Path, to: FormName) -> None:
     convert(chinese, tmp_path / "there", to=to)
     heads = 4 if to == "megatron" else None
     convert(tmp_path / "there", tmp_path / "again", heads=heads)
@@ -145,7 +146,7 @@ def test_a_dialogue_model_is_refused_by_name(tmp_path: Path) -> None:
 
 def test_options_that_do_not_go_together(silent: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="text_style is 'bert'; expected one of uer"):
-        convert(silent, tmp_path / "store", text_style="bert")
+        convert(silent, tmp_path / "store", text_style="bert")  # type: ignore[arg-type]
     random_model().save_pretrained(tmp_path / "bare")
     write_config(tmp_path / "bare", random_model())
     with pytest.raises(ConfigError, match="there is no vocabulary"):

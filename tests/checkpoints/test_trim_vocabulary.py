@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.checkpoints.dtypes import reformatted, to_float32
 from cpm_lm.checkpoints.layouts.store import Store
+from cpm_lm.choices import WeightFormat
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import ConfigError, CpmError, TokenizerError
 from cpm_lm.tokenizer import Tokenizer
@@ -35,7 +36,7 @@ def padded(size: int) -> int:
 
 
 @pytest.mark.parametrize("weights", ["f32", "f16", "q8"])
-def test_surplus_rows_are_cut(tmp_path: Path, vocabulary: Path, weights: str) -> None:
+def test_surplus_rows_are_cut(tmp_path: Path, vocabulary: Path, weights: WeightFormat) -> None:
     size = Tokenizer.load(vocabulary).vocab_size
     source = write_shards(tmp_path / "in", vocab=padded(size), scale=0.1)
     words: dict[str, Any] = {"heads": 4, "tokenizer": vocabulary, "weights": weights}
@@ -88,7 +89,7 @@ def test_no_rows_are_made_up(tmp_path: Path, vocabulary: Path) -> None:
 
 
 @pytest.mark.parametrize("weights", ["f32", "f16", "bf16", "q8"])
-def test_float64_is_rounded_once(tmp_path: Path, weights: str) -> None:
+def test_float64_is_rounded_once(tmp_path: Path, weights: WeightFormat) -> None:
     """It was refused. PyTorch is the judge of the rounding to float32."""
     model = random_model(n_layer=1).double()
     with torch.no_grad():

@@ -18,7 +18,8 @@ def test_convert_json_is_the_manifest(run: Run, shards: Path, tmp_path: Path) ->
     manifest = parsed(run("convert", shards, tmp_path / "new", "--heads", 4, "--json"))
     assert manifest["ranks"] == 2
     assert manifest["iteration"] == 500
-    assert {file["name"] for file in manifest["files"]} == {"config.json", "model.safetensors"}
+    names = {file["name"] for file in manifest["files"]}
+    assert names == {"config.json", "tokenizer_config.json", "model.safetensors"}
 
 
 def test_errors_are_one_line(run: Run, shards: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ ENGINE = ("--engine", "reference")
 
 def test_a_good_model_passes(run: Run) -> None:
     printed = run("verify", DEMO, *ENGINE).stdout
-    assert "3 / 3" in printed
+    assert "4 / 4" in printed
     assert "ln V = 8.99" in printed
     assert printed.endswith("Sound.\n")
     found = parsed(run("verify", DEMO, *ENGINE, "--json"))

@@ -10,6 +10,7 @@ from cpm_lm.cli.plotting import font_for
 from cpm_lm.cli.vote import LiveTally
 from cpm_lm.errors import RequestError
 from cpm_lm.generation.tally import AnswerShare
+from cpm_lm.installation import pip_install
 from cpm_lm.tokenizer import Tokenizer
 from tests.support.running import Run, parsed
 
@@ -132,7 +133,7 @@ def test_a_missing_extra_is_a_one_line_error(
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     result = run("vote", PROMPT, "-m", store, "--plot", "x.png", code=1)
-    assert "pip install 'cpm-lm[plot]'" in result.stderr
+    assert pip_install("plot") in result.stderr
     assert result.stderr.count("\n") == 1
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cpm_lm.choices import FilterOrder
 from cpm_lm.distributions.draw import distributions, draw, log_partition, probabilities, score
 from cpm_lm.distributions.filters import nucleus, top_k
 from cpm_lm.distributions.rules import Rules
@@ -83,7 +84,9 @@ p_values = st.sampled_from([1e-9, 0.1, 0.5, 0.9, 0.999999])
     st.sampled_from(["standard", "cpm"]),
 )
 @settings(max_examples=examples(200), deadline=None)
-def test_masses_sum_to_one(row: list[float], t: float, p: float, k: int, order: str) -> None:
+def test_masses_sum_to_one(
+    row: list[float], t: float, p: float, k: int, order: FilterOrder
+) -> None:
     got = probabilities(
         np.array([row], np.float32), Rules(temperature=t, top_p=p, top_k=k, filter_order=order)
     )

@@ -31,7 +31,7 @@ def test_logprobs_are_the_original_losses(name: str, engine: str, tmp_path: Path
         import keras
 
         engine = keras.backend.backend()
-    opened = open_engine(tmp_path / "store", engine=engine)
+    opened = open_engine(tmp_path / "store", engine=engine)  # type: ignore[arg-type]
     session = opened.session(600)
     found = run(session, path_scores([TokenPath(tuple(text), 1) for text in texts]))
     scores = [[-token.logprob for token in text] for text in found.tokens]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from cpm_lm.engines.native.engine import NativeEngine
 from cpm_lm.engines.select import open_engine
 from cpm_lm.errors import CheckpointError, EngineError
 from cpm_lm.gpt import backend
+from cpm_lm.installation import pip_install
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,7 @@ def run(script: str, *arguments: object) -> list[str]:
 
 def test_an_unknown_name_lists_the_known_ones(store):
     with pytest.raises(EngineError, match=r"'torch' is unknown.*auto, native, tensorflow"):
-        open_engine(store, engine="torch")
+        open_engine(store, engine="torch")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -120,7 +122,7 @@ def test_options_of_the_native_engine_are_refused_by_others(store):
     with pytest.raises(EngineError, match="cache_dtype was given, which the reference engine"):
         open_engine(store, engine="reference", cache_dtype="f16")
     with pytest.raises(EngineError, match="cache_dtype is 'f8'; expected 'f32' or 'f16'"):
-        open_engine(store, engine="native", cache_dtype="f8")
+        open_engine(store, engine="native", cache_dtype="f8")  # type: ignore[arg-type]
     with pytest.raises(EngineError, match="cache_bytes is 0; at least 1"):
         open_engine(store, engine="native", cache_bytes=0)
 
@@ -129,7 +131,6 @@ def test_options_of_the_native_engine_are_refused_by_others(store):
 WITHOUT = """if True:
     import sys
     sys.modules["cpm_lm._native"] = None
-    from cpm_lm.cli import cpm
     from cpm_lm.engines.select import open_engine
     from cpm_lm.errors import EngineError
     print(open_engine(sys.argv[1]).name)
@@ -137,16 +138,26 @@ WITHOUT = """if True:
         open_engine(sys.argv[1], engine="native")
     except EngineError as error:
         print(error)
-    cpm(["next", "1+1=", "-k", "1"])
+    from cpm_lm.cli import main
+    sys.argv[1:] = ["sample", "1+1=", "--max-tokens", "1", "--seed", "1"]
+    main()
 """
 
 
 def test_without_the_kernels(store):
-    name, error, printed = run(WITHOUT, store)
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT, str(store)], capture_output=True, text=True, check=True
+    )
+    name, error, printed = done.stdout.splitlines()
     assert name == "reference"
     assert "CPM_NO_NATIVE" in error
     assert "reference engine" in error
     assert printed
+    slow = f"the compiled kernels are not installed, so the reference engine.*{pip_install()}"
+    library, command, footer = [x for x in done.stderr.splitlines() if not x.startswith(" ")]
+    assert re.search(f"UserWarning|SlowEngineWarning: {slow}", library)
+    assert re.fullmatch(f"# {slow}", command)  # one line, without a place in a source file
+    assert footer.endswith(", reference")
 
 
 @pytest.mark.parametrize("engine", ["native", "tensorflow", "jax", "reference"])
@@ -159,9 +170,8 @@ def test_a_missing_store_is_a_one_line_error(tmp_path, engine):
 def test_a_missing_extra_names_the_pip_command(monkeypatch, store, missing):
     monkeypatch.setattr(backend, "_running", lambda: None)
     monkeypatch.setattr(backend, "find_spec", lambda name: None if name == missing else True)
-    with pytest.raises(
-        EngineError, match=rf"{missing} is not installed; pip install 'cpm-lm\[jax\]'"
-    ):
+    expected = f"{missing} is not installed; {pip_install('jax')}"
+    with pytest.raises(EngineError, match=re.escape(expected)):
         open_engine(store, engine="jax")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cpm_lm.choices import Method
 from cpm_lm.decoding.best_first import row_bytes
 from cpm_lm.distributions.draw import probabilities
 from cpm_lm.distributions.rules import Rules
@@ -243,7 +244,7 @@ def test_texts_cut_off_have_no_answer_and_a_note_says_what_to_do() -> None:
 
 
 @pytest.mark.parametrize("method", ["sample", "stratified", "exact"])
-def test_an_empty_text_is_no_answer_and_the_vote_says_what_to_do(method: str) -> None:
+def test_an_empty_text_is_no_answer_and_the_vote_says_what_to_do(method: Method) -> None:
     # '' won where the prompt ended a line that is complete.
     ended = always(end=0.3, line=0.3, a=0.2, **{"1": 0.2})
     vote = ended.vote("1", method=method, max_tokens=2, seed=1)
@@ -344,7 +345,7 @@ def test_bad_options_are_refused_before_anything_is_computed(
 @pytest.mark.parametrize("temperature", [0, 1.0])
 @pytest.mark.parametrize("method", ["sample", "stratified", "exact"])
 def test_logits_that_are_not_numbers_end_every_vote(
-    method: str, temperature: float, depth: int, bad: float
+    method: Method, temperature: float, depth: int, bad: float
 ) -> None:
     # An exact vote answered '' with a share of NaN.
     spread = hashed(len(LETTERS), 1.5)
@@ -355,7 +356,7 @@ def test_logits_that_are_not_numbers_end_every_vote(
 
 @pytest.mark.long
 @pytest.mark.parametrize("method", ["sample", "stratified", "exact"])
-def test_a_prompt_or_a_memory_that_does_not_fit_is_refused(method: str) -> None:
+def test_a_prompt_or_a_memory_that_does_not_fit_is_refused(method: Method) -> None:
     subject = model()
     node = subject.engine.config.node_bytes + (method == "exact") * row_bytes(len(LETTERS))
     with pytest.raises(RequestError, match="has 64 tokens; the model's context of 64"):

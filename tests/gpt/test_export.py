@@ -14,6 +14,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from cpm_lm.checkpoints.convert import convert
+from cpm_lm.choices import ExportFormat
 from cpm_lm.errors import CheckpointError, ConfigError, CpmError
 from cpm_lm.gpt.export import Exported, export
 from cpm_lm.tokenizer import Tokenizer
@@ -207,7 +208,7 @@ def test_a_checkpoint_that_is_not_a_store_is_refused(checkpoints: Path, tmp_path
 
 
 @pytest.mark.parametrize("kind", ["saved-model", "keras"])
-def test_numbers_too_large_for_16_bits_are_refused(tmp_path: Path, kind: str) -> None:
+def test_numbers_too_large_for_16_bits_are_refused(tmp_path: Path, kind: ExportFormat) -> None:
     def edit(rank: int, root: dict[str, Any]) -> None:
         root["module"]["transformer.layers.1.mlp.dense_h_to_4h.bias"][3] = 7e4
 
@@ -219,7 +220,9 @@ def test_numbers_too_large_for_16_bits_are_refused(tmp_path: Path, kind: str) ->
 
 
 @pytest.mark.parametrize("kind", ["saved-model", "keras"])
-def test_an_existing_target_is_not_overwritten(store: Path, tmp_path: Path, kind: str) -> None:
+def test_an_existing_target_is_not_overwritten(
+    store: Path, tmp_path: Path, kind: ExportFormat
+) -> None:
     target = tmp_path / "mine.keras"
     if kind == "keras":
         target.write_text("mine")
@@ -238,7 +241,7 @@ def test_an_existing_target_is_not_overwritten(store: Path, tmp_path: Path, kind
 
 @pytest.mark.parametrize("kind", ["saved-model", "keras"])
 def test_a_full_disk_leaves_no_files(
-    small: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+    small: Path, tmp_path: Path, kind: ExportFormat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*arguments: Any, **options: Any) -> None:
         Path(arguments[1]).mkdir(exist_ok=True)

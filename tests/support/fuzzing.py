@@ -26,6 +26,7 @@ from transformers import BertTokenizer
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.checkpoints.layouts.store import Store
 from cpm_lm.checkpoints.source import open_source
+from cpm_lm.choices import WeightFormat
 from cpm_lm.errors import CpmError
 from cpm_lm.tokenizer import Tokenizer
 from tests.support.make_pretrained import random_model, state_of, write_bin, write_h5
@@ -64,7 +65,7 @@ def in_two(directory: Path) -> Path:
     return write_bin(directory, MODEL, state_of(MODEL), shards=2)
 
 
-def packed(directory: Path, weights: str) -> Path:
+def packed(directory: Path, weights: WeightFormat) -> Path:
     convert(saved(directory.parent / f"float-{weights}"), directory, weights=weights)
     return directory
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from cpm_lm.errors import RequestError
 from cpm_lm.tokenizer import Tokenizer
-from cpm_lm.tokenizer import words as segmentation
 from cpm_lm.tokenizer.cpm import WORDS_PER_CALL, CPMTokenizer
 from cpm_lm.tokenizer.words import words
+from tests.support.jieba_itself import jieba_itself
 from tests.support.tiny_vocabulary import SENTENCES, train
 
 SPECIAL = "<unk> <s> </s> <cls> <sep> <pad> <mask> <eod>".split()
@@ -142,7 +142,7 @@ def test_a_prompt_that_splits_a_word_is_found(
 
 @given(text=TEXTS)
 def test_words_equal_jiebas_of_the_whole_text(text: str) -> None:
-    whole = list(segmentation._jieba().cut(text))
+    whole = list(jieba_itself().cut(text))
     assert list(words(text)) == whole
     assert "".join(whole) == text
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import BertTokenizer
 
+from cpm_lm.choices import TextStyleName
 from cpm_lm.errors import TokenizerError
 from cpm_lm.tokenizer import Tokenizer
 from tests.support.tiny_bert import CHARACTERS, PIECES, write_pieces
@@ -57,7 +58,7 @@ def as_gpt2_chinese(text: str) -> list[int]:
     [("uer", (CLS,), SEP), ("gpt2-chinese", (), CLS), ("gpt2-chitchat", (CLS,), SEP)],
 )
 def test_what_begins_and_ends_a_text(
-    directory: Path, style: str, prefix: tuple[int, ...], end: int
+    directory: Path, style: TextStyleName, prefix: tuple[int, ...], end: int
 ) -> None:
     tokenizer = Tokenizer.load(directory, text_style=style)
     assert (tokenizer.prefix_ids, tokenizer.end_ids) == (prefix, frozenset([end]))
@@ -207,7 +208,7 @@ def test_a_store_of_before_opens_as_it_did(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["uer", "gpt2-chinese"])
-def test_what_is_recorded_wins(tmp_path: Path, name: str) -> None:
+def test_what_is_recorded_wins(tmp_path: Path, name: TextStyleName) -> None:
     write_pieces(tmp_path, tokenizer_class="BertTokenizer", eos_token=EOT)
     record = dict(Tokenizer.load(tmp_path, text_style=name).text_style_record)
     assert record == {"text_style": name, "cls_token": "[CLS]", "sep_token": "[SEP]"}
@@ -243,7 +244,7 @@ def test_styles_that_do_not_go_with_a_vocabulary(tmp_path: Path) -> None:
     with pytest.raises(TokenizerError, match=r"no piece '\[CLS\]'.*--text-style"):
         Tokenizer.load(tmp_path / "bert", text_style="gpt2-chinese")
     with pytest.raises(TokenizerError, match="expected one of uer"):
-        Tokenizer.load(tmp_path / "bert", text_style="x")
+        Tokenizer.load(tmp_path / "bert", text_style="x")  # type: ignore[arg-type]
     with pytest.raises(TokenizerError, match=r"whose models have one style"):
         Tokenizer.load(train(tmp_path / "cpm"), text_style="uer")
 

@@ -85,7 +85,7 @@ def _read(path: Path) -> Manifest:
 
 def _format(value: Any) -> str:
     if value not in FORMS["store"].formats:
-        raise ValueError(f"weights is {value!a}")
+        raise ValueError(tr("weights is {value!a}", value=value))
     return str(value)
 
 

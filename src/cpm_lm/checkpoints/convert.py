@@ -16,13 +16,13 @@ from cpm_lm.checkpoints.known.config_quirks import quirks, special_ids
 from cpm_lm.checkpoints.known.heads import known_heads
 from cpm_lm.checkpoints.layout import Dims
 from cpm_lm.checkpoints.layouts.megatron_sharding import check_ranks
-from cpm_lm.checkpoints.layouts.megatron_writer import LAYOUTS
 from cpm_lm.checkpoints.manifest import MANIFEST, Manifest, tool_version
 from cpm_lm.checkpoints.options import ConvertOptions
 from cpm_lm.checkpoints.origin import read_records
 from cpm_lm.checkpoints.quantization.formats import rounding_of, stored_bytes
 from cpm_lm.checkpoints.source import Source, open_source, trimmed
 from cpm_lm.checkpoints.staging import staged
+from cpm_lm.choices import FormName, Layout, TextStyleName, WeightFormat, choices
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError, ConfigError, TokenizerError
 from cpm_lm.languages import later, tr
@@ -44,15 +44,15 @@ def convert(
     source: str | Path | Source,
     target: str | Path,
     *,
-    to: str = ConvertOptions.to,
-    weights: str = ConvertOptions.weights,
+    to: FormName = ConvertOptions.to,
+    weights: WeightFormat = ConvertOptions.weights,
     config: str | Path | GPTConfig | None = ConvertOptions.config,
     heads: int | None = ConvertOptions.heads,
     tokenizer: str | Path | None = ConvertOptions.tokenizer,
-    text_style: str | None = ConvertOptions.text_style,
+    text_style: TextStyleName | None = ConvertOptions.text_style,
     trim_vocabulary: bool = ConvertOptions.trim_vocabulary,
     ranks: int | None = ConvertOptions.ranks,
-    layout: str | None = ConvertOptions.layout,
+    layout: Layout | None = ConvertOptions.layout,
     overwrite: bool = ConvertOptions.overwrite,
     progress: Progress | None = None,
 ) -> Manifest:
@@ -156,7 +156,7 @@ def _write_job(source: Source, stated: GPTConfig | None, options: ConvertOptions
             *quirks(resolved, source.ids, loaded),
         ),
         ranks=ranks,
-        layout=options.layout or LAYOUTS[0],
+        layout=options.layout or choices(Layout)[0],
     )
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Shaped
 
 from cpm_lm.errors import ConfigError
 from cpm_lm.languages import tr
+from cpm_lm.shapes import Float32, Shaped
 
 __all__ = [
     "DTYPES",

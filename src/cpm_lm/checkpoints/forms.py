@@ -19,11 +19,13 @@ from cpm_lm.checkpoints.layouts.store import MODEL, write_model
 from cpm_lm.checkpoints.manifest import MANIFEST, FileRecord, digest
 from cpm_lm.checkpoints.quantization.formats import FORMATS
 from cpm_lm.checkpoints.source import Source
+from cpm_lm.choices import FormName
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import ConfigError
 from cpm_lm.languages import tr
 from cpm_lm.tokenizer import Tokenizer
 from cpm_lm.tokenizer.text_style_files import RECORD, write_style
+from cpm_lm.tokenizer.transformers_settings import write_settings
 
 __all__ = ["FORMS", "Form", "WriteJob", "WriteResult", "form_named"]
 
@@ -47,7 +49,7 @@ class WriteJob:
     ranks: int = 1
     """The number of shards, if the form has shards."""
     layout: str = "deepspeed"
-    """The directory layout of the shards, one of LAYOUTS."""
+    """The directory layout of the shards."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,13 +108,14 @@ def _write_megatron(directory: Path, job: WriteJob, on_bytes: Callable[[int], No
 
 
 def _copy_tokenizer(directory: Path, job: WriteJob) -> tuple[FileRecord, ...]:
-    """Copy all files of the tokenizer, and write the record of the text style."""
+    """Copy all files of the tokenizer; write the text style, and the settings for transformers."""
     names = () if job.tokenizer is None else Tokenizer.files(job.tokenizer)
     for name in names:
         shutil.copyfile(Path(str(job.tokenizer), name), directory / name)
     if job.text_style:
         write_style(directory, job.text_style)
-        names = tuple(dict.fromkeys([*names, RECORD]))
+        names = (*names, RECORD)
+    names = tuple(dict.fromkeys([*names, write_settings(directory)]))
     return tuple(digest(directory / name, name) for name in names)
 
 
@@ -126,7 +129,7 @@ def _is_megatron(directory: Path) -> bool:
 
 FLOAT_FORMATS = tuple(WEIGHTS)
 
-FORMS = {
+FORMS: dict[FormName, Form] = {
     "store": Form(write=_write_store, replaceable=_is_store, formats=(*FLOAT_FORMATS, *FORMATS)),
     # A float store already has Hugging Face's names, layout and configuration.
     "huggingface": Form(write=_write_store, replaceable=_is_store, formats=FLOAT_FORMATS),

@@ -5,7 +5,6 @@ Knows digests and number formats; does not know what a model does with its weigh
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +23,6 @@ __all__ = [
     "CheckedFile",
     "ManifestRecord",
     "check_file",
-    "files_digest",
     "nonfinite_tensors",
     "read_manifest",
     "size_problem",
@@ -93,16 +91,6 @@ def read_manifest(directory: Path) -> ManifestRecord | None:
 def _line(value: Any) -> str | None:
     """Return a value if it is text that can be printed."""
     return value if isinstance(value, str) and value.isprintable() else None
-
-
-def files_digest(directory: Path) -> str:
-    """Return a sha256 that stands for all files of a manifest; empty without a good manifest."""
-    try:
-        record = read_manifest(directory)
-    except CheckpointError:
-        return ""
-    files = sorted((file.name, file.sha256) for file in record.files) if record else []
-    return hashlib.sha256(json.dumps(files).encode()).hexdigest() if files else ""
 
 
 def _parse_record(entry: Any) -> FileRecord:

@@ -10,15 +10,18 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from cpm_lm.display import fields_on_a_line
+from cpm_lm.installation import version
 
 __all__ = [
     "MANIFEST",
     "FileRecord",
     "Manifest",
     "digest",
+    "files_digest",
     "read_chunks",
     "recorded_iteration",
     "recorded_origin",
@@ -72,6 +75,8 @@ class Manifest:
     """Where the weights were published: `owner/name@commit` on the hub, or the name of a release;
     None if not known."""
 
+    __repr__ = fields_on_a_line
+
     def to_json(self) -> dict[str, Any]:
         """Return the manifest as JSON values."""
         return dataclasses.asdict(self)
@@ -79,7 +84,7 @@ class Manifest:
 
 def tool_version() -> str:
     """Return this program's name and version."""
-    return f"cpm-lm {version('cpm-lm')}"
+    return f"cpm-lm {version()}"
 
 
 def digest(
@@ -132,3 +137,13 @@ def _recorded(directory: Path, key: str) -> Any:
     except (OSError, ValueError, RecursionError):
         return None
     return values.get(key) if isinstance(values, dict) else None
+
+
+def files_digest(directory: Path) -> str:
+    """Return a sha256 that stands for all files that a manifest records; empty without one."""
+    try:
+        files = json.loads((directory / MANIFEST).read_bytes())["files"]
+        recorded = sorted((file["name"], file["sha256"]) for file in files)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return ""
+    return hashlib.sha256(json.dumps(recorded).encode()).hexdigest()

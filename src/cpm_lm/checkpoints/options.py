@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cpm_lm.checkpoints.forms import Form, form_named
-from cpm_lm.checkpoints.layouts.megatron_writer import LAYOUTS
+from cpm_lm.choices import FormName, Layout, TextStyleName, WeightFormat, choices
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import ConfigError
-from cpm_lm.tokenizer.text_style import STYLES
+
+if TYPE_CHECKING:
+    from cpm_lm.checkpoints.forms import Form
 
 __all__ = ["ConvertOptions"]
 
@@ -25,7 +27,7 @@ class ConvertOptions:
         ConfigError: a form, a number format or a layout is unknown, or the combination is invalid.
     """
 
-    to: str = field(
+    to: FormName = field(
         default="store",
         metadata={
             "help": "输出形式；store 同时也是 Hugging Face 目录。"
@@ -34,7 +36,7 @@ class ConvertOptions:
     )
     """`store`; `huggingface`, the same files but floats only; or `megatron`, the original's
     shards."""
-    weights: str = field(
+    weights: WeightFormat = field(
         default="f32",
         metadata={
             "help": "权重格式：32 位、16 位浮点，或 8 位、4 位量化矩阵；q4 要运行模型校准，较慢。"
@@ -73,7 +75,7 @@ class ConvertOptions:
     BERT's word pieces, `vocab.txt`. Default: the one beside the weights, if any; else the store has
     no tokenizer. The vocabulary size must equal the rows of the word embedding: a row without a
     piece could be sampled, but has no text; see `trim_vocabulary`."""
-    text_style: str | None = field(
+    text_style: TextStyleName | None = field(
         default=None,
         metadata={
             "help": "BERT 词表（vocab.txt）的模型用哪种文本格式：提示前、结尾、换行用什么词元，"
@@ -108,7 +110,7 @@ class ConvertOptions:
     )
     """The number of `megatron` shards, default 1. It must divide the number of heads and the
     vocabulary size."""
-    layout: str | None = field(
+    layout: Layout | None = field(
         default=None,
         metadata={
             "help": "megatron 的目录布局，默认 deepspeed，即 CPM-LM 发布时的布局。"
@@ -132,17 +134,17 @@ class ConvertOptions:
             raise ConfigError(
                 "ranks and layout are options of 'megatron', but to is {to!r}", to=self.to
             )
-        if self.layout not in (None, *LAYOUTS):
+        if self.layout not in (None, *choices(Layout)):
+            known = ", ".join(choices(Layout))
             raise ConfigError(
-                "layout is {layout!r}; expected one of {layouts}",
-                layout=self.layout,
-                layouts=", ".join(LAYOUTS),
+                "layout is {layout!r}; expected one of {known}", layout=self.layout, known=known
             )
-        if self.text_style not in (None, *STYLES):
+        if self.text_style not in (None, *choices(TextStyleName)):
+            known = ", ".join(choices(TextStyleName))
             raise ConfigError(
-                "text_style is {text_style!r}; expected one of {styles}",
+                "text_style is {text_style!r}; expected one of {known}",
                 text_style=self.text_style,
-                styles=", ".join(STYLES),
+                known=known,
             )
 
     @property
@@ -152,4 +154,6 @@ class ConvertOptions:
         Raises:
             ConfigError: it is unknown, or does not support the number format.
         """
+        from cpm_lm.checkpoints.forms import form_named  # the writers, which few need
+
         return form_named(self.to, self.weights)

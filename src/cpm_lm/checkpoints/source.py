@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from cpm_lm.checkpoints.config_file import CONFIG
 from cpm_lm.checkpoints.dtypes import WEIGHTS
@@ -26,6 +26,7 @@ from cpm_lm.checkpoints.named import model_path
 from cpm_lm.checkpoints.quantization.formats import FORMATS
 from cpm_lm.checkpoints.tensors import FirstRows, LazyTensor
 from cpm_lm.checkpoints.unreadable import refuse_unreadable
+from cpm_lm.choices import TextStyleName
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError
 from cpm_lm.languages import tr
@@ -90,7 +91,7 @@ class Source:
         return tuple(name for name, dtype in WEIGHTS.items() if dtype in dtypes)
 
     @property
-    def text_style(self) -> str | None:
+    def text_style(self) -> TextStyleName | None:
         """The text style, known or assumed; None without a tokenizer or for CPM's.
 
         Raises:
@@ -98,7 +99,7 @@ class Source:
         """
         if self.tokenizer is None:
             return None
-        return Tokenizer.load(self.tokenizer).text_style or None
+        return cast("TextStyleName", Tokenizer.load(self.tokenizer).text_style) or None
 
     @property
     def parameters(self) -> int:

@@ -15,6 +15,7 @@ import click
 from cpm_lm.cli.console import reporting_errors, use_utf8
 from cpm_lm.cli.help_pages import OUTPUT, SectionOption, VerbContext, write_sections
 from cpm_lm.cli.prompting import is_option
+from cpm_lm.languages import tr
 
 __all__ = ["main"]
 
@@ -36,12 +37,20 @@ def refuse_verb(word: str, ctx: click.Context) -> NoReturn:
     """Raise the error for a word that is no verb, with the nearest one."""
     if near := difflib.get_close_matches(word, VERBS, n=1):
         raise click.UsageError(
-            f"No such command {word!r}. Did you mean {near[0]!r}? To continue a text: "
-            f"cpm sample {word}",
+            tr(
+                "No such command {word!r}. Did you mean {near!r}? To continue a text: "
+                "cpm sample {word}",
+                word=word,
+                near=near[0],
+            ),
             ctx,
         )
     raise click.UsageError(
-        f"No such command {word!r}; cpm help lists all. To continue a text: cpm sample {word}", ctx
+        tr(
+            "No such command {word!r}; cpm help lists all. To continue a text: cpm sample {word}",
+            word=word,
+        ),
+        ctx,
     )
 
 

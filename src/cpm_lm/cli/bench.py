@@ -9,7 +9,6 @@ import dataclasses
 import os
 import platform
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import click
 from cpm_lm.cli.console import print_json
 from cpm_lm.cli.help_pages import Verb
 from cpm_lm.cli.options import json_option, model_option
+from cpm_lm.installation import version
 
 __all__ = ["command"]
 
@@ -52,7 +52,7 @@ def command(model: Path | None, threads: int | None, seconds: float, as_json: bo
     from cpm_lm.engines.native.bench import measure
 
     found = {
-        "version": version("cpm-lm"),
+        "version": version(),
         "processor": processor(),
         "instruction_set": engine.pool.instruction_set,
         "cpus": os.cpu_count(),

@@ -13,6 +13,7 @@ import os
 import re
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -57,9 +58,22 @@ codecs.register_error("cpm-original-bytes", _original_bytes)
 
 @contextlib.contextmanager
 def reporting_errors() -> Iterator[None]:
-    """Print an error caused by a user, a file or the machine as one line; exit with code 1."""
+    """Print an error caused by a user, a file or the machine as one line; exit with code 1.
+
+    A warning of ours is one line too, without the place in the source that Python adds.
+    """
     try:
-        yield
+        with warnings.catch_warnings():
+            shown = warnings.showwarning
+
+            def show(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
+                if category.__module__.startswith("cpm_lm."):
+                    click.echo(f"# {one_line(str(message))}", err=True)
+                else:
+                    shown(message, category, *place, **more)
+
+            warnings.showwarning = show
+            yield
     except CpmError as error:
         fail(str(error))
     except BrokenPipeError:  # the reader of our output has closed it, as `head` does

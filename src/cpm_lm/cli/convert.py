@@ -14,6 +14,7 @@ from cpm_lm.cli.console import listed, print_json, progress_bar
 from cpm_lm.cli.help_pages import Verb
 from cpm_lm.cli.options import convert_options, json_option, name_option, output_path
 from cpm_lm.cli.types import ModelPath
+from cpm_lm.languages import tr
 from cpm_lm.tokenizer import Tokenizer
 
 __all__ = ["command"]
@@ -49,7 +50,7 @@ def command(
 
     target = output_path(target, name)
     if target is None:
-        raise click.UsageError("give the directory TARGET to write, or a --name for the model")
+        raise click.UsageError(tr("give the directory TARGET to write, or a --name for the model"))
     with progress_bar("转换 Converting") as progress:
         manifest = convert(source, target, **options, progress=progress)
     if as_json:

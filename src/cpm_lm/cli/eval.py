@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cpm_lm.choices import Boundary, choices
 from cpm_lm.cli.console import json_text, progress_bar
 from cpm_lm.cli.help_pages import Verb
 from cpm_lm.cli.options import model_options, open_model
 from cpm_lm.cli.types import ModelPath
-from cpm_lm.generation.scoring import BOUNDARIES
 from cpm_lm.languages import tr
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ __all__ = ["command"]
 )
 @click.option(
     "--boundary",
-    type=click.Choice(BOUNDARIES),
+    type=click.Choice(choices(Boundary)),
     default="apart",
     show_default=True,
     help="提示与候选分别编码（apart）或合起来编码（joint）。"

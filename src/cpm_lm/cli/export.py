@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from cpm_lm.choices import ExportFormat, choices
 from cpm_lm.cli.help_pages import Verb
 from cpm_lm.cli.options import overwrite_option
 from cpm_lm.cli.types import ModelPath
@@ -22,7 +23,7 @@ __all__ = ["command"]
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option(
     "--format",
-    type=click.Choice(["keras", "saved-model"]),
+    type=click.Choice(choices(ExportFormat)),
     required=True,
     help="saved-model：可直接用 TensorFlow 加载的目录；keras：.keras 文件。"
     "saved-model: a directory that TensorFlow loads directly; keras: a .keras file.",

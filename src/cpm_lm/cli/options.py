@@ -13,15 +13,25 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from cpm_lm.checkpoints.forms import FORMS
-from cpm_lm.checkpoints.layouts.megatron_writer import LAYOUTS
 from cpm_lm.checkpoints.options import ConvertOptions
+from cpm_lm.choices import (
+    EngineName,
+    FilterOrder,
+    FormName,
+    Layout,
+    Match,
+    Method,
+    Overflow,
+    TextStyleName,
+    WeightFormat,
+    choices,
+)
 from cpm_lm.cli.console import Text
 from cpm_lm.cli.help_pages import ADVANCED, MODEL, OUTPUT, OWN, SAMPLING, SectionOption
 from cpm_lm.cli.types import ByteSize, ModelPath
-from cpm_lm.engines.options import ENGINES, EngineOptions
-from cpm_lm.generation.options import MATCHES, METHODS, SamplingOptions, VotingOptions
-from cpm_lm.tokenizer.text_style import STYLES
+from cpm_lm.engines.options import EngineOptions
+from cpm_lm.generation.options import SamplingOptions, VotingOptions
+from cpm_lm.languages import tr
 
 __all__ = [
     "convert_options",
@@ -48,15 +58,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 NONE: Mapping[str, str] = MappingProxyType({})
 
 CHOICES: dict[str, Sequence[str]] = {
-    "filter_order": ("standard", "cpm"),
-    "overflow": ("stop", "slide"),
-    "match": MATCHES,
-    "method": METHODS,
-    "engine": ("auto", *ENGINES),
-    "to": tuple(FORMS),
-    "weights": FORMS["store"].formats,
-    "layout": LAYOUTS,
-    "text_style": tuple(STYLES),
+    "filter_order": choices(FilterOrder),
+    "overflow": choices(Overflow),
+    "match": choices(Match),
+    "method": choices(Method),
+    "engine": choices(EngineName),
+    "to": choices(FormName),
+    "weights": choices(WeightFormat),
+    "layout": choices(Layout),
+    "text_style": choices(TextStyleName),
 }
 KINDS: dict[str, Any] = {
     "stop": Text(),
@@ -186,7 +196,9 @@ overwrite_option = options_of(ConvertOptions, "overwrite")
 def output_path(output: Path | None, name: str | None) -> Path | None:
     """Return where a model is written: to a directory, under a name in the home, or neither."""
     if output is not None and name is not None:
-        raise click.UsageError(f"give either --name or a directory, but not both: {output}")
+        raise click.UsageError(
+            tr("give either --name or a directory, but not both: {output}", output=output)
+        )
     if name is None:
         return output
     from cpm_lm.checkpoints.named import new_model

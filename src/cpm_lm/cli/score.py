@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cpm_lm.choices import Boundary, choices
 from cpm_lm.cli.bars import columns, visible
 from cpm_lm.cli.console import Text, print_json, read_prompt
 from cpm_lm.cli.options import json_option, model_options, open_model
 from cpm_lm.cli.prompting import PromptCommand
 from cpm_lm.generation.perplexity import STRIDE
-from cpm_lm.generation.scoring import BOUNDARIES
 
 if TYPE_CHECKING:
     from cpm_lm.generation.perplexity import Perplexity
@@ -37,7 +37,7 @@ COLORS = ((0.5, 28), (0.1, 64), (0.01, 136), (0.001, 130), (0.0, 124))
 @click.argument("continuations", type=Text(), nargs=-1)
 @click.option(
     "--boundary",
-    type=click.Choice(BOUNDARIES),
+    type=click.Choice(choices(Boundary)),
     default="apart",
     show_default=True,
     help="apart：提示与续写分别编码（与生成时相同）；joint：合起来编码。"

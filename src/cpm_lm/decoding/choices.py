@@ -14,7 +14,6 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32
 
 from cpm_lm.decoding.frontier import MARGIN, NO_ANSWER, Found, Reason
 from cpm_lm.decoding.limits import Limits
@@ -25,6 +24,7 @@ from cpm_lm.distributions.rules import Rules
 from cpm_lm.engines.forest import chain
 from cpm_lm.engines.wants import Logits
 from cpm_lm.errors import CapacityError
+from cpm_lm.shapes import Float32
 
 __all__ = ["MAX_ROWS", "Branch", "choose"]
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float32, Float64
 
 from cpm_lm.decoding.limits import Limits
 from cpm_lm.decoding.penalties import History, PathFilters
 from cpm_lm.distributions.draw import Distribution, distributions
 from cpm_lm.distributions.edits import Edits
 from cpm_lm.distributions.rules import Rules
+from cpm_lm.shapes import Float32, Float64
 
 __all__ = ["NO_ANSWER", "AnswerOf", "Found", "Frontier", "row_bytes"]
 

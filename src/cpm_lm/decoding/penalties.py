@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 import numpy as np
-from jaxtyping import Float64, Int32
 
 from cpm_lm.decoding.banned_text import BannedText
 from cpm_lm.distributions.checks import Number
 from cpm_lm.distributions.edits import Edits
+from cpm_lm.shapes import Float64, Int32
 
 __all__ = ["History", "PathFilters"]
 

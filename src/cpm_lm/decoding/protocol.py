@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
-from jaxtyping import Int32
 
 from cpm_lm.engines.wants import Answer, Want
+from cpm_lm.shapes import Int32
 
 __all__ = ["Algorithm", "Extend", "Extended"]
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float64, Int64, UInt64
+
+from cpm_lm.shapes import Float64, Int64, UInt64
 
 __all__ = ["Independent", "Stratified", "UniformSource", "uniform"]
 

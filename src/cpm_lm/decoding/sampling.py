@@ -20,7 +20,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64, Int32, Int64
 
 from cpm_lm.decoding.limits import Limits
 from cpm_lm.decoding.penalties import History, PathFilters
@@ -32,6 +31,7 @@ from cpm_lm.distributions.edits import Edits
 from cpm_lm.distributions.rules import Rules
 from cpm_lm.engines.wants import Draws, LogProbs, Want
 from cpm_lm.errors import CapacityError
+from cpm_lm.shapes import Float64, Int32, Int64
 
 __all__ = ["Continuation", "Limits", "OnEnd", "OnToken", "Sampled", "Step", "sample"]
 

@@ -14,12 +14,12 @@ from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 import numpy as np
-from jaxtyping import Int32
 
 from cpm_lm.decoding.protocol import Algorithm, Extend, Extended
 from cpm_lm.engines.base import Session
 from cpm_lm.engines.wants import Answer, Want
 from cpm_lm.errors import CapacityError, CpmError, RequestError
+from cpm_lm.shapes import Int32
 
 __all__ = ["Job", "Scheduler", "run"]
 

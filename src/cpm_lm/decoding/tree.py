@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int32
+
+from cpm_lm.shapes import Int32
 
 __all__ = ["Growth", "Node", "Tree", "new_root"]
 

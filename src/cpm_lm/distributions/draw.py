@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Int32, Int64
 
 from cpm_lm.distributions.checks import Number
 from cpm_lm.distributions.edits import Edits
 from cpm_lm.distributions.filters import kept_tokens, top_k
 from cpm_lm.distributions.rules import Rules
 from cpm_lm.errors import EngineError
+from cpm_lm.shapes import Float, Float32, Float64, Int32, Int64
 
 __all__ = [
     "NO_TOKEN",

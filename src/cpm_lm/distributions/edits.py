@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64, Int32, Int64
+
+from cpm_lm.shapes import Float64, Int32, Int64
 
 __all__ = ["Edits"]
 

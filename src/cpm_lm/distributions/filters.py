@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int64
 
 from cpm_lm.distributions.checks import Number
 from cpm_lm.distributions.rules import Rules
+from cpm_lm.shapes import Bool, Float, Float64, Int64
 
 __all__ = ["kept_tokens", "nucleus", "top_k", "typical"]
 

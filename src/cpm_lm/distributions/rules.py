@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import InitVar, dataclass, field
 
+from cpm_lm.choices import FilterOrder, choices
 from cpm_lm.distributions.checks import Number, check_field, check_one_of
 from cpm_lm.languages import tr
 
@@ -61,7 +62,7 @@ class Rules:
             "their probabilities sum to this, above 0 to 1; 1 is off."
         },
     )
-    filter_order: str = field(
+    filter_order: FilterOrder = field(
         default="standard",
         metadata={
             "help": "standard：先除以温度再筛选；cpm：先筛选再除以温度，与官方代码相同。"
@@ -70,10 +71,10 @@ class Rules:
         },
     )
 
-    order: InitVar[str | None] = None
+    order: InitVar[FilterOrder | None] = None
     """Deprecated, until version 0.3: the old name of `filter_order`."""
 
-    def __post_init__(self, order: str | None) -> None:
+    def __post_init__(self, order: FilterOrder | None) -> None:
         if order is not None:
             warnings.warn(
                 tr("order is now filter_order; the old name goes with version 0.3"),
@@ -86,4 +87,4 @@ class Rules:
         check_field(self, "top_k", low=0, whole=True)
         check_field(self, "min_p", low=0, high=1)
         check_field(self, "typical_p", low=0, high=1, above_low=True)
-        check_one_of("filter_order", self.filter_order, ("standard", "cpm"))
+        check_one_of("filter_order", self.filter_order, choices(FilterOrder))

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from typing import Any, TypeGuard, overload
 
 import numpy as np
-from jaxtyping import Float32, Int32
 
 from cpm_lm.config import GPTConfig
 from cpm_lm.engines.forest import Forest
 from cpm_lm.engines.wants import Answer, Logits, Want, answer_on_host
 from cpm_lm.errors import RequestError
+from cpm_lm.shapes import Float32, Int32
 
 __all__ = ["Engine", "HostSession", "Session"]
 
@@ -30,6 +30,11 @@ class Engine(abc.ABC):
     name: str
     """native, tensorflow, jax or reference."""
     config: GPTConfig
+
+    def __repr__(self) -> str:
+        """Return the name and the model's size on one line."""
+        c = self.config
+        return f"<{self.name} engine, {c.n_layer} layers of {c.n_embd}, {c.vocab_size:,} tokens>"
 
     @abc.abstractmethod
     def session(self, capacity: int = 1024) -> Session:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import heapq
 
 import numpy as np
-from jaxtyping import Bool, Int32
 
 from cpm_lm.errors import CapacityError, RequestError
+from cpm_lm.shapes import Bool, Int32
 
 __all__ = ["Forest", "chain"]
 
@@ -144,7 +144,7 @@ class Forest:
         Raises:
             RequestError: a node is not live, or is named twice; nothing is released then.
         """
-        if len(np.unique(nodes)) != len(nodes):
+        if len(set(nodes.tolist())) != len(nodes):  # np.unique would import numpy.ma
             raise RequestError("a node is released twice in one call")
         self._check_live(nodes)
         leaf = self._children[nodes] == 0

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from jaxtyping import Float32, Float64
 
 from cpm_lm.engines.base import Engine
 from cpm_lm.engines.forest import chain
 from cpm_lm.engines.wants import LogProbs
 from cpm_lm.errors import EngineError
+from cpm_lm.shapes import Float32, Float64
 
 __all__ = ["chain_logits", "chain_logprobs"]
 

@@ -10,11 +10,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.checkpoints.layouts.store import Store
 from cpm_lm.checkpoints.quantization.formats import stored_bytes
 from cpm_lm.checkpoints.source import Source
+from cpm_lm.choices import WeightFormat
 from cpm_lm.config import GPTConfig
 from cpm_lm.engines.base import Engine
 from cpm_lm.engines.options import EngineOptions
@@ -24,9 +26,9 @@ from cpm_lm.errors import CapacityError
 __all__ = ["own_weights", "start_checkpoint"]
 
 
-def own_weights(source: Source) -> str:
+def own_weights(source: Source) -> WeightFormat:
     """Return the number format that changes no weight of a checkpoint: f32 to q4."""
-    return source.formats[0] if len(source.formats) == 1 else "f32"
+    return cast("WeightFormat", source.formats[0]) if len(source.formats) == 1 else "f32"
 
 
 @contextmanager

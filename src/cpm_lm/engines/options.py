@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from cpm_lm.choices import CacheDtype, EngineName, choices
 from cpm_lm.engines.machine import MAX_THREADS, threads_from_environment
 from cpm_lm.errors import EngineError
 
 __all__ = ["ENGINES", "EngineOptions"]
 
-ENGINES = ("native", "tensorflow", "jax", "reference")
+ENGINES = tuple(name for name in choices(EngineName) if name != "auto")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,13 +24,13 @@ class EngineOptions:
         EngineError: a value is out of its range, or belongs to another engine.
     """
 
-    engine: str = field(default="auto", metadata={"help": "计算引擎。Compute engine."})
+    engine: EngineName = field(default="auto", metadata={"help": "计算引擎。Compute engine."})
     """native, tensorflow, jax, reference, or auto: jax or tensorflow if it is installed and there
     is a GPU, else native if this installation has the kernels, else reference."""
     threads: int | None = field(default=None, metadata={"help": "线程数。Number of CPU threads."})
     """The number of CPU threads, 1 to 1024; None for the environment variable CPM_THREADS, or
     without it the engine's own choice. All engines of a framework in one process share them."""
-    cache_dtype: str | None = None
+    cache_dtype: CacheDtype | None = None
     """The dtype of the KV cache, f32 (the default) or f16; native only. f16 takes half the memory
     and rounds keys and values to 11 bits, which changes the logits."""
     cache_bytes: int | None = None
@@ -37,11 +38,12 @@ class EngineOptions:
     cache grows; native only."""
 
     def __post_init__(self) -> None:
-        if self.engine not in ("auto", *ENGINES):
+        if self.engine not in choices(EngineName):
+            known = ", ".join(choices(EngineName))
             raise EngineError(
-                "engine {engine!r} is unknown; expected one of auto, {engines}",
+                "engine {engine!r} is unknown; expected one of {known}",
                 engine=self.engine,
-                engines=", ".join(ENGINES),
+                known=known,
             )
         if self.threads is not None and not 1 <= self.threads <= MAX_THREADS:
             raise EngineError(

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int32, Int64
 
 from cpm_lm.config import GPTConfig
 from cpm_lm.engines.base import Engine, HostSession
 from cpm_lm.numpy_ops import ACTIVATIONS, Weights, attention, layer_norm, linear, split_heads
+from cpm_lm.shapes import Bool, Float32, Int32, Int64
 
 __all__ = ["ReferenceEngine", "hidden_states"]
 

@@ -6,25 +6,33 @@ Knows the engines by name; imports an engine only when it is chosen.
 from __future__ import annotations
 
 import ctypes
+import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
 from cpm_lm.checkpoints.layouts.store import Store
 from cpm_lm.checkpoints.named import model_path
+from cpm_lm.choices import CacheDtype, EngineName
 from cpm_lm.engines.base import Engine
 from cpm_lm.engines.options import EngineOptions
 from cpm_lm.errors import EngineError
+from cpm_lm.installation import pip_install
+from cpm_lm.languages import tr
 
-__all__ = ["open_engine", "start_engine"]
+__all__ = ["SlowEngineWarning", "open_engine", "start_engine"]
+
+
+class SlowEngineWarning(UserWarning):
+    """The engine that was chosen automatically is slow, because a faster one is not installed."""
 
 
 def open_engine(
     directory: str | Path,
     *,
-    engine: str = EngineOptions.engine,
+    engine: EngineName = EngineOptions.engine,
     threads: int | None = EngineOptions.threads,
-    cache_dtype: str | None = EngineOptions.cache_dtype,
+    cache_dtype: CacheDtype | None = EngineOptions.cache_dtype,
     cache_bytes: int | None = EngineOptions.cache_bytes,
 ) -> Engine:
     """Load a store into an engine.
@@ -48,7 +56,20 @@ def open_engine(
 
 def start_engine(store: Store, options: EngineOptions) -> Engine:
     """Load an opened store into an engine; see `open_engine`."""
-    name = automatic() if options.engine == "auto" else options.engine
+    name: str = options.engine
+    if name == "auto":
+        name = automatic()
+        if name == "reference":
+            warnings.warn(
+                tr(
+                    "the compiled kernels are not installed, so the reference engine "
+                    "computes, many times more slowly; install a C++ compiler (GCC 12, Clang "
+                    "15 or newer), then: {command}",
+                    command=pip_install(),
+                ),
+                SlowEngineWarning,
+                stacklevel=2,
+            )
     if name != "native":
         options.refuse_native_options(name)
     return STARTERS[name](store, options)
@@ -85,10 +106,11 @@ def _native(store: Store, options: EngineOptions) -> Engine:
         from cpm_lm.engines.native.engine import open_native
     except ImportError as error:
         raise EngineError(
-            "the native engine is not in this installation ({error}); install cpm-lm "
-            "again with a C++ compiler and without CPM_NO_NATIVE, or use the "
-            "reference engine",
+            "the native engine is not in this installation ({error}); use the "
+            "reference engine, or install a C++ compiler (GCC 12, Clang 15 or "
+            "newer), then, without CPM_NO_NATIVE: {command}",
             error=error,
+            command=pip_install(),
         ) from None
     return open_native(store, options)
 

@@ -22,11 +22,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int32, Int64
 
 from cpm_lm.distributions.draw import Drawn, Scored, draw, score
 from cpm_lm.distributions.edits import Edits
 from cpm_lm.distributions.rules import Rules
+from cpm_lm.shapes import Float32, Float64, Int32, Int64
 
 __all__ = ["Draws", "LogProbs", "Logits", "Want", "answer_on_host"]
 

@@ -6,7 +6,9 @@ Knows a model's requests; does not know files.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
+from cpm_lm.choices import Method
 from cpm_lm.evaluation.questions import Question
 from cpm_lm.evaluation.result import Outcome
 from cpm_lm.evaluation.statistics import exact_match, f1
@@ -76,7 +78,7 @@ def ask_text(
         vote = model.vote(
             question.prompt,
             n=protocol.n,
-            method=protocol.method,
+            method=cast(Method, protocol.method),
             max_tokens=task.max_tokens,
             answer=task.extract or None,
             seed=seed,

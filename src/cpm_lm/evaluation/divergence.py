@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
-from jaxtyping import Float32, Int64
 
 from cpm_lm.checkpoints.source import Source, open_source
+from cpm_lm.choices import EngineName, TextStyleName
+from cpm_lm.display import fields_on_a_line
 from cpm_lm.distributions.draw import log_partition
 from cpm_lm.engines.base import Engine
 from cpm_lm.engines.likelihood import chain_logits
@@ -25,6 +26,7 @@ from cpm_lm.engines.opening import own_weights, start_checkpoint
 from cpm_lm.engines.options import EngineOptions
 from cpm_lm.errors import ConfigError, RequestError
 from cpm_lm.progress import Progress
+from cpm_lm.shapes import Float32, Int64
 from cpm_lm.tokenizer import Tokenizer
 
 __all__ = ["Comparison", "Divergence", "compare", "divergence"]
@@ -78,6 +80,8 @@ class Comparison(Divergence):
     window: int
     """The maximum number of tokens of a window; the windows of a text are independent."""
 
+    __repr__ = fields_on_a_line
+
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON values."""
         return dataclasses.asdict(self)
@@ -89,7 +93,7 @@ def compare(
     text: str,
     *,
     heads: int | None = None,
-    engine: str = EngineOptions.engine,
+    engine: EngineName = EngineOptions.engine,
     threads: int | None = EngineOptions.threads,
     progress: Progress | None = None,
 ) -> Comparison:
@@ -262,8 +266,9 @@ def _common_tokenizer(sources: tuple[Source, Source], text: str) -> Tokenizer:
             )
     # A text style that is only assumed gives way to the other model's.
     if known := [tokenizer.text_style for tokenizer in tokenizers if not tokenizer.note]:
+        style = cast("TextStyleName", known[0]) or None
         tokenizers = [
-            Tokenizer.load(place, text_style=known[0] or None) if tokenizer.note else tokenizer
+            Tokenizer.load(place, text_style=style) if tokenizer.note else tokenizer
             for tokenizer, place in zip(tokenizers, places, strict=True)
         ]
     if len({(*each.prefix_ids, *each.encode(text)) for each in tokenizers}) > 1:

@@ -19,10 +19,11 @@ from lm_eval.api.model import LM
 from lm_eval.api.registry import register_model
 from tqdm import tqdm
 
+from cpm_lm.choices import Boundary, EngineName, choices
 from cpm_lm.distributions.checks import check_number, check_one_of
 from cpm_lm.errors import RequestError
 from cpm_lm.generation.perplexity import PerplexityRequest
-from cpm_lm.generation.scoring import BOUNDARIES, Boundary, Query, ScoreRequest, start_ids
+from cpm_lm.generation.scoring import Query, ScoreRequest, start_ids
 from cpm_lm.model import load
 
 __all__ = ["CpmLM", "main"]
@@ -51,7 +52,7 @@ class CpmLM(LM):  # type: ignore[misc]
         self,
         path: str | None = None,
         *,
-        engine: str = "auto",
+        engine: EngineName = "auto",
         threads: int | None = None,
         boundary: str = "apart",
         batch_size: int | str = 32,
@@ -59,7 +60,7 @@ class CpmLM(LM):  # type: ignore[misc]
         device: str | None = None,
     ) -> None:
         super().__init__()
-        check_one_of("boundary", boundary, BOUNDARIES)
+        check_one_of("boundary", boundary, choices(Boundary))
         del device  # the harness passes one even where its user gave none
         self.model = load(path, engine=engine, threads=threads)
         self.boundary = cast(Boundary, boundary)
@@ -99,7 +100,7 @@ class CpmLM(LM):  # type: ignore[misc]
         for pair, answer in zip(pairs, found, strict=True):
             self.cache_hook.add_partial("loglikelihood", pair, answer)
         if self.shortened:
-            log.warning("%d contexts lost their beginning; see --limit", self.shortened)
+            log.warning("%d contexts lost their beginning", self.shortened)
         return found
 
     def _query(self, context: str, continuation: str) -> Query:

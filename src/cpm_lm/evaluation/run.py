@@ -9,9 +9,9 @@ import dataclasses
 import hashlib
 import random
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 
+from cpm_lm.choices import Boundary, choices
 from cpm_lm.distributions.checks import check_one_of
 from cpm_lm.errors import ConfigError, RequestError
 from cpm_lm.evaluation.asking import ask_choices, ask_text
@@ -21,7 +21,7 @@ from cpm_lm.evaluation.result import Outcome, Result, summarized
 from cpm_lm.evaluation.state import RunState
 from cpm_lm.evaluation.task import Protocol, Task
 from cpm_lm.evaluation.task_file import load_task
-from cpm_lm.generation.scoring import BOUNDARIES
+from cpm_lm.installation import version
 from cpm_lm.model import Model, load
 from cpm_lm.progress import Progress
 
@@ -65,7 +65,7 @@ def evaluate(
         RequestError: an option is out of range.
     """
     found = load_task(task)
-    check_one_of("boundary", boundary, BOUNDARIES)
+    check_one_of("boundary", boundary, choices(Boundary))
     name, chosen = _protocol(found, protocol)
     opened = model if isinstance(model, Model) else load(model)
     directory = Path("." if data is None else data)
@@ -85,7 +85,7 @@ def evaluate(
         "data_digest": files,
         "model_digest": opened.digest,
         "engine": opened.engine.name,
-        "package": version("cpm-lm"),
+        "package": version(),
     }
     with RunState(state, {**about, "items": len(items)}) as kept:
         while (done := len(kept.outcomes)) < len(items):

@@ -11,11 +11,12 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypedDict, TypeVar
 
+from cpm_lm.choices import FilterOrder, Match, Method, Overflow
 from cpm_lm.distributions.checks import Number
 
 __all__ = ["SamplingArguments", "TextArguments", "VotingArguments", "with_options"]
 
-Method = TypeVar("Method", bound=Callable[..., Any])
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
 class TextArguments(TypedDict, total=False):
@@ -28,7 +29,7 @@ class TextArguments(TypedDict, total=False):
     top_k: int
     min_p: Number
     typical_p: Number
-    filter_order: str
+    filter_order: FilterOrder
     stop: str | Iterable[str] | None
     min_tokens: int
     ignore_eos: bool
@@ -40,9 +41,9 @@ class TextArguments(TypedDict, total=False):
     bias: Mapping[str | int, Number] | Iterable[str] | None
     special: bool
     seed: int | None
-    overflow: str
+    overflow: Overflow
     memory: int
-    order: str | None
+    order: FilterOrder | None
 
 
 class SamplingArguments(TextArguments, total=False):
@@ -55,23 +56,23 @@ class SamplingArguments(TextArguments, total=False):
 class VotingArguments(TextArguments, total=False):
     """The fields of `VotingOptions`."""
 
-    method: str
+    method: Method
     answer: str | None
-    match: str
+    match: Match
     aliases: Mapping[str, str] | None
     choices: str | Iterable[str] | None
     confidence: Number | None
     budget: int | None
 
 
-def with_options(options: type) -> Callable[[Method], Method]:
+def with_options(options: type) -> Callable[[Decorated], Decorated]:
     """Return a decorator that shows the fields of an options class in a method's signature.
 
     The method takes them as `**options`. A field whose default is made anew has None there.
     """
     fields = [*dataclasses.fields(options), None]
 
-    def add(method: Method) -> Method:
+    def add(method: Decorated) -> Decorated:
         signature = inspect.signature(method)
         own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
         keyword = inspect.Parameter.KEYWORD_ONLY
@@ -80,7 +81,7 @@ def with_options(options: type) -> Callable[[Method], Method]:
                 field.name if field else "order",
                 keyword,
                 default=None if field is None or _made_anew(field) else field.default,
-                annotation=field.type if field else "str | None",
+                annotation=field.type if field else "FilterOrder | None",
             )
             for field in fields
         ]

@@ -13,6 +13,7 @@ from cpm_lm.config import GPTConfig
 from cpm_lm.decoding.protocol import Algorithm
 from cpm_lm.decoding.rng import Independent
 from cpm_lm.decoding.sampling import Sampled, Step, sample
+from cpm_lm.display import ResultList, Row, on_a_line, quoted
 from cpm_lm.distributions.checks import check_field
 from cpm_lm.generation.options import SamplingOptions
 from cpm_lm.generation.path_filters import banned_note
@@ -70,6 +71,15 @@ class Sample:
     top_logprobs: tuple[TokenLogprobs, ...] = ()
     """With the option `top_logprobs`: one entry for each of `token_ids`, and one for the end token
     if one was drawn."""
+
+    def __repr__(self) -> str:
+        """Return the beginning of the text, and how it ended, on one line."""
+        about = f"{len(self.token_ids)} tokens, logprob {self.logprob:.1f}, {self.finish_reason}"
+        return on_a_line(f"Sample {self.index}", [quoted(self.text, 55), about])
+
+    def _row(self) -> Row:
+        about = f"{self.finish_reason}, {len(self.token_ids)} tokens, logprob {self.logprob:.1f}"
+        return self.text, None, about
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +178,7 @@ class CompletionRequest(GenerationRequest[TextDelta, list[Sample]]):
                     top_logprobs=tuple(map(self._logprobs, continuation.steps)),
                 )
             )
-        return result
+        return ResultList(result)
 
     def _logprobs(self, step: Step) -> TokenLogprobs:
         top = zip(step.top_ids.tolist(), step.top_logprobs.tolist(), strict=True)

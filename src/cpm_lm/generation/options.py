@@ -8,16 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from cpm_lm.choices import FilterOrder, Match, Method, choices
 from cpm_lm.distributions.checks import Number, check_field, check_one_of, help_of
 from cpm_lm.distributions.rules import Rules
 from cpm_lm.errors import RequestError
 from cpm_lm.generation.choices import read_choices
 from cpm_lm.generation.text_options import TextOptions
 
-__all__ = ["MATCHES", "METHODS", "SamplingOptions", "VotingOptions"]
-
-METHODS = ("sample", "stratified", "exact")
-MATCHES = ("first", "last")
+__all__ = ["SamplingOptions", "VotingOptions"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +41,7 @@ class SamplingOptions(TextOptions):
         },
     )
 
-    def __post_init__(self, order: str | None) -> None:
+    def __post_init__(self, order: FilterOrder | None) -> None:
         super().__post_init__(order)
         check_field(self, "top_logprobs", low=0, whole=True)
 
@@ -92,7 +90,7 @@ class VotingOptions(TextOptions):
             "An answer ends where this text appears, besides at the end of its line."
         },
     )
-    method: str = field(
+    method: Method = field(
         default="sample",
         metadata={
             "help": "sample：独立抽样；stratified：分层抽样，得票率的误差更小；"
@@ -110,7 +108,7 @@ class VotingOptions(TextOptions):
             "expression (its first group, if any). By default the whole text."
         },
     )
-    match: str = field(
+    match: Match = field(
         default="first",
         metadata={
             "help": "取文字里的第一个（first）还是最后一个（last）匹配为答案；"
@@ -152,12 +150,12 @@ class VotingOptions(TextOptions):
         },
     )
 
-    def __post_init__(self, order: str | None) -> None:
+    def __post_init__(self, order: FilterOrder | None) -> None:
         super().__post_init__(order)
-        check_one_of("method", self.method, METHODS)
+        check_one_of("method", self.method, choices(Method))
         if self.choices is not None:
             self._check_choices()
-        check_one_of("match", self.match, MATCHES)
+        check_one_of("match", self.match, choices(Match))
         if self.match == "last" and self.answer is None:
             raise RequestError("match is 'last' and answer is None; match needs an answer to find")
         if self.confidence is not None:

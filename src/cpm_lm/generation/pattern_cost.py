@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
 
 from cpm_lm.generation.pattern_text import parsed, unit_text
 from cpm_lm.generation.polynomials import (
@@ -29,6 +28,7 @@ from cpm_lm.generation.polynomials import (
     plus,
     times,
 )
+from cpm_lm.shapes import Bool
 
 __all__ = ["search_steps"]
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
 
+from cpm_lm.choices import Boundary, choices
 from cpm_lm.config import GPTConfig
 from cpm_lm.decoding.path_scores import (
     BATCH,
@@ -24,10 +24,7 @@ from cpm_lm.errors import RequestError
 from cpm_lm.generation.request import GenerationRequest
 from cpm_lm.tokenizer import Tokenizer
 
-__all__ = ["BOUNDARIES", "Boundary", "Query", "Score", "ScoreRequest", "Scores", "start_ids"]
-
-Boundary = Literal["apart", "joint"]
-BOUNDARIES: Final = get_args(Boundary)
+__all__ = ["Query", "Score", "ScoreRequest", "Scores", "start_ids"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +108,7 @@ class ScoreRequest(GenerationRequest[None, Scores]):
         pmi: bool = True,
         top: int = 0,
     ) -> None:
-        check_one_of("boundary", boundary, BOUNDARIES)
+        check_one_of("boundary", boundary, choices(Boundary))
         self._tokenizer, self._config, self._top = tokenizer, config, top
         self._counts = [len(query.continuations) for query in queries]
         if not all(self._counts) or not self._counts:

@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cpm_lm.display import Row, on_a_line, quoted
+
 __all__ = ["AnswerShare", "posterior_lead", "tally", "wilson"]
 
 EXACT_COINS = 1024
@@ -35,6 +37,21 @@ class AnswerShare:
     """The upper end or bound."""
     among_choices: float | None = None
     """In a vote among choices, the answer's share of the probability of all choices."""
+
+    @property
+    def percent(self) -> str:
+        """The share, and its interval or bounds if it has them."""
+        if self.low is None or self.high is None or self.low == self.high:
+            return f"{self.share:.1%}"
+        return f"{self.share:.1%} ({self.low:.1%} to {self.high:.1%})"
+
+    def __repr__(self) -> str:
+        """Return the answer and its share on one line."""
+        counted = [] if self.count is None else [f"{self.count} texts"]
+        return on_a_line("AnswerShare", [quoted(self.answer), self.percent, *counted])
+
+    def _row(self) -> Row:
+        return self.answer, self.share, self.percent
 
 
 def tally(answers: Sequence[str | None], *, independent: bool) -> list[AnswerShare]:

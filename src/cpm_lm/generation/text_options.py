@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from cpm_lm.choices import FilterOrder, Overflow, choices
 from cpm_lm.distributions.checks import Number, check_field, check_one_of
 from cpm_lm.distributions.rules import Rules
 from cpm_lm.errors import RequestError
@@ -126,7 +127,7 @@ class TextOptions(Rules):
             "random and shown."
         },
     )
-    overflow: str = field(
+    overflow: Overflow = field(
         default="stop",
         metadata={
             "help": "上下文已满时：stop 停止，slide 丢弃前一半后继续。"
@@ -154,7 +155,7 @@ class TextOptions(Rules):
         """The values of `bias`, in one form."""
         return read_bias(self.bias)
 
-    def __post_init__(self, order: str | None) -> None:
+    def __post_init__(self, order: FilterOrder | None) -> None:
         super().__post_init__(order)
         check_field(self, "n", low=1, high=MAX_SAMPLES, whole=True)
         check_field(self, "max_tokens", low=1, whole=True)
@@ -162,7 +163,7 @@ class TextOptions(Rules):
         check_field(self, "memory", low=1, whole=True)
         if self.seed is not None:
             check_field(self, "seed", low=0, high=2**64 - 1, whole=True)
-        check_one_of("overflow", self.overflow, ("stop", "slide"))
+        check_one_of("overflow", self.overflow, choices(Overflow))
         object.__setattr__(self, "stop", _as_tuple(self.stop))
         object.__setattr__(self, "ban", read_bans(self.ban))
         object.__setattr__(self, "bias", read_bias(self.bias))

@@ -13,6 +13,7 @@ from typing import Literal, cast
 
 from cpm_lm.decoding.best_first import NO_ANSWER, Found
 from cpm_lm.decoding.sampling import Sampled
+from cpm_lm.display import html_table, on_a_line, quoted
 from cpm_lm.generation.options import VotingOptions
 from cpm_lm.generation.path_filters import filters_on
 from cpm_lm.generation.plan import SamplingPlan
@@ -89,6 +90,25 @@ class Vote:
     are about the model itself."""
     note: str
     """Advice about the prompt or the options; usually empty."""
+
+    def __repr__(self) -> str:
+        """Return the winner, the answers and their shares on one line."""
+        return on_a_line(
+            f"Vote {quoted(self.winner)}" if self.winner is not None else "Vote None",
+            [self._about(), *(f"{quoted(row.answer)} {row.percent}" for row in self.tally)],
+        )
+
+    def _repr_html_(self) -> str:
+        """Return the tally with bars, for a notebook."""
+        missing = ("no answer", self.no_answer), ("cut off", self.cut_off)
+        rest = [*missing, ("unexplored", self.unexplored)]
+        rows = [row._row() for row in self.tally]
+        rows += [(f"({name})", share, f"{share:.1%}") for name, share in rest if share]
+        return html_table(rows, caption=f"{self._about()}; {self.intervals}")
+
+    def _about(self) -> str:
+        texts = f"{self.drawn} texts" if self.drawn else f"{self.rows} rows"
+        return f"{self.reason}, {texts}, {self.seconds:.1f} s"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,7 +56,6 @@ class VoteRequest(GenerationRequest[VoteProgress, Vote]):
         prompt: str | Sequence[int],
         options: VotingOptions,
     ) -> None:
-        self._started = time.perf_counter()
         aliases = {normalized(form): name for form, name in options.aliases.items()}
         self._options = options
         self._plan = plan = SamplingPlan(
@@ -67,6 +66,7 @@ class VoteRequest(GenerationRequest[VoteProgress, Vote]):
             stops=() if options.choices else (LINE_END,),
             row_bytes=row_bytes(config.vocab_size) if options.method == "exact" else 0,
         )
+        self._started = time.perf_counter()  # after the tokenizer has read its data
         text = prompt if isinstance(prompt, str) else tokenizer.decode(plan.ids)
         self._answers = Answers(
             pattern=options.answer,

@@ -12,9 +12,9 @@ from __future__ import annotations
 from typing import Any
 
 import tensorflow as tf
-from jaxtyping import Bool, Int
 
 from cpm_lm.config import GPTConfig
+from cpm_lm.shapes import Bool, Int
 
 __all__ = [
     "GIVEN",

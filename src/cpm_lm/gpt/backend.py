@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from cpm_lm.errors import EngineError
+from cpm_lm.installation import pip_install
 
 __all__ = ["BACKENDS", "use_backend"]
 
@@ -109,9 +110,9 @@ def _check_installed(name: str) -> None:
     for package in (name, "keras"):
         if find_spec(package) is None:
             raise EngineError(
-                "{package} is not installed; pip install 'cpm-lm[{name}]'",
+                "{package} is not installed; {command}",
                 package=package,
-                name=name,
+                command=pip_install(name),
             )
 
 

@@ -17,14 +17,15 @@ from cpm_lm.checkpoints.layouts.store import QUANTIZATION, Store
 from cpm_lm.checkpoints.layouts.tensorflow import EXTRA
 from cpm_lm.checkpoints.named import model_path
 from cpm_lm.checkpoints.staging import staged, staged_file
+from cpm_lm.choices import ExportFormat, FloatFormat, choices
+from cpm_lm.display import fields_on_a_line
 from cpm_lm.errors import CheckpointError, ConfigError
 from cpm_lm.gpt.backend import use_backend
 from cpm_lm.gpt.load import fill, keras_model
 from cpm_lm.tokenizer import Tokenizer
 
-__all__ = ["FORMATS", "Exported", "export"]
+__all__ = ["Exported", "export"]
 
-FORMATS = ("keras", "saved-model")
 STORED = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
 EOD = 7
 """The end id of CPM's vocabulary."""
@@ -36,19 +37,21 @@ SAVED_MODEL = "saved_model.pb"
 class Exported:
     """The result of an export."""
 
-    format: str
-    weights: str
+    format: ExportFormat
+    weights: FloatFormat
     parameters: int
     bytes: int
     """The size of all files."""
+
+    __repr__ = fields_on_a_line
 
 
 def export(
     source: str | Path,
     target: str | Path,
     *,
-    format: str,  # noqa: A002
-    weights: str = "f32",
+    format: ExportFormat,  # noqa: A002
+    weights: FloatFormat = "f32",
     compat: bool = False,
     short: bool = False,
     end: int | None = None,
@@ -85,11 +88,10 @@ def export(
         EngineError: TensorFlow is not installed, or Keras already runs on another backend.
     """
     target = Path(target)
-    if format not in FORMATS:
+    if format not in choices(ExportFormat):
+        known = ", ".join(choices(ExportFormat))
         raise ConfigError(
-            "format is {format!r}; expected one of {formats}",
-            format=format,
-            formats=", ".join(FORMATS),
+            "format is {format!r}; expected one of {known}", format=format, known=known
         )
     dtype = weights_dtype(weights)
     store = Store.open(model_path(source))

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
-from jaxtyping import Float, Int
 
 from cpm_lm.gpt.arguments import (
     GIVEN,
@@ -32,6 +31,7 @@ from cpm_lm.gpt.arguments import (
 )
 from cpm_lm.gpt.gpt import GPT
 from cpm_lm.gpt.layers import causal
+from cpm_lm.shapes import Float, Int
 
 __all__ = ["SHORT_TOP_P", "generator"]
 

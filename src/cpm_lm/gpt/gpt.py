@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-from jaxtyping import Bool, Float, Int, Shaped
 from keras import ops
 
 from cpm_lm.config import GPTConfig
@@ -26,6 +25,7 @@ from cpm_lm.gpt.layers import (
     no_type_check,
 )
 from cpm_lm.gpt.policy import StoredPolicy
+from cpm_lm.shapes import Bool, Float, Int, Shaped
 
 __all__ = ["GPT", "StoredPolicy"]
 

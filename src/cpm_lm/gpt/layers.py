@@ -15,10 +15,10 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import keras
-from jaxtyping import Bool, Float
 from keras import ops
 
 from cpm_lm.config import GPTConfig
+from cpm_lm.shapes import Bool, Float
 
 __all__ = [
     "Attention",

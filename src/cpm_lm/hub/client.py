@@ -17,6 +17,7 @@ from typing import Any
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError, CpmError, EngineError
 from cpm_lm.hub.transfer import ProgressFile, Transfer
+from cpm_lm.installation import pip_install
 from cpm_lm.languages import later, tr
 
 __all__ = ["Hub", "hub_client", "hub_errors"]
@@ -76,7 +77,7 @@ def hub_client() -> Iterator[Hub]:
         )
     except ImportError:
         raise EngineError(
-            "fetching models needs huggingface_hub: pip install 'cpm-lm[pull]'"
+            "fetching models needs huggingface_hub: {command}", command=pip_install("pull")
         ) from None
     endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/") or OFFICIAL
     api = HfApi(endpoint=endpoint, library_name=LIBRARY, library_version=version(LIBRARY))

@@ -18,6 +18,7 @@ from typing import Any
 
 from cpm_lm.checkpoints.known.published import PUBLISHED, published_model
 from cpm_lm.checkpoints.text import one_line
+from cpm_lm.display import fields_on_a_line
 from cpm_lm.errors import CheckpointError, ConfigError
 from cpm_lm.hub.client import Hub, hub_client, hub_errors
 from cpm_lm.hub.transfer import fetch_blob, partial_path
@@ -59,6 +60,8 @@ class Fetched:
     """The directory of the files, under their own names."""
     bytes: int
     """The total size of the files."""
+
+    __repr__ = fields_on_a_line
 
 
 @dataclass(frozen=True)

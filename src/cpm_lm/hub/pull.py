@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.checkpoints.forms import form_named
@@ -15,6 +16,8 @@ from cpm_lm.checkpoints.known.text_styles import published_style
 from cpm_lm.checkpoints.manifest import Manifest
 from cpm_lm.checkpoints.named import new_model
 from cpm_lm.checkpoints.source import Source, open_source
+from cpm_lm.choices import EngineName, TextStyleName, WeightFormat
+from cpm_lm.display import fields_on_a_line
 from cpm_lm.engines.opening import own_weights
 from cpm_lm.engines.options import EngineOptions
 from cpm_lm.errors import CheckpointError
@@ -38,16 +41,18 @@ class Pulled:
     manifest: Manifest
     verification: Verification
 
+    __repr__ = fields_on_a_line
+
 
 def pull(
     name: str,
     output: str | Path | None = None,
     *,
-    weights: str | None = None,
+    weights: WeightFormat | None = None,
     revision: str = "main",
-    text_style: str | None = None,
+    text_style: TextStyleName | None = None,
     overwrite: bool = False,
-    engine: str = EngineOptions.engine,
+    engine: EngineName = EngineOptions.engine,
     threads: int | None = EngineOptions.threads,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Pulled:
@@ -108,8 +113,8 @@ def pull(
     return Pulled(fetched=fetched, target=target, manifest=manifest, verification=verification)
 
 
-def _known_style(name: str, source: Source) -> str | None:
+def _known_style(name: str, source: Source) -> TextStyleName | None:
     """Return the publisher's text style, if it is known and the files do not tell one."""
     if source.tokenizer is None or not Tokenizer.load(source.tokenizer).note:
         return None
-    return published_style(name)
+    return cast("TextStyleName | None", published_style(name))

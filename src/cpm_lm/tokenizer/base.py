@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar, SupportsIndex
 
+from cpm_lm.choices import TextStyleName
 from cpm_lm.errors import RequestError, TokenizerError
 from cpm_lm.tokenizer.unsupported import unsupported
 
@@ -54,11 +55,16 @@ class Tokenizer(abc.ABC):
     note: str = ""
     """One line for the user if the text style is assumed, else empty."""
 
+    def __repr__(self) -> str:
+        """Return the family, the vocabulary's size and the text style on one line."""
+        style = f", {self.text_style}" if self.text_style else ""
+        return f"<{type(self).__name__} {self.vocab_size:,} tokens{style}>"
+
     families: ClassVar[tuple[type[Tokenizer], ...]] = ()
     """Set by `families`, so that this module imports no family."""
 
     @staticmethod
-    def load(directory: str | Path, *, text_style: str | None = None) -> Tokenizer:
+    def load(directory: str | Path, *, text_style: TextStyleName | None = None) -> Tokenizer:
         """Read the vocabulary files in a directory; the files determine the family.
 
         Args:

@@ -44,7 +44,7 @@ STYLES = {
     "bos-eos": TextStyle(before=("bos",), end="eos"),
     "eos": TextStyle(before=(), end="eos"),
 }
-"""By name, as in `--text-style` and in a store."""
+"""By name, as in `--text-style` and in a store: those of `choices.TextStyleName`."""
 
 DEFAULT_STYLE = "uer"
 """Assumed for a model whose files do not tell the style, and for a store without a record."""

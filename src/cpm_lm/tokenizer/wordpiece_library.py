@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 from cpm_lm.errors import TokenizerError
+from cpm_lm.installation import pip_install
 from cpm_lm.tokenizer.added_tokens import FLAGS
 from cpm_lm.tokenizer.wordpiece_files import WordPieces
 
@@ -37,7 +38,8 @@ def wordpiece_library(vocabulary: WordPieces, *, split_digits: bool) -> Any:
         from tokenizers import models, normalizers, pre_tokenizers
     except ImportError:
         raise TokenizerError(
-            "BERT's word pieces need the tokenizers library: pip install 'cpm-lm[bert]'"
+            "BERT's word pieces need the tokenizers library: {command}",
+            command=pip_install("bert"),
         ) from None
     library: Any = tokenizers.Tokenizer(
         models.WordPiece(

@@ -1,131 +1,102 @@
-"""Split Chinese text into words with jieba, and cache jieba's dictionary between runs.
+r"""Split Chinese text into words as jieba 0.42.1 does (`jieba.cut`, HMM on).
 
-Knows words; does not know pieces or ids. jieba's own initialization is not used: it logs to stderr
-and trusts a file in the shared temporary directory, where another user could place one.
+Knows the algorithm; does not know the files of its data (`words_table`), pieces or ids. CPM's
+training data was split by jieba, so the words must be exactly jieba's. jieba itself is not imported
+when its data has been prepared: its dictionary takes longer than all else in a short run.
+
+1. A text is split into blocks of Han characters, letters, digits and `+#&._%-`, and the rest. In
+   the rest every character is a word, and so is the pair `\r\n`.
+2. In a block, every path through words of the dictionary has a probability: the product of the
+   words' frequencies. The likeliest path is computed from the end of the block.
+3. Between its longer words, the path may have runs of single characters. A run that is no word of
+   the dictionary may hold words that are not in it; `words_hmm` finds them.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import io
-import marshal
-import os
-import stat
-import sys
-import tempfile
-import threading
-import warnings
+import re
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+
+from cpm_lm.tokenizer.words_cache import word_table
+from cpm_lm.tokenizer.words_hmm import split_run
+from cpm_lm.tokenizer.words_table import WordTable
 
 __all__ = ["words"]
 
-CACHE_FILE = "dictionary.marshal"
-
-_lock = threading.Lock()
-_cutter: Any = None
+BLOCK = re.compile("([\u4e00-\u9fd5a-zA-Z0-9+#&._%-]+)")
+"""What is looked up in the dictionary: `re_han_default` in jieba."""
+BLANK = re.compile(r"(\r\n|\s)")
+"""`re_skip_default` in jieba; of interest for the pair only."""
 
 
 def words(text: str) -> Iterator[str]:
     r"""Yield the words of a text in order; joined, they are the text.
 
-    jieba.cut with its default dictionary, HMM on. The first call loads the dictionary, about 1 s.
+    The first call opens jieba's data, which takes some milliseconds, or about a second if it has to
+    be prepared. Thread-safe.
 
-    The text is split line by line, which bounds memory and does not change the words. jieba itself
-    first splits a text at every character that is not Han, a letter, a digit or one of `+#&._%-`,
-    and neither a word nor a state of the HMM spans such a character. Every newline is one. jieba
-    keeps the pair `\r\n` together, and so does `splitlines`.
+    The text is split line by line, which bounds memory and does not change the words: every newline
+    is outside the blocks. jieba keeps the pair `\r\n` together, and so does `splitlines`.
+
+    Raises:
+        TokenizerError: jieba's data is missing.
     """
-    cutter = _jieba()
+    table = word_table()
     for line in text.splitlines(keepends=True):
-        yield from cutter.cut(line)
+        for i, part in enumerate(BLOCK.split(line)):
+            if i % 2:
+                yield from _split_block(table, part)
+            elif part:
+                for j, rest in enumerate(BLANK.split(part)):
+                    yield from (rest,) if j % 2 else rest
 
 
-def _jieba() -> Any:
-    """Return this process's jieba.Tokenizer; the first call loads it."""
-    global _cutter
-    with _lock:
-        if _cutter is None:
-            _cutter = _load()
-        return _cutter
+def _split_block(table: WordTable, block: str) -> list[str]:
+    """Return the words of a block."""
+    ends = _likeliest_path(table, block)
+    found: list[str] = []
+    run = start = 0  # `run`: where the single characters before `start` begin
+    while start < len(block):
+        end = ends[start]
+        if end - start > 1:
+            _add_run(table, block[run:start], found)
+            found.append(block[start:end])
+            run = end
+        start = end
+    _add_run(table, block[run:], found)
+    return found
 
 
-def _load() -> Any:
-    with warnings.catch_warnings():
-        # jieba 0.42.1 has invalid escapes in strings and may import pkg_resources.
-        warnings.simplefilter("ignore")
-        import jieba
-    cutter = jieba.Tokenizer()
-    with cutter.get_dict_file() as file:
-        source = file.read()
-    # A cache file is valid for one dictionary and one version of the marshal format.
-    key = f"{hashlib.sha256(source).hexdigest()} {marshal.version} {sys.version_info[:2]}"
-    directory = _private_directory()
-    counts = _read(directory / CACHE_FILE, key) if directory else None
-    if counts is None:
-        counts = cutter.gen_pfdict(io.BytesIO(source))
-        if directory:
-            _write(directory / CACHE_FILE, key, counts)
-    cutter.FREQ, cutter.total = counts
-    cutter.initialized = True
-    return cutter
+def _likeliest_path(table: WordTable, block: str) -> list[int]:
+    """Return, for each index, the end of the word that begins there on the likeliest path.
 
-
-def _user_cache() -> Path:
-    """Return the platform's directory for a user's caches."""
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches"
-    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return named if named.is_absolute() else Path.home() / ".cache"
-
-
-def _private_directory() -> Path | None:
-    """Return our directory in the user's cache, or None if it cannot be created or trusted.
-
-    It is trusted if it is a directory, not a link, belongs to this user and is closed to all other
-    users (0700). On Windows the access list of the user's folder closes it.
+    The sums are jieba's to the last bit, because words of the same probability are not rare: each
+    word's logarithm is added to the score of the rest, and of equal scores the longer word wins.
     """
-    try:
-        directory = _user_cache() / "cpm-lm" / "jieba"
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return directory if _is_trusted(directory.lstat(), stat.S_ISDIR, 0o077) else None
-    except (OSError, RuntimeError):  # RuntimeError: the user has no home directory
-        return None
+    get, unknown = table.log_probabilities(block).get, table.unknown
+    length = len(block)
+    scores = [0.0] * (length + 1)
+    ends = [0] * length
+    for start in range(length - 1, -1, -1):
+        end, best, best_end = start + 1, None, start + 1
+        log_probability = get(block[start])
+        while log_probability is not None:
+            if log_probability <= 0.0:  # else only the beginning of words
+                score = log_probability + scores[end]
+                if best is None or score >= best:
+                    best, best_end = score, end
+            end += 1
+            if end > length:
+                break
+            log_probability = get(block[start:end])
+        scores[start] = unknown + scores[start + 1] if best is None else best
+        ends[start] = best_end
+    return ends
 
 
-def _is_trusted(status: os.stat_result, is_kind: Any, forbidden: int) -> bool:
-    """Return whether a file is of a kind, is this user's, and has no forbidden permission."""
-    if sys.platform == "win32":
-        return bool(is_kind(status.st_mode))
-    owned = status.st_uid == os.geteuid()
-    return bool(is_kind(status.st_mode)) and owned and not status.st_mode & forbidden
-
-
-def _read(path: Path, key: str) -> tuple[dict[str, int], int] | None:
-    """Return the dictionary in a cache file, or None if it is not trusted or has another key."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
-        with os.fdopen(descriptor, "rb") as file:
-            if not _is_trusted(os.fstat(descriptor), stat.S_ISREG, 0o022):
-                return None
-            found, counts, total = marshal.load(file)  # noqa: S302  (only this user can write it)
-    except (OSError, EOFError, TypeError, ValueError):  # missing, truncated, of another version
-        return None
-    return (counts, total) if found == key else None
-
-
-def _write(path: Path, key: str, counts: tuple[dict[str, int], int]) -> None:
-    """Cache the dictionary for the next run; a full or read-only disk is not an error."""
-    with contextlib.suppress(OSError):
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                marshal.dump((key, *counts), file)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink()
-            raise
+def _add_run(table: WordTable, run: str, found: list[str]) -> None:
+    """Add the words of a run of single characters."""
+    if len(run) > 1 and not table.is_word(run):
+        found += split_run(table, run)
+    else:
+        found += run

@@ -19,6 +19,7 @@ from cpm_lm.checkpoints.known.heads import CPM_LARGE, KNOWN_HEADS, LARGE_WIDTH
 from cpm_lm.checkpoints.known.releases import known_release
 from cpm_lm.checkpoints.manifest import read_chunks
 from cpm_lm.checkpoints.source import Source, open_source
+from cpm_lm.display import fields_on_a_line
 from cpm_lm.engines.footprint import EngineMemory, engine_memory
 from cpm_lm.errors import TokenizerError
 from cpm_lm.languages import tr
@@ -78,6 +79,8 @@ class Inspection:
     """Tensors that a conversion ignores: buffers and copies, not weights."""
     warnings: tuple[str, ...]
     """Anomalies, one line each."""
+
+    __repr__ = fields_on_a_line
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON values."""

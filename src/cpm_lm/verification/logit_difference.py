@@ -8,13 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Int64
 
 from cpm_lm.checkpoints.layout import Dims
 from cpm_lm.engines.base import Engine
 from cpm_lm.engines.likelihood import chain_logits
 from cpm_lm.errors import ConfigError
 from cpm_lm.languages import tr
+from cpm_lm.shapes import Float32, Int64
 
 __all__ = ["Difference", "common_length", "default_tolerance", "largest_difference", "logits_of"]
 

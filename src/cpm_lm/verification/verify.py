@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
 
 from cpm_lm.checkpoints.dtypes import DTYPES, nonfinite_problem
 from cpm_lm.checkpoints.integrity import (
@@ -25,12 +24,15 @@ from cpm_lm.checkpoints.integrity import (
 from cpm_lm.checkpoints.manifest import MANIFEST
 from cpm_lm.checkpoints.named import model_path
 from cpm_lm.checkpoints.source import Source, open_source
+from cpm_lm.choices import EngineName
+from cpm_lm.display import on_a_line, quoted
 from cpm_lm.engines.base import Engine
 from cpm_lm.engines.opening import own_weights, start_checkpoint
 from cpm_lm.engines.options import EngineOptions
 from cpm_lm.errors import CheckpointError, ConfigError, CpmError, TokenizerError
 from cpm_lm.languages import tr
 from cpm_lm.progress import Progress, ProgressCounter
+from cpm_lm.shapes import Float32
 from cpm_lm.tokenizer import Tokenizer
 from cpm_lm.verification.logit_difference import (
     Difference,
@@ -63,6 +65,14 @@ class Verification:
     notes: list[str] = field(default_factory=list)
     """Checks that were not possible, and why."""
 
+    def __repr__(self) -> str:
+        """Return whether the model is sound, and the first problem, on one line."""
+        sound = "sound"
+        if self.problems:
+            sound = f"{len(self.problems)} problems, {quoted(self.problems[0])}"
+        known = (self.layout, self.weights, self.engine and f"{self.engine} engine")
+        return on_a_line("Verification", [sound, quoted(self.path), *filter(None, known)])
+
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON values."""
         return {"sound": not self.problems, **dataclasses.asdict(self)}
@@ -76,7 +86,7 @@ def verify(
     digests: bool = True,
     loss: bool = True,
     heads: int | None = None,
-    engine: str = EngineOptions.engine,
+    engine: EngineName = EngineOptions.engine,
     threads: int | None = EngineOptions.threads,
     progress: Progress | None = None,
 ) -> Verification:

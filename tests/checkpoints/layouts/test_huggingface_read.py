@@ -17,6 +17,7 @@ from transformers import GPT2LMHeadModel
 
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.checkpoints.layouts.store import Store
+from cpm_lm.choices import WeightFormat
 from cpm_lm.engines.forest import chain
 from cpm_lm.engines.select import open_engine
 from cpm_lm.errors import CheckpointError
@@ -114,7 +115,7 @@ def test_every_file_format_gives_the_logits_of_transformers(
 def test_16_bit_files_are_read_exactly(tmp_path: Path, dtype: torch.dtype) -> None:
     model = random_model().to(dtype)
     model.save_pretrained(tmp_path / "in")
-    kind = "f16" if dtype == torch.float16 else "bf16"
+    kind: WeightFormat = "f16" if dtype == torch.float16 else "bf16"
     assert inspect(tmp_path / "in").weights == kind
     convert(tmp_path / "in", tmp_path / "store", weights=kind)
     store = Store.open(tmp_path / "store")

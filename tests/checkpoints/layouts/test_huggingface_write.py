@@ -14,6 +14,7 @@ from transformers import AutoTokenizer, GPT2LMHeadModel
 import cpm_lm
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.checkpoints.known.config_quirks import quirks
+from cpm_lm.choices import WeightFormat
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError, ConfigError, RequestError
 from cpm_lm.verification.inspect import inspect
@@ -34,7 +35,7 @@ def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(("weights", "dtype"), [("f32", "float32"), ("f16", "float16")])
 def test_transformers_loads_a_store_made_from_megatron(
-    tmp_path: Path, checkpoints: Path, weights: str, dtype: str
+    tmp_path: Path, checkpoints: Path, weights: WeightFormat, dtype: str
 ) -> None:
     source = checkpoints / "tiny-mp2"
     convert(source, tmp_path / "hf", to="huggingface", weights=weights, heads=4)
@@ -72,7 +73,7 @@ def test_a_store_is_a_hugging_face_directory(tmp_path: Path, checkpoints: Path) 
 
 def test_an_unknown_target_layout_is_refused(tmp_path: Path, checkpoints: Path) -> None:
     with pytest.raises(ConfigError, match="expected one of store, huggingface"):
-        convert(checkpoints / "tiny-mp1", tmp_path / "x", to="gguf", heads=4)
+        convert(checkpoints / "tiny-mp1", tmp_path / "x", to="gguf", heads=4)  # type: ignore[arg-type]
 
 
 def written(directory: Path) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from cpm_lm.checkpoints.convert import convert
 from cpm_lm.checkpoints.layouts.megatron_sharding import check_ranks
 from cpm_lm.checkpoints.layouts.store import Store
 from cpm_lm.checkpoints.source import open_source
+from cpm_lm.choices import Layout, WeightFormat
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError, ConfigError
 from tests.support.make_shards import write_shards
@@ -34,7 +35,7 @@ from tests.support.make_shards import write_shards
     ],
 )
 def test_ranks_are_those_of_the_original(
-    checkpoints: Path, tmp_path: Path, source: str, layout: str, ranks: int, expected: str
+    checkpoints: Path, tmp_path: Path, source: str, layout: Layout, ranks: int, expected: str
 ) -> None:
     out = tmp_path / "out"
     convert(checkpoints / source, out, to="megatron", heads=4, ranks=ranks, layout=layout)
@@ -60,7 +61,7 @@ def test_ranks_are_those_of_the_original(
 @pytest.mark.parametrize("weights", ["f32", "f16", "bf16"])
 @pytest.mark.parametrize("ranks", [1, 2, 4])
 def test_a_store_to_ranks_and_back_is_bit_exact(
-    checkpoints: Path, tmp_path: Path, weights: str, ranks: int
+    checkpoints: Path, tmp_path: Path, weights: WeightFormat, ranks: int
 ) -> None:
     convert(checkpoints / "tiny-mp2", tmp_path / "a", heads=4, weights=weights)
     convert(tmp_path / "a", tmp_path / "b", to="megatron", ranks=ranks, weights=weights)
@@ -119,7 +120,7 @@ def test_options_of_another_layout_are_refused(checkpoints: Path, tmp_path: Path
         with pytest.raises(ConfigError, match="options of 'megatron'"):
             convert(checkpoints / "tiny-mp2", tmp_path / "out", heads=4, **option)
     with pytest.raises(ConfigError, match="expected one of deepspeed, megatron"):
-        convert(checkpoints / "tiny-mp2", tmp_path / "o", heads=4, to="megatron", layout="x")
+        convert(checkpoints / "tiny-mp2", tmp_path / "o", heads=4, to="megatron", layout="x")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("value", "said"), [(np.nan, "not finite"), (1e6, "too large for F16")])

@@ -16,6 +16,7 @@ from cpm_lm.checkpoints.convert import convert
 from cpm_lm.checkpoints.layout import Dims, shapes
 from cpm_lm.checkpoints.layouts.store import Store, write_model
 from cpm_lm.checkpoints.tensors import ShardedTensor, Tensor
+from cpm_lm.choices import WeightFormat
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError, ConfigError
 from tests.support.make_shards import write_shards
@@ -43,7 +44,8 @@ def test_tensors_are_mapped_views(store: Path) -> None:
 
 
 def test_16_bit_tensors_are_read_as_float32(store: Path, tmp_path: Path) -> None:
-    for weights, dtype in (("f16", np.float16), ("bf16", np.uint16)):
+    kinds: list[tuple[WeightFormat, Any]] = [("f16", np.float16), ("bf16", np.uint16)]
+    for weights, dtype in kinds:
         convert(store, tmp_path / weights, weights=weights)
         opened = Store.open(tmp_path / weights)
         assert opened.weights == weights

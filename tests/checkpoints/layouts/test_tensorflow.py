@@ -15,6 +15,7 @@ from cpm_lm.checkpoints.containers.torch_file import read_torch_file
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.checkpoints.layouts.store import Store
 from cpm_lm.checkpoints.source import open_source
+from cpm_lm.choices import WeightFormat
 from cpm_lm.engines.forest import chain
 from cpm_lm.engines.select import open_engine
 from cpm_lm.errors import CheckpointError
@@ -87,7 +88,7 @@ def test_other_number_formats_equal_what_tensorflow_reads(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(("dtype", "weights"), [("float32", "f32"), ("float16", "f16")])
 def test_the_first_ports_files_and_the_shards_give_the_same_store(
-    ports: dict[str, Path], checkpoints: Path, tmp_path: Path, dtype: str, weights: str
+    ports: dict[str, Path], checkpoints: Path, tmp_path: Path, dtype: str, weights: WeightFormat
 ) -> None:
     made = convert(ports[dtype], tmp_path / "store", heads=HEADS, weights=weights)
     assert made.layout == "tensorflow"

@@ -26,6 +26,7 @@ from cpm_lm.checkpoints.quantization.formats import (
 from cpm_lm.checkpoints.quantization.round_to_nearest import quantize
 from cpm_lm.checkpoints.source import open_source
 from cpm_lm.checkpoints.tensors import ShardedTensor, Tensor
+from cpm_lm.choices import WeightFormat
 from cpm_lm.engines.reference import ReferenceEngine
 from cpm_lm.errors import CheckpointError, ConfigError
 from cpm_lm.verification.inspect import inspect
@@ -119,7 +120,7 @@ def test_safetensors_opens_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("weights", FORMATS)
-def test_every_source_is_packed_and_unpacked(weights: str, tmp_path: Path) -> None:
+def test_every_source_is_packed_and_unpacked(weights: WeightFormat, tmp_path: Path) -> None:
     shards = write_shards(tmp_path / "in")
     direct = convert(shards, tmp_path / "direct", weights=weights, heads=4)
     convert(shards, tmp_path / "f32", heads=4)

@@ -17,6 +17,7 @@ from cpm_lm.checkpoints.quantization.formats import Q4
 from cpm_lm.checkpoints.quantization.gptq import gptq
 from cpm_lm.checkpoints.quantization.round_to_nearest import quantize
 from cpm_lm.checkpoints.tensors import ShardedTensor, Tensor
+from cpm_lm.choices import WeightFormat
 from cpm_lm.config import GPTConfig
 from cpm_lm.engines.reference import hidden_states
 from tests.support.make_shards import write_shards
@@ -94,7 +95,7 @@ def test_calibration_steps_are_those_of_the_network(activation: str) -> None:
 
 def test_the_result_is_deterministic_and_in_the_manifest(tmp_path: Path) -> None:
     shards = write_shards(tmp_path / "in")
-    roundings = {"f32": None, "q8": "nearest", "q4": "feedback"}
+    roundings: dict[WeightFormat, str | None] = {"f32": None, "q8": "nearest", "q4": "feedback"}
     for weights, rounding in roundings.items():
         made = convert(shards, tmp_path / weights, weights=weights, heads=4)
         recorded = json.loads((tmp_path / weights / "manifest.json").read_text())

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from cpm_lm.checkpoints.convert import convert
+from cpm_lm.choices import EngineName
 from cpm_lm.engines.keras.engine import KerasEngine
 from cpm_lm.engines.select import open_engine
 
@@ -60,7 +61,7 @@ def tiny(stores: dict[str, Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def engine(tiny: Path, backend: str) -> KerasEngine:
+def engine(tiny: Path, backend: EngineName) -> KerasEngine:
     opened = open_engine(tiny, engine=backend)
     assert isinstance(opened, KerasEngine)
     return opened

@@ -9,6 +9,7 @@ import pytest
 
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.checkpoints.layouts.store import Store
+from cpm_lm.choices import EngineName, WeightFormat
 from cpm_lm.engines.select import open_engine
 from cpm_lm.gpt.load import keras_model
 from tests.support.tolerances import LOGITS
@@ -21,12 +22,13 @@ IDS, PARENTS = [3, 1, 4, 1, 5, 9], [-1, -2, -3, -3, -1, -6]
 
 @pytest.mark.parametrize("weights", ["q8", "q4"])
 def test_engines_agree_on_packed_stores(
-    weights: str, tiny: Path, backend: str, tmp_path: Path
+    weights: WeightFormat, tiny: Path, backend: EngineName, tmp_path: Path
 ) -> None:
     convert(tiny, tmp_path / weights, weights=weights)
+    names: tuple[EngineName, ...] = ("reference", backend)
     logits = [
         open_engine(tmp_path / weights, engine=name).session(8).extend(IDS, PARENTS, range(6))[1]
-        for name in ("reference", backend)
+        for name in names
     ]
     assert np.abs(logits[0] - logits[1]).max() < LOGITS["float32"]
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from cpm_lm.checkpoints.convert import convert
+from cpm_lm.choices import WeightFormat
 from cpm_lm.engines.forest import chain
 from cpm_lm.engines.native.bench import measure
 from cpm_lm.engines.native.engine import NativeEngine
@@ -34,7 +35,7 @@ def test_logits_equal_those_of_the_dequantized_weights(weights, sizes):
 
 
 @pytest.mark.parametrize("weights", FORMATS)
-def test_a_packed_store_is_memory_mapped(weights: str, tmp_path: Path) -> None:
+def test_a_packed_store_is_memory_mapped(weights: WeightFormat, tmp_path: Path) -> None:
     convert(DEMO, tmp_path / "store", weights=weights)
     engine, oracle = (open_engine(tmp_path / "store", engine=n) for n in ("native", "reference"))
     assert isinstance(engine, NativeEngine)

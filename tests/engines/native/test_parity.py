@@ -11,6 +11,7 @@ import pytest
 
 import cpm_lm._native as kernels
 from cpm_lm.checkpoints.convert import convert
+from cpm_lm.choices import WeightFormat
 from cpm_lm.engines.forest import chain
 from cpm_lm.engines.native.engine import NativeEngine, hidden_states
 from cpm_lm.engines.native.weights import Workspace
@@ -30,7 +31,9 @@ def expected(request: pytest.FixtureRequest) -> dict[str, Any]:
         return {"name": request.param, **arrays}
 
 
-def opened(expected: dict[str, Any], folder: Path, weights: str, **options: Any) -> NativeEngine:
+def opened(
+    expected: dict[str, Any], folder: Path, weights: WeightFormat, **options: Any
+) -> NativeEngine:
     heads = json.loads(str(expected["config"]))["num_attention_heads"]
     convert(DATA / expected["name"], folder / weights, heads=heads, weights=weights)
     engine = open_engine(folder / weights, engine="native", **options)

@@ -17,6 +17,7 @@ import numpy as np
 from cpm_lm.checkpoints.tensors import Tensor
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
+from cpm_lm.installation import pip_install
 from cpm_lm.languages import tr
 from cpm_lm.messages import what_is_there
 
@@ -50,7 +51,9 @@ def read_keras_h5(path: Path) -> dict[str, Tensor]:
     try:
         import h5py
     except ImportError:
-        raise CheckpointError("{path} needs h5py: pip install 'cpm-lm[h5]'", path=path) from None
+        raise CheckpointError(
+            "{path} needs h5py: {command}", path=path, command=pip_install("h5")
+        ) from None
     found: list[tuple[str, Any]] = []
     try:
         if known := what_is_there(path):

@@ -24,11 +24,7 @@ from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError
 from cpm_lm.messages import shortened
 
-__all__ = ["LAYOUTS", "write_megatron"]
-
-LAYOUTS = ("deepspeed", "megatron")
-"""deepspeed: `N/mp_rank_XX_model_states.pt`, as CPM-LM was published. megatron:
-`iter_N/mp_rank_XX/model_optim_rng.pt`, as Megatron-LM writes without DeepSpeed."""
+__all__ = ["write_megatron"]
 
 
 def write_megatron(
@@ -54,7 +50,8 @@ def write_megatron(
         tensors: all tensors by their names in a store, in any float format.
         weights: the number format to write.
         ranks: the number of shards, which `check_ranks` has accepted.
-        layout: one of LAYOUTS.
+        layout: deepspeed, `N/mp_rank_XX_model_states.pt`, as CPM-LM was published; or megatron,
+            `iter_N/mp_rank_XX/model_optim_rng.pt`, as Megatron-LM writes without DeepSpeed.
         iteration: the training step; None is written as 0.
         on_bytes: called with the number of bytes of weights as they are written.
 

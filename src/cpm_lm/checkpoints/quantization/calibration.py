@@ -10,12 +10,12 @@ from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Int64
 
 from cpm_lm.checkpoints.dtypes import Single, to_float32
 from cpm_lm.checkpoints.tensors import LazyTensor
 from cpm_lm.config import GPTConfig
 from cpm_lm.numpy_ops import ACTIVATIONS, Weights, attention, layer_norm, linear, split_heads
+from cpm_lm.shapes import Float32, Int64
 
 __all__ = ["CalibrationStep", "calibration_steps"]
 

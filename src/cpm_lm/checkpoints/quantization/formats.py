@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float16, Float32, Int8, Shaped
 
 from cpm_lm.checkpoints.dtypes import DTYPES, WEIGHTS, Array
 from cpm_lm.checkpoints.layout import Dims, is_transposed, shapes
 from cpm_lm.checkpoints.tensors import BLOCK_BYTES
 from cpm_lm.languages import tr
+from cpm_lm.shapes import Float16, Float32, Int8, Shaped
 
 __all__ = [
     "FORMATS",

@@ -11,10 +11,10 @@ always equal, U[0, 1] is 1: the error of w[0] is added in full to w[1].
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float16, Float32, Int8
 
 from cpm_lm.checkpoints.quantization.formats import PackedFormat
 from cpm_lm.checkpoints.quantization.round_to_nearest import Codes, Scales, fit_scales
+from cpm_lm.shapes import Float16, Float32, Int8
 
 __all__ = ["gptq"]
 

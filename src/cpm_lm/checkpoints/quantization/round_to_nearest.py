@@ -6,9 +6,9 @@ Knows arrays; does not know how codes are packed into bytes: `formats` does.
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float16, Float32, Int8
 
 from cpm_lm.checkpoints.quantization.formats import PackedFormat
+from cpm_lm.shapes import Float16, Float32, Int8
 
 __all__ = ["quantize"]
 

@@ -15,7 +15,6 @@ import numpy as np
 from cpm_lm.checkpoints.containers.safetensors_file import write_safetensors
 from cpm_lm.checkpoints.dtypes import Array, Single, count_nonfinite, nonfinite_problem, to_float32
 from cpm_lm.checkpoints.layout import Dims, is_transposed, shapes
-from cpm_lm.checkpoints.quantization.calibration import calibration_steps
 from cpm_lm.checkpoints.quantization.formats import (
     GPTQ,
     SCALES,
@@ -28,8 +27,6 @@ from cpm_lm.checkpoints.quantization.formats import (
     rounding_of,
     scale_problem,
 )
-from cpm_lm.checkpoints.quantization.gptq import gptq
-from cpm_lm.checkpoints.quantization.round_to_nearest import quantize
 from cpm_lm.checkpoints.tensors import LazyTensor, Tensor
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.config import GPTConfig
@@ -174,6 +171,8 @@ def _quantized_to_nearest(
     problems: list[str],
 ) -> Iterator[Array]:
     """Yield a matrix's codes in blocks, rounded to nearest, then its scales; record its error."""
+    from cpm_lm.checkpoints.quantization.round_to_nearest import quantize  # not to open a store
+
     scales, squared_error, squared_norm = [], 0.0, 0.0
     by_output = tensor.transpose() if is_transposed(name) else tensor
     for block in _float32_blocks(name, by_output, problems):
@@ -197,6 +196,9 @@ def _quantized_by_gptq(
     problems: list[str],
 ) -> Iterator[Array]:
     """Yield codes and scales of every matrix of the blocks, quantized by GPTQ; record errors."""
+    from cpm_lm.checkpoints.quantization.calibration import calibration_steps
+    from cpm_lm.checkpoints.quantization.gptq import gptq
+
     for step in calibration_steps(config, tensors):
         packing = format_of(weights, step.name)
         assert packing is not None

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int32
 
 from cpm_lm.checkpoints.layouts.store import Store
 from cpm_lm.config import GPTConfig
@@ -16,6 +15,7 @@ from cpm_lm.engines.base import Engine, HostSession
 from cpm_lm.engines.keras.program import Compilations, Program
 from cpm_lm.gpt.backend import use_backend
 from cpm_lm.gpt.load import keras_model
+from cpm_lm.shapes import Bool, Float32, Int32
 
 __all__ = ["KerasEngine", "open_keras"]
 

@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 import keras
 import numpy as np
-from jaxtyping import Bool, Float32, Int32
 
 from cpm_lm.engines.keras.buckets import bucket
 from cpm_lm.engines.keras.program import Program
+from cpm_lm.shapes import Bool, Float32, Int32
 
 __all__ = ["JaxProgram"]
 

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from jaxtyping import Bool, Float32, Int32
 
 from cpm_lm.engines.keras.buckets import bucket
 from cpm_lm.engines.keras.program import Program
 from cpm_lm.engines.keras.tensorflow_cpu import TransposedMatrices, multiply
 from cpm_lm.gpt.layers import flat_product
 from cpm_lm.gpt.policy import on_cpu
+from cpm_lm.shapes import Bool, Float32, Int32
 
 __all__ = ["TensorFlowProgram"]
 

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int32
+
+from cpm_lm.shapes import Bool, Float32, Int32
 
 __all__ = ["Compilations", "Program"]
 

@@ -9,7 +9,8 @@ import math
 from typing import Any
 
 import tensorflow as tf
-from jaxtyping import Float
+
+from cpm_lm.shapes import Float
 
 __all__ = ["TransposedMatrices"]
 

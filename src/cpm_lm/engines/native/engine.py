@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float32, Int32
 
 import cpm_lm._native as kernels
 from cpm_lm.checkpoints.dtypes import WEIGHTS
@@ -25,6 +24,7 @@ from cpm_lm.engines.native.weights import Tensors, Weights, Workspace
 from cpm_lm.engines.options import EngineOptions
 from cpm_lm.engines.wants import Answer, Want
 from cpm_lm.errors import CapacityError, EngineError
+from cpm_lm.shapes import Float32, Int32
 
 __all__ = ["NativeEngine", "hidden_states", "open_native"]
 

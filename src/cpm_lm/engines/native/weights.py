@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
 
 import cpm_lm._native as kernels
 from cpm_lm.checkpoints.dtypes import WEIGHTS, Array, to_float32
 from cpm_lm.checkpoints.quantization.formats import PackedMatrix
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError
+from cpm_lm.shapes import Float32
 
 __all__ = ["Block", "Norm", "Tensors", "Weights", "Workspace"]
 
