@@ -15,6 +15,7 @@ from cpm_lm.checkpoints.options import ConvertOptions
 from cpm_lm.cli import cpm
 from cpm_lm.engines.options import EngineOptions
 from cpm_lm.evaluation.divergence import compare
+from cpm_lm.generation.arguments import SamplingArguments, VotingArguments
 from cpm_lm.generation.options import SamplingOptions, VotingOptions
 from cpm_lm.model import Model
 
@@ -69,6 +70,21 @@ def test_a_command_has_the_options_with_their_defaults_and_help(
         assert parameter.help == field.metadata["help"]
         if not parameter.multiple and field.default is not dataclasses.MISSING:
             assert parameter.default in (field.default, None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options"),
+    [(SamplingArguments, SamplingOptions), (VotingArguments, VotingOptions)],
+)
+def test_the_types_of_the_arguments_name_the_fields(arguments: Any, options: type) -> None:
+    names = {field.name for field in dataclasses.fields(options)}
+    assert set(arguments.__annotations__) == names | {"order"}
+
+
+def test_an_argument_that_is_no_option_is_refused() -> None:
+    model: Any = cpm_lm.load(engine="reference")
+    with pytest.raises(TypeError, match="repeat_penalty"):
+        model.sample("春", repeat_penalty=1.1)
 
 
 @pytest.mark.parametrize("options", [SamplingOptions, VotingOptions])

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
@@ -26,7 +26,7 @@ NAMES = """
 CapacityError CheckpointError ConfigError CpmError DEMO Draws Engine EngineError GPTConfig LogProbs
 Logits Manifest Model NextCharacter NextToken Perplexity RequestError Result Sample Score Session
 Tokenizer TokenizerError Verification Vote chain convert evaluate export keras_model load
-open_engine pull verify
+open_engine preset pull verify
 """.split()
 
 
@@ -136,6 +136,8 @@ def test_an_option_has_the_same_names_in_its_class_and_in_each_call() -> None:
     }
     for call in CALLS:
         hints = get_type_hints(inspect.unwrap(call))
+        if "options" in hints:  # Unpack of a TypedDict
+            hints |= get_type_hints(get_args(hints["options"])[0])
         assert named & hints.keys()
         for name in named & hints.keys():
             assert hints[name] == fields[name], (call, name)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from cpm_lm.evaluation.result import Result
     from cpm_lm.evaluation.run import evaluate
     from cpm_lm.generation.perplexity import Perplexity
+    from cpm_lm.generation.presets import preset
     from cpm_lm.generation.scoring import Score
     from cpm_lm.gpt.export import export
     from cpm_lm.gpt.load import keras_model
@@ -78,6 +79,7 @@ __all__ = [
     "keras_model",
     "load",
     "open_engine",
+    "preset",
     "pull",
     "verify",
 ]
@@ -103,6 +105,7 @@ _MODULES = {
     "cpm_lm.evaluation.result": ("Result",),
     "cpm_lm.evaluation.run": ("evaluate",),
     "cpm_lm.generation.perplexity": ("Perplexity",),
+    "cpm_lm.generation.presets": ("preset",),
     "cpm_lm.generation.scoring": ("Score",),
     "cpm_lm.gpt.export": ("export",),
     "cpm_lm.gpt.load": ("keras_model",),

@@ -6,19 +6,19 @@ Knows tokenizers, engines, requests and the scheduler; does not know files of we
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
-from cpm_lm.choices import Boundary, EngineName, FilterOrder, Match, Method, Overflow
+from cpm_lm.choices import Boundary, EngineName
 from cpm_lm.decoding.scheduler import Scheduler
 from cpm_lm.decoding.session_pool import SessionPool
 from cpm_lm.display import on_a_line
-from cpm_lm.distributions.checks import Number
 from cpm_lm.engines.base import Engine
 from cpm_lm.engines.options import EngineOptions
 from cpm_lm.errors import CheckpointError, RequestError, TokenizerError
+from cpm_lm.generation.arguments import SamplingArguments, VotingArguments, with_options
 from cpm_lm.generation.completion import CompletionRequest, Sample
 from cpm_lm.generation.likeliest import Likeliest
 from cpm_lm.generation.next_characters import NextCharacter, NextCharactersRequest
@@ -71,186 +71,80 @@ class Model:
         """The sha256 of the weights' manifest; empty if there is none."""
         self._sessions = SessionPool(engine)
 
+    @with_options(SamplingOptions)
     def sample(
         self,
         prompt: str | Sequence[int],
         *,
-        n: int = SamplingOptions.n,
-        max_tokens: int = SamplingOptions.max_tokens,
-        temperature: Number = SamplingOptions.temperature,
-        top_p: Number = SamplingOptions.top_p,
-        top_k: int = SamplingOptions.top_k,
-        stop: str | Iterable[str] | None = SamplingOptions.stop,
-        special: bool = SamplingOptions.special,
-        seed: int | None = SamplingOptions.seed,
-        filter_order: FilterOrder = SamplingOptions.filter_order,
-        overflow: Overflow = SamplingOptions.overflow,
-        memory: int = SamplingOptions.memory,
-        order: FilterOrder | None = None,
         on_text: Callable[[int, str, bool], None] | None = None,
+        **options: Unpack[SamplingArguments],
     ) -> list[Sample]:
         """Draw n continuations of a prompt; the prompt and common prefixes are computed once.
 
         Args:
             prompt: text, or token ids that are used unchanged.
-            n: the number of continuations. For all options see `SamplingOptions`.
-            max_tokens: the maximum number of tokens per continuation.
-            temperature: divides the logits; 0 takes the likeliest token.
-            top_p: the mass of the nucleus; 1 is off.
-            top_k: the number of likeliest tokens to draw from; 0 is off.
-            stop: one or several stop strings.
-            special: whether names of special tokens in the prompt mean these tokens.
-            seed: the random seed; by default chosen at random and reported.
-            filter_order: "standard" or "cpm".
-            overflow: "stop" or "slide".
-            memory: bytes for the KV cache.
-            order: deprecated, until version 0.3: the old name of `filter_order`.
             on_text: called with the number of a sample, the next part of its text, and whether
                 the sample has ended.
+            **options: the fields of `SamplingOptions`, which says the unit and the range of each:
+                n, max_tokens, temperature, top_p, top_k, min_p, typical_p, repetition_penalty, ban,
+                stop, seed and so on.
 
         Raises:
             RequestError: an option is out of range, or the prompt is empty or too long.
             CapacityError: `memory` does not hold one continuation.
         """
-        options = SamplingOptions(
-            n=n,
-            max_tokens=max_tokens,
-            temperature=temperature,
-            top_p=top_p,
-            top_k=top_k,
-            stop=stop,
-            special=special,
-            seed=seed,
-            filter_order=filter_order,
-            order=order,
-            overflow=overflow,
-            memory=memory,
-        )
-        request = CompletionRequest(self.tokenizer, self.engine.config, prompt, options)
+        request = self._completion(prompt, SamplingOptions(**options))
         for delta in self._run(request):
             if on_text:
                 on_text(delta.index, delta.text, delta.finished)
         return request.result()
 
+    @with_options(SamplingOptions)
     def stream(
-        self,
-        prompt: str | Sequence[int],
-        *,
-        n: int = SamplingOptions.n,
-        max_tokens: int = SamplingOptions.max_tokens,
-        temperature: Number = SamplingOptions.temperature,
-        top_p: Number = SamplingOptions.top_p,
-        top_k: int = SamplingOptions.top_k,
-        stop: str | Iterable[str] | None = SamplingOptions.stop,
-        special: bool = SamplingOptions.special,
-        seed: int | None = SamplingOptions.seed,
-        filter_order: FilterOrder = SamplingOptions.filter_order,
-        overflow: Overflow = SamplingOptions.overflow,
-        memory: int = SamplingOptions.memory,
-        order: FilterOrder | None = None,
+        self, prompt: str | Sequence[int], **options: Unpack[SamplingArguments]
     ) -> Iterator[str]:
         """Yield the text of one continuation while it is drawn.
 
         The parts joined are `sample(...)[0].text`; a prefix of a stop string is held back. Options
         and errors are those of `sample`; n must be 1. Closing the iterator stops the computation.
         """
-        options = SamplingOptions(
-            n=n,
-            max_tokens=max_tokens,
-            temperature=temperature,
-            top_p=top_p,
-            top_k=top_k,
-            stop=stop,
-            special=special,
-            seed=seed,
-            filter_order=filter_order,
-            order=order,
-            overflow=overflow,
-            memory=memory,
-        )
-        if n != 1:
-            raise RequestError("n is {n}; a stream has one continuation: use sample for more", n=n)
-        request = CompletionRequest(self.tokenizer, self.engine.config, prompt, options)
+        checked = SamplingOptions(**options)
+        if checked.n != 1:
+            raise RequestError(
+                "n is {n}; a stream has one continuation: use sample for more", n=checked.n
+            )
+        if checked.top_logprobs:
+            raise RequestError(
+                "top_logprobs is {top_logprobs}; a stream is text only: use sample",
+                top_logprobs=checked.top_logprobs,
+            )
+        request = self._completion(prompt, checked)
         return (delta.text for delta in self._run(request) if delta.text)
 
+    @with_options(VotingOptions)
     def vote(
         self,
         prompt: str | Sequence[int],
         *,
-        n: int = VotingOptions.n,
-        method: Method = VotingOptions.method,
-        stop: str | Iterable[str] | None = VotingOptions.stop,
-        special: bool = VotingOptions.special,
-        answer: str | None = VotingOptions.answer,
-        match: Match = VotingOptions.match,
-        aliases: Mapping[str, str] | None = None,
-        max_tokens: int = VotingOptions.max_tokens,
-        temperature: Number = VotingOptions.temperature,
-        top_p: Number = VotingOptions.top_p,
-        top_k: int = VotingOptions.top_k,
-        seed: int | None = VotingOptions.seed,
-        confidence: Number | None = VotingOptions.confidence,
-        whole_line: bool = VotingOptions.whole_line,
-        budget: int | None = VotingOptions.budget,
-        filter_order: FilterOrder = VotingOptions.filter_order,
-        overflow: Overflow = VotingOptions.overflow,
-        memory: int = VotingOptions.memory,
-        order: FilterOrder | None = None,
         on_tally: Callable[[Sequence[AnswerShare], float], None] | None = None,
+        **options: Unpack[VotingArguments],
     ) -> Vote:
         """Return the answer that most continuations of a prompt give, with shares and intervals.
 
         Args:
             prompt: text, or token ids that are used unchanged.
-            n: the number of texts drawn. For all options see `VotingOptions`.
-            method: "sample", "stratified" or "exact".
-            stop: stop strings that end an answer, besides a newline and an end token.
-            special: whether names of special tokens in the prompt mean these tokens.
-            answer: "number", or a regular expression that finds the answer in a text.
-            match: "first" or "last": which match of `answer` counts.
-            aliases: the form that each form of an answer counts as; see `answers.read_aliases`.
-            max_tokens: the maximum number of tokens per text; a longer text gives no answer.
-            temperature: divides the logits; with 1 and no filters, shares estimate the model's own
-                probabilities.
-            top_p: the mass of the nucleus; 1 is off.
-            top_k: the number of likeliest tokens to draw from; 0 is off.
-            seed: the random seed; by default chosen at random and reported.
-            confidence: stop early when the leader leads with this probability; "sample" only.
-            whole_line: an answer is a whole line, whatever mark the prompt's examples end with.
-            budget: the maximum number of rows computed; "exact" only.
-            filter_order: "standard" or "cpm".
-            overflow: "stop" or "slide".
-            memory: bytes for the KV cache.
-            order: deprecated, until version 0.3: the old name of `filter_order`.
             on_tally: called with the answers so far and the share of samples, or of probability,
                 that is decided.
+            **options: the fields of `VotingOptions`, which says the unit and the range of each: n,
+                method, choices, answer, match, aliases, confidence, budget, and those of a sample.
 
         Raises:
             RequestError: an option is out of range, or the prompt is empty or too long.
             CapacityError: `memory` does not hold one continuation.
         """
-        options = VotingOptions(
-            n=n,
-            method=method,
-            stop=stop,
-            special=special,
-            answer=answer,
-            match=match,
-            aliases=aliases or {},
-            max_tokens=max_tokens,
-            temperature=temperature,
-            top_p=top_p,
-            top_k=top_k,
-            seed=seed,
-            confidence=confidence,
-            whole_line=whole_line,
-            budget=budget,
-            filter_order=filter_order,
-            order=order,
-            overflow=overflow,
-            memory=memory,
-        )
-        request = VoteRequest(self.tokenizer, self.engine.config, prompt, options)
+        options["aliases"] = options.get("aliases") or {}
+        checked = VotingOptions(**options)  # type: ignore[arg-type]
+        request = VoteRequest(self.tokenizer, self.engine.config, prompt, checked)
         for progress in self._run(request):
             if on_tally:
                 on_tally(progress.tally, progress.decided)
@@ -383,6 +277,11 @@ class Model:
             RequestError: the prompt is empty, fills the context, or holds an id out of range.
         """
         return read_prompt(self.tokenizer, self.engine.config, prompt, special=special)
+
+    def _completion(
+        self, prompt: str | Sequence[int], options: SamplingOptions
+    ) -> CompletionRequest:
+        return CompletionRequest(self.tokenizer, self.engine.config, prompt, options)
 
     def __repr__(self) -> str:
         """Return the size, the vocabulary and the engine on one line."""

@@ -43,8 +43,11 @@ class DeviceSession(FakeSession):
         if isinstance(want, Draws):
             rows = [i for i, numbers in enumerate(want.u) for _ in numbers]
             numbers = [number for numbers in want.u for number in numbers]
+            edited = logits.astype(np.float64)
+            for edits in want.edits:
+                edits.apply(edited)
             found = [
-                chosen(logits[i], want.rules[i], u) for i, u in zip(rows, numbers, strict=True)
+                chosen(edited[i], want.rules[i], u) for i, u in zip(rows, numbers, strict=True)
             ]
             tokens = [token for token, _, _ in found]
             low, high = (np.array([f[k] for f in found], np.float64) for k in (1, 2))

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cpm_lm.distributions.edits import Edits
 from cpm_lm.distributions.rules import Rules
 from cpm_lm.engines.base import Engine, Session
 from cpm_lm.engines.forest import chain
@@ -147,6 +148,32 @@ class EngineContract:
         np.testing.assert_allclose(parts[1].logprobs, whole[1].logprobs, atol=near)
         np.testing.assert_allclose(parts[2], whole[2], atol=near)
 
+    def test_edits_come_before_the_rules_in_one_call_and_in_slices(self, engine: Engine) -> None:
+        session, tokens, parents, logits = self.grown(engine, 20)
+        at, u = ints(19, 2, 11), np.array([0.0, 0.4, 0.99])
+        likeliest = logits[at].argmax(axis=1)
+        edits = [
+            Edits.of([0, 1], likeliest[:2], [2.0, 1.0], [-1.0, -np.inf]),
+            Edits.of([1, 2], [3, 5], [1.0, 1.0], [30.0, 4.0]),
+        ]
+        edited = logits[at].astype(np.float64)
+        for each in edits:
+            each.apply(edited)
+        want = Draws(at, [PLAIN, GREEDY, SHARP], [u] * 3, edits)
+        cut = engine.session(64)
+        cut.slice_tokens = 7
+        for some in (session, cut):
+            _, (drawn,) = some.extend(tokens, parents, [want])
+            expected = [
+                chosen(row, rules, number)[0]
+                for row, rules in zip(edited, want.rules, strict=True)
+                for number in u
+            ]
+            assert drawn.tokens.tolist() == expected
+            raw = [row for row in log_softmax(logits)[at] for _ in u]
+            logprobs = [row[token] for row, token in zip(raw, expected, strict=True)]
+            np.testing.assert_allclose(drawn.logprobs, logprobs, atol=10 * self.tolerance)
+
     def test_the_list_of_wants_may_be_empty(self, engine: Engine) -> None:
         session, tokens, parents, _ = self.grown(engine)
         nodes, answers = session.extend(tokens, parents, [])
@@ -159,6 +186,8 @@ class EngineContract:
             Logits(ints(9)),
             Draws(ints(-1), [PLAIN], [np.array([0.5])]),
             LogProbs(ints(0), [ints(10**6)]),
+            Draws(ints(0), [PLAIN], [np.array([0.5])], [Edits.of([0], [10**6], [1.0], [1.0])]),
+            Draws(ints(0), [PLAIN], [np.array([0.5])], [Edits.of([1], [0], [1.0], [1.0])]),
         ],
     )
     def test_an_index_or_id_out_of_range_is_refused(self, engine: Engine, want: Any) -> None:

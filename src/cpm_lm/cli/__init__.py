@@ -24,7 +24,7 @@ SECTIONS = {
     "生成 Generate": ("sample", "next", "vote", "score"),
     "模型 Models": ("list", "pull", "show", "remove"),
     "检查点 Checkpoints": ("inspect", "convert", "verify", "compare", "eval", "export"),
-    "其他 Other": ("bench", "completion", "help"),
+    "其他 Other": ("bench", "completion", "preset", "help"),
 }
 """The verbs by their section on the help page, those asked for most first."""
 VERBS = tuple(sorted(verb for verbs in SECTIONS.values() for verb in verbs))

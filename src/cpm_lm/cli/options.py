@@ -42,6 +42,7 @@ __all__ = [
     "model_options",
     "name_option",
     "open_model",
+    "options_of",
     "output_path",
     "overwrite_option",
     "sampling_options",
@@ -69,6 +70,9 @@ CHOICES: dict[str, Sequence[str]] = {
 }
 KINDS: dict[str, Any] = {
     "stop": Text(),
+    "ban": Text(),
+    "bias": Text(),
+    "choices": Text(),
     "seed": int,
     "answer": Text(),
     "memory": ByteSize(),
@@ -82,6 +86,8 @@ KINDS: dict[str, Any] = {
     "tokenizer": click.Path(path_type=Path, exists=True, file_okay=False),
 }
 """The click type of each field whose default value does not determine it."""
+SEVERAL = ("stop", "ban", "bias")
+"""Fields whose option may be given several times."""
 SHORT_NAMES = {"n": ["-n"]}
 FIRST = (
     *("n", "max_tokens", "temperature", "top_p", "top_k", "stop", "seed"),
@@ -165,7 +171,7 @@ def _kind(field: dataclasses.Field[Any]) -> dict[str, Any]:
     kind = KINDS.get(field.name, type(default))
     if field.name in CHOICES:
         kind = click.Choice(CHOICES[field.name])
-    several = field.name == "stop"
+    several = field.name in SEVERAL
     shown = default is not None and not several
     return {"type": kind, "multiple": several, "default": default, "show_default": shown}
 

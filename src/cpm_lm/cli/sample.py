@@ -13,7 +13,9 @@ from typing import Any
 import click
 
 from cpm_lm.cli.console import Text, print_json
+from cpm_lm.cli.logprobs import print_logprobs
 from cpm_lm.cli.options import json_option, model_options, open_model, sampling_options
+from cpm_lm.cli.presetting import preset_option
 from cpm_lm.cli.prompting import PromptCommand, echo_note, print_notes
 from cpm_lm.cli.punctuation import OnText, widening, writes_narrow
 
@@ -63,6 +65,7 @@ class OrderedPrinter:
 @click.command("sample", cls=PromptCommand, short_help="续写。Continue a prompt.")
 @click.argument("prompt", type=Text())
 @sampling_options
+@preset_option
 @model_options
 @json_option
 def command(prompt: str, as_json: bool, raw: bool, verbose: bool, **options: Any) -> None:
@@ -108,6 +111,7 @@ def command(prompt: str, as_json: bool, raw: bool, verbose: bool, **options: Any
             }
         )
         return
+    print_logprobs(samples)
     echo_note(
         f"seed {first.seed}, {first.rows} rows ({first.rows_unmerged} unmerged), "
         f"{seconds:.1f} s, {opened.engine.name}"

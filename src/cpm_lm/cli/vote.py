@@ -17,6 +17,7 @@ import click
 from cpm_lm.cli.bars import chart, columns, shortened, terminal_width, visible
 from cpm_lm.cli.console import Text, on_terminal, print_json
 from cpm_lm.cli.options import json_option, model_options, open_model, voting_options
+from cpm_lm.cli.presetting import preset_option
 from cpm_lm.cli.prompting import PromptCommand, echo_note, print_notes
 from cpm_lm.cli.punctuation import widened, writes_narrow
 
@@ -70,6 +71,7 @@ class LiveTally:
 @click.command("vote", cls=PromptCommand, short_help="让许多续写投票。Let many continuations vote.")
 @click.argument("prompt", type=Text())
 @voting_options
+@preset_option
 @click.option(
     "-k",
     type=click.IntRange(min=1),
@@ -129,7 +131,8 @@ def command(
 def _print(vote: Vote, k: int, engine: str, shown: Callable[[str], str]) -> None:
     """Print the tally on stdout, and how it was reached on stderr."""
     # Of an exact vote, answers that were hardly explored say nothing.
-    listed = min(k, sum(row.count is not None or row.share >= NAMEABLE for row in vote.tally) or k)
+    named = [r.count is not None or r.share >= NAMEABLE or r.among_choices for r in vote.tally]
+    listed = min(k, sum(map(bool, named)) or k)
     for line in table(vote.tally[:listed], shown, width=terminal_width()):
         click.echo(line)
     if more := vote.tally[listed:]:
@@ -150,6 +153,8 @@ def _print(vote: Vote, k: int, engine: str, shown: Callable[[str], str]) -> None
         f"{vote.reason}, {drawn}{vote.rows} rows{unmerged}, {vote.seconds:.1f} s, {engine}; "
         f"{vote.intervals}"
     )
+    if vote.filters:
+        echo_note("; ".join(vote.filters))
 
 
 def table(
@@ -167,7 +172,10 @@ def table(
         width: the columns of the terminal, or None if it is none.
         headings: whether the first line names the columns.
     """
-    if any(row.count is None for row in tally):
+    if any(row.among_choices is not None for row in tally):
+        titles = ["答案 answer", "其中 among them", "概率 probability"]
+        figures = [[f"{row.among_choices or 0:.1%}", _bounds(row)] for row in tally]
+    elif any(row.count is None for row in tally):
         titles = ["答案 answer", "概率 probability"]
         figures = [[_bounds(row)] for row in tally]
     else:
@@ -184,7 +192,8 @@ def table(
         most = max(LEAST, min(most, width - 1 - taken))
     names = [shortened(visible(shown(row.answer)), most) or '""' for row in tally]
     rows = [
-        ([name, *cells], row.share) for name, cells, row in zip(names, figures, tally, strict=True)
+        ([name, *cells], row.share if row.among_choices is None else row.among_choices)
+        for name, cells, row in zip(names, figures, tally, strict=True)
     ]
     return chart(rows, titles if headings else (), width=width)
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from cpm_lm.decoding.penalties import PathFilters
 from cpm_lm.decoding.protocol import Algorithm, Extend
 from cpm_lm.decoding.rng import Independent
 from cpm_lm.decoding.sampling import Continuation, Limits, OnEnd, OnToken, Sampled, sample
@@ -33,6 +34,7 @@ def sample_until(
     rules: Rules,
     seed: int,
     limits: Limits,
+    filters: PathFilters | None = None,
     enough: Callable[[], bool],
     on_token: OnToken,
     on_end: OnEnd,
@@ -45,6 +47,7 @@ def sample_until(
         rules: the sampling rules.
         seed: the seed of the draws.
         limits: the limits of the samples; `slide` is not supported.
+        filters: those that look at a path.
         enough: called after each round; returns whether to stop.
         on_token: called with each token of each sample; returns whether the sample has ended.
         on_end: called once for each sample, after its last token.
@@ -86,6 +89,8 @@ def sample_until(
             rules=rules,
             source=Independent(seed, first=start),
             limits=round_limits,
+            filters=filters,
+            before=shared,
             on_token=lambda i, token, start=start: on_token(start + i, token),  # type: ignore[misc]
             on_end=lambda i, start=start: on_end(start + i),  # type: ignore[misc]
         )

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from cpm_lm.decoding.frontier import NO_ANSWER, AnswerOf, Found, Frontier, row_bytes
+from cpm_lm.decoding.penalties import PathFilters
 from cpm_lm.decoding.protocol import Algorithm, Extend
 from cpm_lm.decoding.sampling import Limits
 from cpm_lm.distributions.rules import Rules
@@ -32,6 +33,7 @@ def best_first(
     limits: Limits,
     answer_of: AnswerOf,
     rows: int,
+    filters: PathFilters | None = None,
     tolerance: float = 1e-4,
     width: int = 64,
     on_found: Callable[[Found], None] | None = None,
@@ -49,6 +51,7 @@ def best_first(
         limits: the length limit, the context and the capacity; `slide` is not supported.
         answer_of: the answer of a text.
         rows: the budget: the maximum number of forward rows, the prompt's included.
+        filters: those that look at a path; they belong to the distribution as the rules do.
         tolerance: the search also ends when less than this mass is unexplored.
         width: the maximum number of rows in one request.
         on_found: called before each request with the present state.
@@ -67,6 +70,8 @@ def best_first(
         )
     longest = limits.longest(len(prompt))
     state = Frontier(limits, rules, answer_of, longest=longest, tolerance=tolerance)
+    if filters and filters.active:
+        state.filter_paths(filters, prompt)
     left = min(rows, limits.capacity) - len(prompt)  # no node is released before the end
     if left < 0:
         return state.found(0, "budget")

@@ -12,8 +12,10 @@ from typing import Literal
 
 import numpy as np
 
-from cpm_lm.decoding.sampling import Limits
+from cpm_lm.decoding.limits import Limits
+from cpm_lm.decoding.penalties import History, PathFilters
 from cpm_lm.distributions.draw import Distribution, distributions
+from cpm_lm.distributions.edits import Edits
 from cpm_lm.distributions.rules import Rules
 from cpm_lm.shapes import Float32, Float64
 
@@ -64,6 +66,9 @@ class Found:
     """`proven`: no other answer can reach the leader; `explored`: less than the tolerance is
     unexplored; `budget`: the budget of rows, or of children, is spent; `searching`: the search
     has not ended."""
+    banned: float = 0.0
+    """The mass of texts that ended because the filters of their path banned every token; it is
+    also in `masses`."""
 
 
 class _Leaf:
@@ -142,8 +147,16 @@ class Frontier:
         """The mass of the heaviest child that was dropped, or more."""
         self._dropped = False
         self._masses: dict[Hashable | None, float] = {}
-        self._cut_off = 0.0
+        self._cut_off = self._banned = 0.0
         self._assigned = 0.0
+        self._filters: PathFilters | None = None
+        self._histories: dict[tuple[int, ...], History] = {}
+        """Of the paths that are computed, or about to be."""
+
+    def filter_paths(self, filters: PathFilters, prompt: Sequence[int]) -> None:
+        """Filter the tokens after every path; called before anything is added."""
+        self._filters = filters
+        self._histories[()] = filters.start(prompt)
 
     def add(
         self,
@@ -154,12 +167,24 @@ class Frontier:
         """Add computed nodes: their ids and mass, slot, and logits of the next token."""
         for i, ((path, mass), slot) in enumerate(zip(paths, slots, strict=True)):
             # One row at a time: the distributions of all would take more than their children.
-            (distribution,) = distributions(logits[i : i + 1], self._rules)
+            (distribution,) = distributions(logits[i : i + 1], self._rules, self._edits(path))
+            if not len(distribution.tokens):  # nothing is left, so the text ends
+                self._assign_to(self._answer_of(path, True), mass)
+                self._banned += mass
             leaf = _Leaf(path, mass, slot, distribution, self._floor)
             self._dropped |= leaf.dropped
             self._kept += len(leaf)
             self._push(leaf)
             self._bound(logits.shape[1])
+
+    def _edits(self, path: tuple[int, ...]) -> list[Edits]:
+        """Return the edits of the row after a path."""
+        if not self._filters:
+            return []
+        if path not in self._histories:
+            parent = self._histories[path[:-1]]
+            self._histories[path] = self._filters.extended(parent, path[-1])
+        return self._filters.edits([self._histories[path]])
 
     def _bound(self, vocab_size: int) -> None:
         """Drop the lightest children where there are more than the memory holds."""
@@ -203,7 +228,7 @@ class Frontier:
     def found(self, rows: int, reason: Reason) -> Found:
         """Return the present state of the search."""
         descending = dict(sorted(self._masses.items(), key=lambda item: -item[1]))
-        return Found(descending, self._unexplored(), self._cut_off, rows, reason)
+        return Found(descending, self._unexplored(), self._cut_off, rows, reason, self._banned)
 
     def _assign(self, path: tuple[int, ...], token: int, mass: float) -> bool:
         """Assign a text's mass to its answer or to the length limit; False if it continues."""
@@ -211,14 +236,19 @@ class Frontier:
         ids = path if finished else (*path, token)
         answer = self._answer_of(ids, finished)
         if answer is not None or finished:
-            key = None if answer is NO_ANSWER else answer
-            self._masses[key] = self._masses.get(key, 0.0) + mass
+            self._assign_to(answer, mass)
         elif len(ids) == self._longest:
             self._cut_off += mass
+            self._assigned += mass
         else:
             return False
-        self._assigned += mass
         return True
+
+    def _assign_to(self, answer: Hashable | None, mass: float) -> None:
+        """Assign mass to an answer; None and NO_ANSWER are no answer."""
+        key = None if answer is NO_ANSWER else answer
+        self._masses[key] = self._masses.get(key, 0.0) + mass
+        self._assigned += mass
 
     def _stop_reason(self) -> Reason | None:
         unexplored = self._unexplored()

@@ -16,21 +16,24 @@ dropped. The newer half is computed again from position 0, once for all samples 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from cpm_lm.decoding.limits import Limits
+from cpm_lm.decoding.penalties import History, PathFilters
 from cpm_lm.decoding.protocol import Algorithm, Extend, Extended
 from cpm_lm.decoding.rng import UniformSource
-from cpm_lm.decoding.tree import Node, Tree
-from cpm_lm.distributions.draw import Drawn
+from cpm_lm.decoding.tree import Node, Tree, new_root
+from cpm_lm.distributions.draw import NO_TOKEN, Drawn, Scored
+from cpm_lm.distributions.edits import Edits
 from cpm_lm.distributions.rules import Rules
-from cpm_lm.engines.wants import Draws
+from cpm_lm.engines.wants import Draws, LogProbs, Want
 from cpm_lm.errors import CapacityError
-from cpm_lm.shapes import Int32, Int64
+from cpm_lm.shapes import Float64, Int32, Int64
 
-__all__ = ["Continuation", "Limits", "OnEnd", "OnToken", "Sampled", "sample"]
+__all__ = ["Continuation", "Limits", "OnEnd", "OnToken", "Sampled", "Step", "sample"]
 
 OnToken = Callable[[int, int], bool]
 """Called with a sample and its next token; returns whether the sample's text has ended."""
@@ -38,51 +41,16 @@ OnEnd = Callable[[int], None]
 """Called with a sample after its last token."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """The limits of the samples of one prompt."""
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One token drawn, and what the model itself held likeliest there."""
 
-    max_tokens: int
-    """The maximum number of tokens drawn for a sample, an end token included."""
-    n_positions: int
-    """The model's context in tokens."""
-    end_ids: Collection[int]
-    """Tokens that end a sample."""
-    slide: bool = False
-    """Whether to drop the older half of a full context; otherwise the sample ends."""
-    capacity: int = 1 << 30
-    """The maximum number of live nodes."""
-    width: int = 512
-    """The maximum number of rows drawn from in one request, which bounds the workspace."""
-
-    def longest(self, prompt: int) -> int:
-        """Return the maximum number of tokens drawn after a prompt of this length.
-
-        The last token of a sample is drawn but not computed, hence the + 1.
-        """
-        if self.slide:
-            return self.max_tokens
-        return min(self.max_tokens, self.n_positions - prompt + 1)
-
-    def rows(self, prompt: int, tokens: int) -> int:
-        """Return the rows that one sample alone computes.
-
-        These are the prompt and all its tokens but the last, and after each slide the tokens kept.
-        In the example: 3 of the prompt, 1 token that fills the context; slide, 2 kept, 2 tokens;
-        slide, 2 kept, 1 token. The fifth token is drawn but not computed.
-
-        >>> Limits(max_tokens=9, n_positions=4, end_ids=(), slide=True).rows(3, 5)
-        11
-        """
-        slides = 0
-        if (beyond := prompt + tokens - 1 - self.n_positions) > 0:
-            slides = -(-beyond // (self.n_positions - self.kept))
-        return prompt + tokens - 1 + slides * self.kept
-
-    @property
-    def kept(self) -> int:
-        """The number of tokens of a full context that a slide keeps."""
-        return self.n_positions - (self.n_positions + 1) // 2
+    token: int
+    logprob: float
+    """Under the model itself: temperature 1, no filters; natural logarithm."""
+    top_ids: Int32[np.ndarray, " k"]
+    """The likeliest tokens, likeliest first."""
+    top_logprobs: Float64[np.ndarray, " k"]
 
 
 @dataclass(frozen=True)
@@ -95,6 +63,10 @@ class Continuation:
     """Log-probability of all tokens drawn, the end token included, under the model itself."""
     ended: bool
     """Whether an end token or `on_token` ended the sample, rather than a limit."""
+    banned: bool = False
+    """Whether it ended because the filters of its path banned every token."""
+    steps: tuple[Step, ...] = ()
+    """Each token drawn, the end token included, if `top` asks for them."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +87,9 @@ def sample(
     rules: Rules,
     source: UniformSource,
     limits: Limits,
+    filters: PathFilters | None = None,
+    before: Sequence[int] = (),
+    top: int = 0,
     on_token: OnToken | None = None,
     on_end: OnEnd | None = None,
 ) -> Algorithm[Sampled]:
@@ -126,6 +101,9 @@ def sample(
         rules: the sampling rules.
         source: the uniform numbers by which tokens are drawn.
         limits: the limits of the samples.
+        filters: those that look at a path.
+        before: the tokens above the prompt, if it continues a path; only `filters` look at them.
+        top: the number of likeliest tokens to record for each token drawn.
         on_token: called with each token of each sample, except end tokens; returns whether the
             sample has ended.
         on_end: called once for each sample, after its last token.
@@ -134,18 +112,59 @@ def sample(
         CapacityError: the capacity does not hold one sample.
     """
     state = _Sampling(prompt, n, rules, source, limits, on_token, on_end)
+    state.top = top
+    if filters and filters.active:
+        state.paths = _Paths(filters, state.pending[0], [*before, *prompt])
     while state.pending:
         leaves = state.next_leaves()
         growth = state.tree.grow(leaves)
         reply: Extended = yield Extend(
             tokens=growth.tokens,
             parents=growth.parents,
-            wants=[state.draws(leaves, growth.at)],
+            wants=state.wants(leaves, growth.at),
             release=growth.release,
         )
         state.tree.set_slots(growth.nodes, reply.nodes.tolist())
-        state.advance(leaves, reply.answers[0])
+        state.advance(leaves, *reply.answers)
     return state.result()
+
+
+class _Paths:
+    """The histories of the leaves to compute, where there are filters that look at them."""
+
+    def __init__(self, filters: PathFilters, leaf: Node, tokens: Sequence[int]) -> None:
+        self.filters = filters
+        self._of: dict[Node, History] = {leaf: filters.start(tokens)}
+        self._roots: dict[int, Node] = {}
+
+    def edits(self, leaves: Sequence[Node]) -> list[Edits]:
+        """Return the edits of the leaves' rows."""
+        return self.filters.edits([self._of[leaf] for leaf in leaves])
+
+    def take(self, leaf: Node) -> History:
+        """Remove and return the history of a leaf whose next tokens are drawn."""
+        return self._of.pop(leaf)
+
+    def root(self, drawn: int) -> Node:
+        """Return the root of the samples that slide after this many tokens.
+
+        They have one for themselves: samples that slid at another time may have the same tokens
+        in their context, but not the same history.
+        """
+        if drawn not in self._roots:
+            self._roots[drawn] = new_root()
+        return self._roots[drawn]
+
+    def add(self, child: Node, history: History, kept: Sequence[int], drawn: int) -> None:
+        """Record a child's history; where the context has slid, that of the tokens kept."""
+        if kept:
+            tokens = [*kept, child.token]
+            history = self.filters.start(
+                tokens, drawn_in_context=min(drawn, len(tokens)), drawn=drawn
+            )
+        else:
+            history = self.filters.extended(history, child.token)
+        self._of[child] = history
 
 
 class _Sampling:
@@ -182,6 +201,10 @@ class _Sampling:
         self.drawn = np.zeros(n, np.int64)
         self.logprob = np.zeros(n)
         self.ended = np.zeros(n, bool)
+        self.banned = np.zeros(n, bool)
+        self.top = 0
+        self.steps: list[list[Step]] = [[] for _ in range(n)]
+        self.paths: _Paths | None = None
         self.pending = [self.tree.add_samples(self.tree.root, prompt, range(n))]
 
     def next_leaves(self) -> list[Node]:
@@ -204,13 +227,18 @@ class _Sampling:
         leaves, self.pending = self.pending[:count], self.pending[count:]
         return leaves
 
-    def draws(self, leaves: Sequence[Node], at: Int32[np.ndarray, " R"]) -> Draws:
-        """Return the want for the next token of every sample at these leaves."""
+    def wants(self, leaves: Sequence[Node], at: Int32[np.ndarray, " R"]) -> list[Want]:
+        """Return the wants for the next token of every sample at these leaves."""
         samples = np.concatenate([leaf.samples for leaf in leaves])
-        u = self.source.uniform(samples, self.drawn[samples])
-        return Draws(at, [self.rules] * len(leaves), np.split(u, self._ends(leaves)))
+        u = np.split(self.source.uniform(samples, self.drawn[samples]), self._ends(leaves))
+        edits = self.paths.edits(leaves) if self.paths else ()
+        wants: list[Want] = [Draws(at, [self.rules] * len(leaves), u, edits)]
+        if self.top:
+            none = np.zeros(0, np.int32)
+            wants.append(LogProbs(at, [none] * len(leaves), top=self.top))
+        return wants
 
-    def advance(self, leaves: Sequence[Node], drawn: Drawn) -> None:
+    def advance(self, leaves: Sequence[Node], drawn: Drawn, likely: Scored | None = None) -> None:
         """Append the tokens drawn to the samples at these leaves."""
         ends = self._ends(leaves)
         groups = [self.tree.take_samples(leaf) for leaf in leaves]
@@ -218,6 +246,8 @@ class _Sampling:
         self.source.rescale(samples, drawn.low, drawn.high)
         self.logprob[samples] += drawn.logprobs
         self.drawn[samples] += 1
+        if likely:
+            self._record(groups, drawn, likely)
         for leaf, group, chosen in zip(leaves, groups, np.split(drawn.tokens, ends), strict=True):
             self._branch(leaf, group, chosen.tolist())
             self.tree.prune(leaf)
@@ -225,8 +255,14 @@ class _Sampling:
     def result(self) -> Sampled:
         """Return the samples in order."""
         continuations = [
-            Continuation(tuple(tokens), float(logprob), bool(ended))
-            for tokens, logprob, ended in zip(self.tokens, self.logprob, self.ended, strict=True)
+            Continuation(
+                tuple(tokens),
+                float(self.logprob[i]),
+                bool(self.ended[i]),
+                bool(self.banned[i]),
+                tuple(self.steps[i]),
+            )
+            for i, tokens in enumerate(self.tokens)
         ]
         unmerged = sum(map(self._rows, self.drawn.tolist()))
         return Sampled(continuations, self.tree.rows, unmerged)
@@ -235,7 +271,8 @@ class _Sampling:
         """Move the samples of a leaf to its new children, except those that have ended."""
         branches: dict[int, list[int]] = {}
         for i, token in zip(samples, tokens, strict=True):
-            self.ended[i] = token in self.limits.end_ids
+            self.banned[i] = token == NO_TOKEN
+            self.ended[i] = self.banned[i] or token in self.limits.end_ids
             if not self.ended[i]:
                 self.tokens[i].append(token)
                 self.ended[i] = self.on_token(i, token)
@@ -244,12 +281,28 @@ class _Sampling:
             else:
                 branches.setdefault(token, []).append(i)
         parent, kept = leaf, []
+        drawn = int(self.drawn[samples[0]])  # with filters, all samples of a leaf drew as many
         if branches and leaf.depth == self.limits.n_positions:
             parent, kept = self.tree.root, leaf.path()[-self.limits.kept :]
+            if self.paths:
+                parent = self.paths.root(drawn)
+        history = self.paths.take(leaf) if self.paths else None
         for token, group in branches.items():
             child = self.tree.add_samples(parent, [*kept, token], group)
             if len(child.samples) == len(group):  # a child with other samples is already pending
                 self.pending.append(child)
+                if self.paths and history:
+                    self.paths.add(child, history, kept, drawn)
+
+    def _record(self, groups: list[list[int]], drawn: Drawn, likeliest: Scored) -> None:
+        """Record the tokens drawn with the likeliest tokens of their rows."""
+        rows = np.repeat(np.arange(len(groups)), [len(group) for group in groups]).tolist()
+        samples = [i for group in groups for i in group]
+        numbers = zip(drawn.tokens.tolist(), drawn.logprobs.tolist(), strict=True)
+        for i, row, (token, logprob) in zip(samples, rows, numbers, strict=True):
+            if token != NO_TOKEN:
+                ids, logprobs = likeliest.top_ids[row], likeliest.top_logprobs[row]
+                self.steps[i].append(Step(token, logprob, ids, logprobs))
 
     def _ends(self, leaves: Sequence[Node]) -> Int64[np.ndarray, " ends"]:
         """Return the indices at which the leaves' joined samples are split by leaf."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from cpm_lm.shapes import Int32
 
-__all__ = ["Growth", "Node", "Tree"]
+__all__ = ["Growth", "Node", "Tree", "new_root"]
 
 
 class Node:
@@ -53,6 +53,13 @@ class Node:
         return chain[::-1]
 
 
+def new_root() -> Node:
+    """Return a root, which is no token; it is never dropped."""
+    root = Node(-1, None)
+    root.references = 1
+    return root
+
+
 @dataclass(frozen=True, eq=False)
 class Growth:
     """The nodes to compute, as arguments of `Session.extend`."""
@@ -71,8 +78,7 @@ class Tree:
     """A tree of reference-counted nodes; samples with a common prefix share its nodes."""
 
     def __init__(self) -> None:
-        self.root = Node(-1, None)
-        self.root.references = 1  # never dropped
+        self.root = new_root()
         self.live = 0
         """The number of nodes with a slot in the session."""
         self.rows = 0

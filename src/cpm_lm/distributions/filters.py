@@ -1,4 +1,4 @@
-"""The filters top-k and top-p: which tokens they keep.
+"""The filters top-k, top-p, min-p and typical-p: which tokens they keep.
 
 Knows logits and weights; does not know randomness, sessions or text.
 """
@@ -11,28 +11,59 @@ import numpy as np
 
 from cpm_lm.distributions.checks import Number
 from cpm_lm.distributions.rules import Rules
-from cpm_lm.shapes import Float32, Float64, Int64
+from cpm_lm.shapes import Bool, Float, Float64, Int64
 
-__all__ = ["kept_tokens", "nucleus", "top_k"]
+__all__ = ["kept_tokens", "nucleus", "top_k", "typical"]
 
 SORT_BELOW = 64
 """Sorting this many scores is faster than dividing them further."""
 
 
 def kept_tokens(
-    logits: Float32[np.ndarray, " V"], weights: Float64[np.ndarray, " V"], rules: Rules
+    logits: Float[np.ndarray, " V"], weights: Float64[np.ndarray, " V"], rules: Rules
 ) -> Int64[np.ndarray, " K"] | slice:
-    """Return the ids that the filters keep; top-p is applied to what top-k keeps."""
+    """Return the ids that the filters keep: top-k, top-p, min-p, typical-p, one after the other.
+
+    Each is applied to what the one before it keeps; the order is that of transformers.
+    """
     kept: Int64[np.ndarray, " K"] | slice = slice(None)
     if 0 < rules.top_k < len(logits):
         kept = top_k(logits, rules.top_k)
     if rules.top_p < 1:
-        inner = nucleus(weights[kept], rules.top_p)
-        kept = inner if isinstance(kept, slice) else kept[inner]
+        kept = _within(kept, nucleus(weights[kept], rules.top_p))
+    if rules.min_p > 0:
+        left = weights[kept]
+        kept = _within(kept, np.flatnonzero(left >= rules.min_p * left.max()))
+    if rules.typical_p < 1:
+        kept = _within(kept, np.flatnonzero(typical(weights[kept], rules.typical_p)))
     return kept
 
 
-def top_k(scores: Float32[np.ndarray, " V"], k: int) -> Int64[np.ndarray, " K"]:
+def _within(kept: Int64[np.ndarray, " K"] | slice, inner: Any) -> Int64[np.ndarray, " I"]:
+    """Return the ids that have these places among the ids kept."""
+    return inner if isinstance(kept, slice) else kept[inner]
+
+
+def typical(weights: Float64[np.ndarray, " K"], p: Number) -> Bool[np.ndarray, " K"]:
+    """Return which tokens locally typical sampling keeps.
+
+    The surprise of a token is -log of its probability, its mean is the entropy. Tokens come in the
+    order of how far their surprise is from the entropy, until their share of the weight reaches p.
+    Tokens as far as the last one are kept, too.
+    Source: "Locally Typical Sampling", arXiv 2202.00666; equal to transformers' warper.
+    """
+    shares = weights / weights.sum()
+    with np.errstate(divide="ignore"):
+        surprise = -np.log(shares)
+    entropy = (shares[shares > 0] * surprise[shares > 0]).sum()
+    distance = np.abs(surprise - entropy)
+    nearest = np.argsort(distance, kind="stable")
+    last = min(int((np.cumsum(shares[nearest]) < p).sum()), len(shares) - 1)
+    kept: Bool[np.ndarray, " K"] = distance <= distance[nearest[last]]
+    return kept
+
+
+def top_k(scores: Float[np.ndarray, " V"], k: int) -> Int64[np.ndarray, " K"]:
     """Return the ids of the k highest scores, ascending; ties by the lower id."""
     return _highest(scores, k, counted=True)
 

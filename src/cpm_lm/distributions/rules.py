@@ -46,11 +46,27 @@ class Rules:
             "Draw only from this many likeliest tokens; 0 is off."
         },
     )
+    min_p: Number = field(
+        default=0.0,
+        metadata={
+            "help": "去掉概率低于最高概率乘以该值的词元，0 至 1，0 为不用。"
+            "Drop the tokens less likely than this times the likeliest one, 0 to 1; 0 is off."
+        },
+    )
+    typical_p: Number = field(
+        default=1.0,
+        metadata={
+            "help": "典型采样：信息量最接近平均值的词元，直到累计概率达到该值，"
+            "大于 0 至 1，1 为不用。"
+            "Typical sampling: keep the tokens whose surprise is nearest to the average, until "
+            "their probabilities sum to this, above 0 to 1; 1 is off."
+        },
+    )
     filter_order: FilterOrder = field(
         default="standard",
         metadata={
             "help": "standard：先除以温度再筛选；cpm：先筛选再除以温度，与官方代码相同。"
-            "'standard' applies the temperature before top-k and top-p, "
+            "'standard' applies the temperature before top-k, top-p and the other filters, "
             "'cpm' after them, as the original code does."
         },
     )
@@ -63,10 +79,12 @@ class Rules:
             warnings.warn(
                 tr("order is now filter_order; the old name goes with version 0.3"),
                 DeprecationWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
             object.__setattr__(self, "filter_order", order)
         check_field(self, "temperature", low=0)
         check_field(self, "top_p", low=0, high=1, above_low=True)
         check_field(self, "top_k", low=0, whole=True)
+        check_field(self, "min_p", low=0, high=1)
+        check_field(self, "typical_p", low=0, high=1, above_low=True)
         check_one_of("filter_order", self.filter_order, choices(FilterOrder))

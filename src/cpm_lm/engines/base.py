@@ -200,6 +200,9 @@ class Session(abc.ABC):
         self._ids(want.at, "at", count)
         for ids in getattr(want, "ids", ()):
             self._ids(ids, "ids", self.config.vocab_size)
+        for edits in getattr(want, "edits", ()):
+            self._ids(edits.rows, "rows", len(want.at))
+            self._ids(edits.ids, "ids", self.config.vocab_size)
         return want
 
     @staticmethod

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from cpm_lm.distributions.draw import Drawn, Scored, draw, score
+from cpm_lm.distributions.edits import Edits
 from cpm_lm.distributions.rules import Rules
 from cpm_lm.shapes import Float32, Float64, Int32, Int64
 
@@ -100,16 +101,20 @@ class Draws(Want):
     """The sampling rules of each row."""
     u: Sequence[Float64[np.ndarray, " _"]]
     """The uniform numbers in [0, 1) of each row, one for each sample at its node."""
+    edits: Sequence[Edits] = ()
+    """Applied to the logits before the rules, in this order; usually there are none."""
 
     def part(self, rows: Rows, shift: int) -> Draws:
         """Return the want for some rows only, with `shift` subtracted from their indices."""
         chosen = rows.tolist()
         rules, u = [self.rules[i] for i in chosen], [self.u[i] for i in chosen]
-        return Draws(_shifted(self.at, rows, shift), rules, u)
+        return Draws(
+            _shifted(self.at, rows, shift), rules, u, [each.part(rows) for each in self.edits]
+        )
 
     def answer(self, logits: Float32[np.ndarray, "R V"]) -> Drawn:
         """Return the tokens drawn."""
-        return draw(logits, self.rules, self.u)
+        return draw(logits, self.rules, self.u, self.edits)
 
     def join(self, parts: Sequence[tuple[Rows, Drawn]]) -> Drawn:
         """Return the draws in the order of `at` and `u`."""

@@ -12,14 +12,35 @@ from typing import Literal
 from cpm_lm.config import GPTConfig
 from cpm_lm.decoding.protocol import Algorithm
 from cpm_lm.decoding.rng import Independent
-from cpm_lm.decoding.sampling import Sampled, sample
+from cpm_lm.decoding.sampling import Sampled, Step, sample
 from cpm_lm.display import ResultList, Row, on_a_line, quoted
+from cpm_lm.distributions.checks import check_field
 from cpm_lm.generation.options import SamplingOptions
+from cpm_lm.generation.path_filters import banned_note
 from cpm_lm.generation.plan import SamplingPlan
 from cpm_lm.generation.request import GenerationRequest
 from cpm_lm.tokenizer import Tokenizer
 
-__all__ = ["CompletionRequest", "Sample", "TextDelta"]
+__all__ = ["CompletionRequest", "Sample", "TextDelta", "TokenLogprob", "TokenLogprobs"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenLogprob:
+    """A token and its log-probability under the raw model: temperature 1, no filters."""
+
+    token_id: int
+    text: str
+    """The token's text for display; the name of a special token."""
+    logprob: float
+    """Natural logarithm."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenLogprobs(TokenLogprob):
+    """A token that was drawn, and the tokens that the model held likeliest there."""
+
+    top: tuple[TokenLogprob, ...]
+    """Likeliest first; ties by the lower id."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,14 +48,15 @@ class Sample:
     """One continuation of a prompt."""
 
     text: str
-    """The continuation, without the prompt, cut off before a stop string."""
+    """The continuation, cut off before a stop string; with `echo`, after the prompt."""
     token_ids: tuple[int, ...]
     """The tokens drawn, without an end token; a stop string's tokens are included."""
     logprob: float
     """Log-probability of all tokens drawn, an end token included, under the raw model:
     temperature 1, no filters; natural logarithm."""
-    finish_reason: Literal["stop", "length"]
-    """`stop`: an end token or a stop string; `length`: max_tokens or the context was reached."""
+    finish_reason: Literal["stop", "length", "banned"]
+    """`stop`: an end token or a stop string; `length`: max_tokens or the context was reached;
+    `banned`: the bans left no token to draw."""
     index: int
     """The number i of the sample. On the native engine the seed and i determine the text, whatever
     n is; on the others about 1 text in 100 differs, see `decoding.sampling`."""
@@ -46,6 +68,9 @@ class Sample:
     """Forward rows that n separate runs would have computed."""
     note: str = ""
     """Advice about the prompt, a line each; usually empty."""
+    top_logprobs: tuple[TokenLogprobs, ...] = ()
+    """With the option `top_logprobs`: one entry for each of `token_ids`, and one for the end token
+    if one was drawn."""
 
     def __repr__(self) -> str:
         """Return the beginning of the text, and how it ended, on one line."""
@@ -84,8 +109,14 @@ class CompletionRequest(GenerationRequest[TextDelta, list[Sample]]):
         prompt: str | Sequence[int],
         options: SamplingOptions,
     ) -> None:
+        check_field(options, "top_logprobs", low=0, high=tokenizer.vocab_size, whole=True)
         self._plan = plan = SamplingPlan(tokenizer, config, prompt, options)
-        self._options = options
+        self._options, self._tokenizer = options, tokenizer
+        read = prompt if isinstance(prompt, str) else tokenizer.decode(plan.ids)
+        self._echoed = read if options.echo else ""
+        """What comes before each text."""
+        self._begun = [False] * options.n
+        """The texts of which `poll` has returned the first part."""
         self.node_budget = plan.node_budget(plan.nodes_of(options.n))
         self._sampled: Sampled | None = None
         self._polled = [0] * options.n
@@ -104,6 +135,8 @@ class CompletionRequest(GenerationRequest[TextDelta, list[Sample]]):
             rules=self._options,
             source=Independent(plan.seed),
             limits=plan.within(self.node_budget),
+            filters=plan.filters,
+            top=self._options.top_logprobs,
             on_token=lambda i, token: self._texts[i].feed(token),
             on_end=lambda i: self._texts[i].finish(),
         )
@@ -116,6 +149,8 @@ class CompletionRequest(GenerationRequest[TextDelta, list[Sample]]):
             text = self._texts[i]
             new = text.take()
             self._polled[i] += len(new)
+            if not self._begun[i] and (new or text.finished or self._echoed):
+                self._begun[i], new = True, self._echoed + new
             if new or text.finished:
                 deltas.append(TextDelta(index=i, text=new, finished=text.finished))
         self._unfinished = [i for i in self._unfinished if not self._texts[i].finished]
@@ -125,22 +160,39 @@ class CompletionRequest(GenerationRequest[TextDelta, list[Sample]]):
         """Return the samples in order."""
         assert self._sampled is not None, "the algorithm has not ended"
         result = []
+        banned = sum(each.banned for each in self._sampled.continuations)
+        note = "; ".join(filter(None, (self._plan.note, banned_note(banned, self._options.n))))
         for i, continuation in enumerate(self._sampled.continuations):
             stopped = continuation.ended or self._texts[i].stopped
+            reason: Literal["stop", "length", "banned"] = "stop" if stopped else "length"
             result.append(
                 Sample(
-                    text=self._texts[i].text,
+                    text=self._echoed + self._texts[i].text,
                     token_ids=continuation.tokens,
                     logprob=continuation.logprob,
-                    finish_reason="stop" if stopped else "length",
+                    finish_reason="banned" if continuation.banned else reason,
                     index=i,
                     seed=self._plan.seed,
                     rows=self._sampled.rows,
                     rows_unmerged=self._sampled.rows_unmerged,
-                    note=self._plan.note,
+                    note=note,
+                    top_logprobs=tuple(map(self._logprobs, continuation.steps)),
                 )
             )
         return ResultList(result)
+
+    def _logprobs(self, step: Step) -> TokenLogprobs:
+        top = zip(step.top_ids.tolist(), step.top_logprobs.tolist(), strict=True)
+        piece = self._tokenizer.piece
+        return TokenLogprobs(
+            token_id=step.token,
+            text=piece(step.token),
+            logprob=step.logprob,
+            top=tuple(
+                TokenLogprob(token_id=token, text=piece(token), logprob=logprob)
+                for token, logprob in top
+            ),
+        )
 
     def _reset(self) -> None:
         self._texts = [self._plan.new_text(skip=polled) for polled in self._polled]

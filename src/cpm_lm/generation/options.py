@@ -7,102 +7,47 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from cpm_lm.choices import FilterOrder, Match, Method, Overflow, choices
+from cpm_lm.choices import FilterOrder, Match, Method, choices
 from cpm_lm.distributions.checks import Number, check_field, check_one_of, help_of
 from cpm_lm.distributions.rules import Rules
 from cpm_lm.errors import RequestError
+from cpm_lm.generation.choices import read_choices
+from cpm_lm.generation.text_options import TextOptions
 
 __all__ = ["SamplingOptions", "VotingOptions"]
 
-MAX_SAMPLES = 1_000_000
-"""The limit of n: shares then have an error of 0.1%, and a typing error does not run for days."""
-
 
 @dataclass(frozen=True, kw_only=True)
-class SamplingOptions(Rules):
+class SamplingOptions(TextOptions):
     """The options of `Model.sample`; `checks.help_of` returns the help text of a field.
 
     Raises:
         RequestError: a value is out of range.
     """
 
-    n: int = field(
-        default=1,
-        metadata={
-            "help": "生成几条续写；共享提示和相同的前缀，只计算一次。"
-            "Number of continuations to draw; the prompt and common prefixes are computed once."
-        },
-    )
-    max_tokens: int = field(
-        default=64,
-        metadata={
-            "help": "每条最多几个词元，含结束符。"
-            "Maximum number of tokens per continuation, the end token included."
-        },
-    )
-    stop: str | Iterable[str] | None = field(
-        default=(),
-        metadata={
-            "help": "停止字符串：出现这段文字就停止，并在它之前截断。"
-            "Stop string: end a continuation where this text appears, and cut it off before it."
-        },
-    )
-    special: bool = field(
+    echo: bool = field(
         default=False,
         metadata={
-            "help": "提示中特殊词元的名字（如 <sep>）就是该词元；默认只是文字。"
-            "Names of special tokens in the prompt, such as <sep>, mean these tokens; "
-            "by default they are text."
+            "help": "输出的文字以提示开头。Begin each text with the prompt.",
         },
     )
-    seed: int | None = field(
-        default=None,
+    top_logprobs: int = field(
+        default=0,
         metadata={
-            "help": "随机种子，0 到 2^64-1；相同则结果相同，默认随机选取并显示。"
-            "Random seed, 0 to 2^64-1; the same seed draws the same texts. By default chosen at "
-            "random and shown."
-        },
-    )
-    overflow: Overflow = field(
-        default="stop",
-        metadata={
-            "help": "上下文已满时：stop 停止，slide 丢弃前一半后继续。"
-            "When the context is full: 'stop' ends the continuation, "
-            "'slide' drops the older half and continues."
-        },
-    )
-    memory: int = field(
-        default=4 << 30,
-        metadata={
-            "help": "KV 缓存可用的内存，如 4GB（按 float32 计）；不足时分批，结果不变。"
-            "Memory for the KV cache, such as 4GB, counted in float32. With less memory, "
-            "fewer continuations are drawn at a time; the texts do not change (on the native "
-            "engine not by a bit)."
+            "help": "为抽取的每个词元列出模型认为最可能的几个词元及其对数概率，0 为不列。"
+            "For each token drawn, list this many of the tokens that the model holds likeliest, "
+            "with their log-probabilities; 0 lists none."
         },
     )
 
     def __post_init__(self, order: FilterOrder | None) -> None:
         super().__post_init__(order)
-        check_field(self, "n", low=1, high=MAX_SAMPLES, whole=True)
-        check_field(self, "max_tokens", low=1, whole=True)
-        check_field(self, "memory", low=1, whole=True)
-        if self.seed is not None:
-            check_field(self, "seed", low=0, high=2**64 - 1, whole=True)
-        check_one_of("overflow", self.overflow, choices(Overflow))
-        object.__setattr__(self, "stop", _as_tuple(self.stop))
-
-
-def _as_tuple(stop: Any) -> tuple[Any, ...]:
-    """Return stop strings as a tuple: one, several, or none; an iterator is read only once."""
-    if stop is None:
-        return ()
-    return (stop,) if isinstance(stop, str | bytes) else tuple(stop)
+        check_field(self, "top_logprobs", low=0, whole=True)
 
 
 @dataclass(frozen=True, kw_only=True)
-class VotingOptions(SamplingOptions):
+class VotingOptions(TextOptions):
     """The options of `Model.vote`.
 
     By default the temperature is 1 and there are no filters, so that a share estimates the
@@ -180,6 +125,14 @@ class VotingOptions(SamplingOptions):
             "first is shown."
         },
     )
+    choices: str | Iterable[str] | None = field(
+        default=None,
+        metadata={
+            "help": "只在这些答案之间投票，以逗号分隔：精确计算续写以各答案开头的概率，不抽样。"
+            "Vote among these answers only, separated by commas: the probability that a text "
+            "begins with each is computed exactly, and nothing is drawn."
+        },
+    )
     confidence: Number | None = field(
         default=None,
         metadata={
@@ -208,6 +161,8 @@ class VotingOptions(SamplingOptions):
     def __post_init__(self, order: FilterOrder | None) -> None:
         super().__post_init__(order)
         check_one_of("method", self.method, choices(Method))
+        if self.choices is not None:
+            self._check_choices()
         check_one_of("match", self.match, choices(Match))
         if self.match == "last" and self.answer is None:
             raise RequestError("match is 'last' and answer is None; match needs an answer to find")
@@ -220,6 +175,26 @@ class VotingOptions(SamplingOptions):
             self._needs("budget", "method", "exact")
         if self.method == "exact" and self.overflow != "stop":
             raise RequestError("overflow is 'slide'; method 'exact' needs overflow 'stop'")
+
+    def _check_choices(self) -> None:
+        """Check the choices, and that no option is given that they make pointless."""
+        object.__setattr__(self, "choices", read_choices(self.choices))
+        for name in ("answer", "aliases", "confidence", "stop"):
+            if value := getattr(self, name):
+                raise RequestError(
+                    "{name} is {value!r} and choices are given, which already say what an "
+                    "answer is; leave {name} out",
+                    name=name,
+                    value=value,
+                )
+        if self.method == "stratified":
+            raise RequestError(
+                "method is 'stratified' and choices are given, whose probabilities are computed, "
+                "not drawn; leave method out"
+            )
+        if self.overflow != "stop":
+            raise RequestError("overflow is 'slide'; choices need overflow 'stop'")
+        object.__setattr__(self, "method", "exact")
 
     def _needs(self, name: str, other: str, wanted: str) -> None:
         """Check that an option has an effect: that another option has the value it needs."""

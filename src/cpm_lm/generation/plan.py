@@ -10,12 +10,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from cpm_lm.config import GPTConfig
+from cpm_lm.decoding.limits import Limits
 from cpm_lm.decoding.protocol import Algorithm, Result
-from cpm_lm.decoding.sampling import Limits
 from cpm_lm.errors import CapacityError, RequestError
-from cpm_lm.generation.options import SamplingOptions
+from cpm_lm.generation.path_filters import path_filters
 from cpm_lm.generation.prompt import BACKSLASH_N, decoder_context, read_prompt
 from cpm_lm.generation.stopping import StoppedText, normalized_stops
+from cpm_lm.generation.text_options import TextOptions
 from cpm_lm.generation.word_end import observing
 from cpm_lm.languages import tr
 from cpm_lm.tokenizer import Tokenizer
@@ -47,7 +48,7 @@ class SamplingPlan:
         tokenizer: Tokenizer,
         config: GPTConfig,
         prompt: str | Sequence[int],
-        options: SamplingOptions,
+        options: TextOptions,
         *,
         stops: tuple[str, ...] = (),
         row_bytes: int = 0,
@@ -59,6 +60,8 @@ class SamplingPlan:
         _refuse_special(stop, tokenizer)
         self._tokenizer = tokenizer
         self._stops = (*normalized_stops(stop, tokenizer.as_generated), *stops)
+        self.filters = path_filters(tokenizer, options, self._stops)
+        """The filters that look at a path, in ids."""
         self._after = decoder_context(prompt, self.ids)
         # 48 bits, because many JSON readers store a number as float64, exact to 53 bits.
         self.seed = int.from_bytes(os.urandom(6)) if options.seed is None else options.seed

@@ -35,6 +35,8 @@ class AnswerShare:
     vote, the lower bound of the probability."""
     high: float | None = None
     """The upper end or bound."""
+    among_choices: float | None = None
+    """In a vote among choices, the answer's share of the probability of all choices."""
 
     @property
     def percent(self) -> str:

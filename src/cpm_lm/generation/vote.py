@@ -15,6 +15,7 @@ from cpm_lm.decoding.best_first import NO_ANSWER, Found
 from cpm_lm.decoding.sampling import Sampled
 from cpm_lm.display import html_table, on_a_line, quoted
 from cpm_lm.generation.options import VotingOptions
+from cpm_lm.generation.path_filters import filters_on
 from cpm_lm.generation.plan import SamplingPlan
 from cpm_lm.generation.tally import AnswerShare, posterior_lead, tally
 from cpm_lm.languages import later, tr
@@ -84,6 +85,9 @@ class Vote:
     """The seed of the draws; None in an exact vote."""
     method: str
     """sample, stratified or exact."""
+    filters: tuple[str, ...] = ()
+    """The options that change the model's own distribution, with their values; empty if the shares
+    are about the model itself."""
     note: str
     """Advice about the prompt or the options, a line each; usually empty."""
 
@@ -125,12 +129,23 @@ def tally_decisions(
     return tuple(tally(answers, independent=independent))
 
 
-def bounds(found: Found) -> tuple[AnswerShare, ...]:
-    """Return the tally of an exact search: the answers with the bounds of their probabilities."""
+def bounds(found: Found, options: VotingOptions) -> tuple[AnswerShare, ...]:
+    """Return the tally of an exact search: the answers with the bounds of their probabilities.
+
+    Of choices, all are there, with their share of the probability of all choices.
+    """
+    masses = {answer: mass for answer, mass in found.masses.items() if isinstance(answer, str)}
+    masses |= {name: 0.0 for name in options.choices or () if name not in masses}
+    total = sum(masses.values())
     return tuple(
-        AnswerShare(answer=answer, share=mass, low=mass, high=min(1.0, mass + found.unexplored))
-        for answer, mass in found.masses.items()
-        if isinstance(answer, str)
+        AnswerShare(
+            answer=answer,
+            share=mass,
+            low=mass,
+            high=min(1.0, mass + found.unexplored),
+            among_choices=mass / total if options.choices and total else None,
+        )
+        for answer, mass in masses.items()
     )
 
 
@@ -165,6 +180,7 @@ def drawn_vote(
     cut_off, no_answer = (
         decisions.count(missing) / len(decisions) for missing in (CUT_OFF, NO_ANSWER)
     )
+    banned = sum(each.banned for each in sampled.continuations) / len(decisions)
     confident = confidence is not None and leads(decisions, confidence)
     return Vote(
         winner=answers[0].answer if answers else None,
@@ -181,7 +197,8 @@ def drawn_vote(
         seconds=time.perf_counter() - started,  # the stopping rule's own time included
         seed=plan.seed,
         method=method,
-        note=_note(cut_off, no_answer, plan, options, advice),
+        filters=filters_on(options),
+        note=_note(cut_off, no_answer, banned, plan, options, advice),
     )
 
 
@@ -194,10 +211,10 @@ def exact_vote(found: Found, plan: SamplingPlan, options: VotingOptions, *, star
         options: the options of the call.
         started: when it began, by `time.perf_counter`.
     """
-    answers = bounds(found)
+    answers = bounds(found, options)
     no_answer = found.masses.get(None, 0.0)
     return Vote(
-        winner=answers[0].answer if answers else None,
+        winner=answers[0].answer if answers and answers[0].share else None,
         tally=answers,
         certified=found.reason == "proven",
         cut_off=found.cut_off,
@@ -211,19 +228,28 @@ def exact_vote(found: Found, plan: SamplingPlan, options: VotingOptions, *, star
         seconds=time.perf_counter() - started,
         seed=None,
         method="exact",
-        note=_note(found.cut_off, no_answer, plan, options),
+        filters=filters_on(options),
+        note=_note(found.cut_off, no_answer, found.banned, plan, options),
     )
 
 
 def _note(
     cut_off: float,
     no_answer: float,
+    banned: float,
     plan: SamplingPlan,
     options: VotingOptions,
     advice: str = "",
 ) -> str:
-    """Return advice if most texts gave no answer, or about the prompt."""
+    """Return advice if most texts gave no answer, or about the prompt, or the bans."""
     notes = [note for note in (plan.note, advice) if note]
+    if banned:
+        notes.append(
+            tr(
+                "{banned:.1%} of the texts ended early, because the bans left no token to draw",
+                banned=banned,
+            )
+        )
     if cut_off > 0.5 and not advice:
         notes.append(
             tr(

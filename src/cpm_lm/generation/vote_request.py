@@ -12,10 +12,12 @@ from collections.abc import Hashable, Sequence
 from cpm_lm.config import GPTConfig
 from cpm_lm.decoding.adaptive import sample_until
 from cpm_lm.decoding.best_first import NO_ANSWER, Found, best_first, row_bytes
+from cpm_lm.decoding.choices import MAX_ROWS, choose
 from cpm_lm.decoding.protocol import Algorithm
 from cpm_lm.decoding.rng import Independent, Stratified
 from cpm_lm.decoding.sampling import Sampled, sample
 from cpm_lm.generation.answers import Answers, normalized
+from cpm_lm.generation.choices import Choices, read_choices
 from cpm_lm.generation.numbers import commas_separate
 from cpm_lm.generation.options import VotingOptions
 from cpm_lm.generation.plan import SamplingPlan
@@ -63,7 +65,7 @@ class VoteRequest(GenerationRequest[VoteProgress, Vote]):
             config,
             prompt,
             options,
-            stops=(LINE_END,),
+            stops=() if options.choices else (LINE_END,),
             row_bytes=row_bytes(config.vocab_size) if options.method == "exact" else 0,
         )
         self._started = time.perf_counter()  # after the tokenizer has read its data
@@ -75,6 +77,9 @@ class VoteRequest(GenerationRequest[VoteProgress, Vote]):
             match=options.match,
             commas_separate=commas_separate(text),
         )
+        banned = [ban for ban in options.bans if isinstance(ban, str)]
+        names = read_choices(options.choices) if options.choices else ()
+        self._choices = Choices(tokenizer, names, banned) if names else None
         if options.method == "exact":
             most_nodes = max(self._row_budget(), plan.most_rows)
         else:
@@ -99,7 +104,11 @@ class VoteRequest(GenerationRequest[VoteProgress, Vote]):
         if decided <= self._reported:
             return []
         self._reported = decided
-        rows = bounds(self._found) if self._found else tally_decisions(self._known_decisions())
+        rows = (
+            bounds(self._found, self._options)
+            if self._found
+            else tally_decisions(self._known_decisions())
+        )
         return [VoteProgress(tally=rows, decided=decided)]
 
     def result(self) -> Vote:
@@ -149,11 +158,23 @@ class VoteRequest(GenerationRequest[VoteProgress, Vote]):
         """Return the decoding algorithm of the method."""
         options, plan = self._options, self._plan
         limits = plan.within(self.node_budget)
+        if self._choices:
+            return choose(
+                plan.ids,
+                rules=options,
+                limits=limits,
+                branch_of=self._choices.branch,
+                start=self._choices.start,
+                rows=self._row_budget(),
+                filters=plan.filters,
+                on_found=self._on_found,
+            )
         if options.method == "exact":
             return best_first(
                 plan.ids,
                 rules=options,
                 limits=limits,
+                filters=plan.filters,
                 answer_of=self._answer_of,
                 rows=self._row_budget(),
                 on_found=self._on_found,
@@ -165,6 +186,7 @@ class VoteRequest(GenerationRequest[VoteProgress, Vote]):
                 rules=options,
                 seed=plan.seed,
                 limits=limits,
+                filters=plan.filters,
                 enough=self._enough,
                 on_token=self._on_token,
                 on_end=self._on_end,
@@ -176,6 +198,7 @@ class VoteRequest(GenerationRequest[VoteProgress, Vote]):
             rules=options,
             source=Stratified(plan.seed, options.n) if stratified else Independent(plan.seed),
             limits=limits,
+            filters=plan.filters,
             on_token=self._on_token,
             on_end=self._on_end,
         )
@@ -193,6 +216,8 @@ class VoteRequest(GenerationRequest[VoteProgress, Vote]):
         options = self._options
         if options.budget is not None:
             return options.budget
+        if self._choices:
+            return len(self._plan.ids) + MAX_ROWS
         return len(self._plan.ids) + options.n * options.max_tokens
 
     def _decision(self, text: StoppedText, ended: bool) -> Hashable | None:

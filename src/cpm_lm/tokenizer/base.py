@@ -144,6 +144,13 @@ class Tokenizer(abc.ABC):
                 whether the text begins with a space.
         """
 
+    def text_after(self, token: SupportsIndex, before: str) -> str:  # noqa: ARG002
+        """Return what an id adds to a text that ends in `before`; nothing for a special token.
+
+        A family in which that depends on the text before it overrides this.
+        """
+        return self.decode([token])
+
     @abc.abstractmethod
     def piece(self, token: SupportsIndex) -> str:
         """Return the text of an id for display, or its name if it has no text (`<eod>`).

@@ -215,6 +215,14 @@ class WordPieceTokenizer(Tokenizer):
     def _library(self) -> Any:
         return wordpiece_library(self._vocabulary, split_digits=self._split_digits)
 
+    def text_after(self, token: SupportsIndex, before: str) -> str:
+        """Return what an id adds to a text that ends in `before`, with a space between words."""
+        text, continues = self.text(token)
+        if not text or not before or continues:
+            return text
+        spaced = not any(map(self.is_single_word, (before[-1], text[0])))
+        return f" {text}" if spaced else text
+
     def text(self, token: SupportsIndex) -> tuple[str, bool]:
         """Return the text of an id, and whether it continues a word.
 
