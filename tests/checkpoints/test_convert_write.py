@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,10 @@ import torch
 from cpm_lm.checkpoints.containers import safetensors_file
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.checkpoints.layouts.store import Store
+from cpm_lm.checkpoints.source import open_source
 from cpm_lm.errors import CheckpointError
+from cpm_lm.verification.inspect import inspect
+from cpm_lm.verification.verify import verify
 from tests.support.make_shards import write_shards
 
 HALFWAY = """
@@ -32,10 +36,28 @@ def progress(done, total):
 convert(sys.argv[1], sys.argv[2], heads=4, overwrite=len(sys.argv) > 3, progress=progress)
 """
 
+KILLED = """
+import os, signal
+from pathlib import Path
+from cpm_lm.checkpoints import staging
+staging.exchange = lambda *_: False
+real = staging.Directory.rename
+def rename(self, name, *to):
+    if name == staging.NEW:
+        os.kill(os.getpid(), signal.SIGKILL)
+    real(self, name, *to)
+staging.Directory.rename = rename
+with staging.staged(Path(STORE), overwrite=True, replaceable=lambda _: True) as work:
+    (work / "half").write_text("")
+"""
+
 SMALL_DISK = """
 import resource, sys
 from cpm_lm.checkpoints.convert import convert
+from cpm_lm.checkpoints.source import open_source
 from cpm_lm.errors import CheckpointError
+from cpm_lm.verification.inspect import inspect
+from cpm_lm.verification.verify import verify
 resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
 try:
     convert(sys.argv[1], sys.argv[2], heads=4)
@@ -79,6 +101,13 @@ def start_halfway(*arguments: Path | str) -> subprocess.Popen[str]:
     assert process.stdout is not None
     assert process.stdout.readline() == "halfway\n"
     return process
+
+
+def killed_between_two_renames(store: Path) -> None:
+    """Leave what a system without an atomic exchange has at that moment."""
+    code = KILLED.replace("STORE", repr(str(store)))
+    assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
+    assert not store.exists()
 
 
 def stop(process: subprocess.Popen[str], how: signal.Signals = signal.SIGKILL) -> None:
@@ -201,11 +230,33 @@ def test_the_root_directory_is_refused(source: Path) -> None:
 
 def test_a_kill_between_the_two_renames_keeps_the_old_store(tmp_path: Path, source: Path) -> None:
     convert(source, tmp_path / "store", heads=4)
-    (tmp_path / "store").rename(tmp_path / ".store.replaced")
+    killed_between_two_renames(tmp_path / "store")
+    assert left(tmp_path) != {"store"}
     with pytest.raises(CheckpointError, match="exists already"):
         convert(source, tmp_path / "store", heads=4)
     Store.open(tmp_path / "store")
     assert left(tmp_path) == {"store"}
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        Store.open,
+        open_source,
+        inspect,
+        lambda path: open_source(path / "model.safetensors"),
+        lambda path: verify(path, loss=False),
+        lambda path: convert(path, path.parent / "copy", weights="f16"),
+    ],
+)
+def test_whoever_looks_next_puts_the_old_store_back(
+    tmp_path: Path, source: Path, look: Callable[[Path], object]
+) -> None:
+    """Before, only the next conversion to the same place did; until then the store was missing."""
+    convert(source, tmp_path / "store", heads=4)
+    killed_between_two_renames(tmp_path / "store")
+    look(tmp_path / "store")
+    assert left(tmp_path) - {"copy"} == {"store"}
 
 
 def test_a_directory_that_cannot_be_written_is_refused(tmp_path: Path, source: Path) -> None:

@@ -115,7 +115,7 @@ def convert(
     count = ProgressCounter(total, progress)
     form = options.form
     with staged(Path(target), overwrite=overwrite, replaceable=form.replaceable) as work:
-        _check_space(work, result_bytes)
+        _check_space(work, Path(target), result_bytes)
         return _write(form, job, work, count)
 
 
@@ -278,10 +278,10 @@ def _vocabulary_notes(source: Source, vocabulary: Path | None) -> tuple[str, ...
     return (f"the vocabulary beside the weights is {what}: what is written has none",)
 
 
-def _check_space(work: Path, needed: int) -> None:
+def _check_space(work: Path, target: Path, needed: int) -> None:
     free = shutil.disk_usage(work).free
     if free < needed:
         raise CheckpointError(
-            f"the disk of {work.parent} has {free:,} bytes free; "
+            f"the disk of {target.absolute().parent} has {free:,} bytes free; "
             f"the store needs {needed:,}: make room, or choose a smaller number format"
         )

@@ -23,6 +23,7 @@ from cpm_lm.checkpoints.layouts.store import MODEL, Store, is_packed
 from cpm_lm.checkpoints.layouts.tensorflow import EXTRA, Variables, find_variables, read_variables
 from cpm_lm.checkpoints.manifest import MANIFEST, recorded_iteration
 from cpm_lm.checkpoints.quantization.formats import FORMATS
+from cpm_lm.checkpoints.staging import put_back
 from cpm_lm.checkpoints.tensors import FirstRows, LazyTensor
 from cpm_lm.checkpoints.unreadable import refuse_unreadable
 from cpm_lm.config import GPTConfig
@@ -114,6 +115,8 @@ def open_source(path: str | Path, *, heads: int | None = None) -> Source:
         CheckpointError: there is no readable checkpoint, or it is incomplete or inconsistent.
     """
     path = Path(path)
+    for replaced in (path, path.parent):  # a store, or a file in one
+        put_back(replaced)
     if not path.exists():
         raise CheckpointError(f"{path} does not exist; expected a directory with a checkpoint")
     try:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from cpm_lm.checkpoints.staging import staged_file
 from cpm_lm.cli.bars import shortened, visible
 from cpm_lm.errors import RequestError
 from cpm_lm.generation.vote import Vote
@@ -38,6 +39,7 @@ def plot(vote: Vote, prompt: str, path: Path) -> None:
 
     Raises:
         RequestError: there is no answer, or no font has the characters of the answers.
+        CheckpointError: the file cannot be written.
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
@@ -60,7 +62,8 @@ def plot(vote: Vote, prompt: str, path: Path) -> None:
         axes.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
         axes.set_xlabel("share of texts" if vote.drawn else "probability")
         axes.set_title(title)
-        figure.savefig(path, dpi=150)
+        with staged_file(path, overwrite=True) as work:
+            figure.savefig(work, dpi=150)
 
 
 def _error_bars(vote: Vote) -> Any:

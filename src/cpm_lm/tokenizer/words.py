@@ -11,18 +11,21 @@ import hashlib
 import io
 import marshal
 import os
-import stat
 import sys
-import tempfile
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from cpm_lm.storage.directory import Directory
+from cpm_lm.storage.files import private_directory, read_private, replace_file
 
 __all__ = ["words"]
 
 CACHE_FILE = "dictionary.marshal"
+Counts = tuple[dict[str, int], int]
+"""How often each word occurs, and the sum."""
 
 _lock = threading.Lock()
 _cutter: Any = None
@@ -62,13 +65,7 @@ def _load() -> Any:
         source = file.read()
     # A cache file is valid for one dictionary and one version of the marshal format.
     key = f"{hashlib.sha256(source).hexdigest()} {marshal.version} {sys.version_info[:2]}"
-    directory = _private_directory()
-    counts = _read(directory / CACHE_FILE, key) if directory else None
-    if counts is None:
-        counts = cutter.gen_pfdict(io.BytesIO(source))
-        if directory:
-            _write(directory / CACHE_FILE, key, counts)
-    cutter.FREQ, cutter.total = counts
+    cutter.FREQ, cutter.total = _cached(key, lambda: cutter.gen_pfdict(io.BytesIO(source)))
     cutter.initialized = True
     return cutter
 
@@ -83,49 +80,30 @@ def _user_cache() -> Path:
     return named if named.is_absolute() else Path.home() / ".cache"
 
 
-def _private_directory() -> Path | None:
-    """Return our directory in the user's cache, or None if it cannot be created or trusted.
+def _cached(key: str, compute: Callable[[], Counts]) -> Counts:
+    """Return the dictionary from the cache; without a usable one, compute and cache it.
 
-    It is trusted if it is a directory, not a link, belongs to this user and is closed to all other
-    users (0700). On Windows the access list of the user's folder closes it.
+    The cache is used if its directory and its file are this user's and closed to all others. A full
+    or read-only disk is not an error.
     """
     try:
-        directory = _user_cache() / "cpm-lm" / "jieba"
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return directory if _is_trusted(directory.lstat(), stat.S_ISDIR, 0o077) else None
+        directory = private_directory(_user_cache() / "cpm-lm" / "jieba")
     except (OSError, RuntimeError):  # RuntimeError: the user has no home directory
-        return None
+        return compute()
+    with directory:
+        if (counts := _read(directory, key)) is None:
+            counts = compute()
+            with contextlib.suppress(OSError):
+                content = (key, *counts)
+                replace_file(directory, CACHE_FILE, lambda file: marshal.dump(content, file))
+    return counts
 
 
-def _is_trusted(status: os.stat_result, is_kind: Any, forbidden: int) -> bool:
-    """Return whether a file is of a kind, is this user's, and has no forbidden permission."""
-    if sys.platform == "win32":
-        return bool(is_kind(status.st_mode))
-    owned = status.st_uid == os.geteuid()
-    return bool(is_kind(status.st_mode)) and owned and not status.st_mode & forbidden
-
-
-def _read(path: Path, key: str) -> tuple[dict[str, int], int] | None:
-    """Return the dictionary in a cache file, or None if it is not trusted or has another key."""
+def _read(directory: Directory, key: str) -> Counts | None:
+    """Return the dictionary in the cache file, or None if it is not trusted or has another key."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
-        with os.fdopen(descriptor, "rb") as file:
-            if not _is_trusted(os.fstat(descriptor), stat.S_ISREG, 0o022):
-                return None
+        with read_private(directory, CACHE_FILE) as file:
             found, counts, total = marshal.load(file)  # noqa: S302  (only this user can write it)
     except (OSError, EOFError, TypeError, ValueError):  # missing, truncated, of another version
         return None
     return (counts, total) if found == key else None
-
-
-def _write(path: Path, key: str, counts: tuple[dict[str, int], int]) -> None:
-    """Cache the dictionary for the next run; a full or read-only disk is not an error."""
-    with contextlib.suppress(OSError):
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                marshal.dump((key, *counts), file)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink()
-            raise

@@ -24,6 +24,7 @@ from cpm_lm.checkpoints.integrity import (
 )
 from cpm_lm.checkpoints.manifest import MANIFEST
 from cpm_lm.checkpoints.source import Source, open_source
+from cpm_lm.checkpoints.staging import put_back
 from cpm_lm.engines.base import Engine
 from cpm_lm.engines.opening import own_weights, start_checkpoint
 from cpm_lm.engines.options import EngineOptions
@@ -106,6 +107,7 @@ def verify(
         EngineError: the engine is unknown, not installed, or cannot run in this process.
     """
     path = Path(path)
+    put_back(path)
     if not path.exists():
         raise CheckpointError(f"{path} does not exist; expected a directory with a checkpoint")
     result = Verification(path=str(path))

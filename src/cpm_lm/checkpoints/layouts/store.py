@@ -32,6 +32,7 @@ from cpm_lm.checkpoints.quantization.store_writer import (
     quantization_settings,
     write_packed,
 )
+from cpm_lm.checkpoints.staging import put_back
 from cpm_lm.checkpoints.tensors import LazyTensor, ShardedTensor, Tensor
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.config import GPTConfig
@@ -82,6 +83,7 @@ class Store:
                 configuration; all problems are listed.
         """
         directory = Path(directory)
+        put_back(directory)
         if not directory.is_dir():
             found = "is a file" if directory.exists() else "does not exist"
             raise CheckpointError(f"{directory} {found}; expected a directory from cpm convert")

@@ -1,0 +1,130 @@
+"""What the fault injector runs: every kind of writing of this package, small."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from cpm_lm.checkpoints import staging
+from cpm_lm.checkpoints.staging import put_back, staged, staged_file
+from cpm_lm.storage.directory import Directory
+from cpm_lm.storage.files import replace_file
+from cpm_lm.storage.temporary import temporary_directory
+from tests.support.faults import Scenario
+
+OLD = {"config.json": "old", "model": "old" * 5}
+NEW = {"config.json": "new", "model": "new" * 5, "below/part": "x"}
+
+
+def write_tree(directory: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (directory / name).parent.mkdir(exist_ok=True)
+        (directory / name).write_text(text)
+
+
+def tree(directory: Path) -> dict[str, str]:
+    return {
+        path.relative_to(directory).as_posix(): path.read_text()
+        for path in directory.rglob("*")
+        if path.is_file()
+    }
+
+
+def make_old(home: Path) -> None:
+    (home / "store").mkdir()
+    write_tree(home / "store", OLD)
+    (home / "store" / "link").symlink_to(home / "outside")  # replacing must not follow it
+
+
+def stage(home: Path) -> None:
+    with staged(home / "store", overwrite=True, replaceable=lambda _: True) as work:
+        write_tree(work, NEW)
+
+
+def stage_without_exchange(home: Path) -> None:
+    staging.exchange = lambda *_: False  # type: ignore[assignment]
+    stage(home)
+
+
+def is_new_store(home: Path) -> bool:
+    return tree(home / "store") == NEW
+
+
+new_directory = Scenario(
+    prepare=lambda _: None,
+    act=stage,
+    is_old=lambda home: not os.path.lexists(home / "store"),
+    is_new=is_new_store,
+    names=frozenset({"store"}),
+)
+replaced_directory = Scenario(
+    prepare=make_old,
+    act=stage,
+    is_old=lambda home: tree(home / "store") == OLD | {"link/letter": "dear"}
+    or tree(home / "store") == OLD,
+    is_new=is_new_store,
+    names=frozenset({"store"}),
+)
+replaced_by_two_renames = Scenario(
+    prepare=make_old,
+    act=stage_without_exchange,
+    is_old=replaced_directory.is_old,
+    is_new=is_new_store,
+    names=frozenset({"store"}),
+    repair=lambda home: put_back(home / "store"),
+)
+
+
+def stage_file(home: Path) -> None:
+    with staged_file(home / "plot.svg", overwrite=True) as work:
+        work.write_text("new")
+
+
+def text(path: Path) -> str | None:
+    return path.read_text() if os.path.lexists(path) else None
+
+
+new_file = Scenario(
+    prepare=lambda _: None,
+    act=stage_file,
+    is_old=lambda home: text(home / "plot.svg") is None,
+    is_new=lambda home: text(home / "plot.svg") == "new",
+    names=frozenset({"plot.svg"}),
+)
+replaced_file = Scenario(
+    prepare=lambda home: (home / "plot.svg").write_text("old") and None,
+    act=stage_file,
+    is_old=lambda home: text(home / "plot.svg") == "old",
+    is_new=new_file.is_new,
+    names=frozenset({"plot.svg"}),
+)
+
+
+def cache(home: Path) -> None:
+    with Directory.open(home) as directory:
+        replace_file(directory, "words", lambda file: [file.write(b"new") for _ in "ab"] and None)
+
+
+cached_file = Scenario(
+    prepare=lambda home: (home / "words").write_text("oldold") and None,
+    act=cache,
+    is_old=lambda home: text(home / "words") == "oldold",
+    is_new=lambda home: text(home / "words") == "newnew",
+    names=frozenset({"words"}),
+)
+
+
+def use_temporary(home: Path) -> None:
+    tempfile.tempdir = str(home)
+    with temporary_directory("cpm-test-") as work:
+        write_tree(work, NEW)
+
+
+temporary = Scenario(
+    prepare=lambda _: None,
+    act=use_temporary,
+    is_old=lambda _: True,
+    is_new=lambda _: True,
+    names=frozenset(),
+)
