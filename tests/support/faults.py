@@ -124,6 +124,10 @@ def _acted(scenario: Scenario, home: Path) -> int:
     return 0
 
 
+def names_in(directory: Path) -> set[str]:
+    return {path.name for path in directory.iterdir()}
+
+
 def _one(scenario: Scenario, home: Path, call: int, fault: int) -> str | None:
     _prepared(scenario, home)
     status, _ = _in_child(scenario, home, call, fault)
@@ -132,15 +136,13 @@ def _one(scenario: Scenario, home: Path, call: int, fault: int) -> str | None:
     scenario.repair(home)
     old, new = scenario.is_old(home), scenario.is_new(home)
     if not (new if status == 0 else old if status == 1 else old or new):
-        return f"neither whole: status {status}, old {old}, new {new}, {sorted(os.listdir(home))}"
-    if (letter := home / OUTSIDE / "letter").read_text() != "dear" or len(
-        os.listdir(letter.parent)
-    ) != 1:
+        return f"neither whole: status {status}, old {old}, new {new}, {names_in(home)}"
+    if (home / OUTSIDE / "letter").read_text() != "dear" or names_in(home / OUTSIDE) != {"letter"}:
         return "something outside was touched"
     again, _ = _in_child(scenario, home, -1, 0)
     if again or not scenario.is_new(home):
         return f"the next run ended with {again}"
-    if (names := set(os.listdir(home))) != scenario.names | {OUTSIDE}:
+    if (names := names_in(home)) != scenario.names | {OUTSIDE}:
         return f"left over: {sorted(names)}"
     shutil.rmtree(home)
     return None
