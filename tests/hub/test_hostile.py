@@ -307,9 +307,7 @@ def test_a_name_that_is_not_a_files_is_refused(
     listing = hub.listing()
     listing["siblings"].append({"rfilename": name, "size": 1})
     monkeypatch.setattr(hub, "listing", lambda: listing)
-    with pytest.raises(
-        CheckpointError, match=r"cannot be a file.s name|not answer as the hub"
-    ):
+    with pytest.raises(CheckpointError, match=r"cannot be a file.s name|not answer as the hub"):
         get()
     assert everything(tmp_path) == set()
 

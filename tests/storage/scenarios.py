@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from pathlib import Path
 
 from cpm_lm.checkpoints import staging
 from cpm_lm.checkpoints.staging import put_back, staged, staged_file
+from cpm_lm.hub.cache import ModelCache
+from cpm_lm.hub.listing import RemoteFile
+from cpm_lm.hub.transfer import ProgressFile, fetch_blob, partial_name
 from cpm_lm.storage.directory import Directory
 from cpm_lm.storage.files import replace_file
 from cpm_lm.storage.temporary import temporary_directory
@@ -78,7 +82,7 @@ replaced_by_two_renames = Scenario(
 
 
 def stage_file(home: Path) -> None:
-    with staged_file(home / "plot.svg", overwrite=True) as work:
+    with staged_file(home / "plot.svg", overwrite=(home / "plot.svg").exists()) as work:
         work.write_text("new")
 
 
@@ -128,4 +132,43 @@ temporary = Scenario(
     is_old=lambda _: True,
     is_new=lambda _: True,
     names=frozenset(),
+)
+
+
+MODEL = b"weights" * 9
+LARGE = RemoteFile("model.safetensors", len(MODEL), hashlib.sha256(MODEL).hexdigest())
+SMALL = RemoteFile("config.json", 2, None)
+CONTENT = {LARGE: MODEL, SMALL: b"{}"}
+COMMIT = "0" * 40
+
+
+def fetch_files(home: Path) -> None:
+    """What `pull` does with a file, without a server."""
+    model = ModelCache(home / "cache", "owner/tiny", COMMIT)
+    for file, content in CONTENT.items():
+
+        def transfer(target: ProgressFile, content: bytes = content) -> None:
+            target.write(content[target.tell() :])
+
+        if not model.has(file):
+            with model.blobs() as blobs:
+                part = partial_name(COMMIT, file)
+                digest = fetch_blob(blobs, part, file, transfer, lambda _: None)
+            model.link(file, digest)
+
+
+def fetched(home: Path) -> dict[str, bytes]:
+    directory = ModelCache(home / "cache", "owner/tiny", COMMIT).directory
+    return {path.name: path.read_bytes() for path in directory.glob("*")}
+
+
+fetched_files = Scenario(
+    prepare=lambda _: None,
+    act=fetch_files,
+    is_old=lambda home: fetched(home).items() <= {f.name: c for f, c in CONTENT.items()}.items(),
+    is_new=lambda home: (
+        fetched(home) == {f.name: c for f, c in CONTENT.items()}
+        and len(list(home.glob("cache/*/blobs/*"))) == len(CONTENT)
+    ),
+    names=frozenset({"cache"}),
 )

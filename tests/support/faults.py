@@ -41,11 +41,12 @@ class Scenario:
     """What someone who only reads would call first."""
 
 
-def run_all(scenario: str, *, step: int = 1) -> tuple[int, list[str]]:
-    """Return the number of system calls of a scenario, and everything that went wrong.
+def run_all(module: str, *names: str, step: int = 1) -> dict[str, tuple[int, list[str]]]:
+    """Return for each scenario the number of system calls, and everything that went wrong.
 
     Args:
-        scenario: `module:name` of a Scenario.
+        module: where the scenarios are.
+        names: their names.
         step: try only every `step`-th call.
     """
     with tempfile.TemporaryDirectory(dir=_fast_disk()) as directory:
@@ -53,17 +54,16 @@ def run_all(scenario: str, *, step: int = 1) -> tuple[int, list[str]]:
         compiler = shutil.which("cc") or shutil.which("gcc") or "cc"
         flags = ("-shared", "-fPIC", "-O1", "-Wall", "-Werror")
         subprocess.run([compiler, *flags, "-o", library, SOURCE, "-ldl"], check=True)
-        command = [sys.executable, "-m", "tests.support.faults", scenario, directory, str(step)]
+        command = [sys.executable, "-m", "tests.support.faults", directory, str(step), module]
         done = subprocess.run(
-            command,
+            [*command, *names],
             env=os.environ | {"LD_PRELOAD": str(library)},
             capture_output=True,
             text=True,
             timeout=600,
         )
         assert done.returncode == 0, done.stderr
-    calls, wrong = json.loads(done.stdout)
-    return calls, wrong
+    return {name: (calls, wrong) for name, (calls, wrong) in json.loads(done.stdout).items()}
 
 
 def _fast_disk() -> str | None:
@@ -72,10 +72,17 @@ def _fast_disk() -> str | None:
 
 
 def main() -> None:
-    """Run all faults of one scenario; print the number of calls and the problems."""
-    module, _, name = sys.argv[1].partition(":")
-    scenario: Scenario = getattr(importlib.import_module(module), name)
-    base, step = Path(sys.argv[2]), int(sys.argv[3])
+    """Run all faults of the scenarios; print the numbers of calls and the problems."""
+    directory, step, module, *names = sys.argv[1:]
+    scenarios = importlib.import_module(module)
+    found = {}
+    for name in names:
+        (base := Path(directory, name)).mkdir()
+        found[name] = _all_faults(getattr(scenarios, name), base, int(step))
+    print(json.dumps(found))  # noqa: T201
+
+
+def _all_faults(scenario: Scenario, base: Path, step: int) -> tuple[int, list[str]]:
     home = _prepared(scenario, base / "count")
     calls = _in_child(scenario, home, -1, 0)[1]
     wrong = [
@@ -84,7 +91,7 @@ def main() -> None:
         for fault in FAULTS
         if (problem := _one(scenario, base / f"{k}.{fault}", k, fault))
     ]
-    print(json.dumps([calls, wrong]))  # noqa: T201
+    return calls, wrong
 
 
 def _prepared(scenario: Scenario, home: Path) -> Path:
@@ -139,7 +146,7 @@ def _one(scenario: Scenario, home: Path, call: int, fault: int) -> str | None:
         return f"neither whole: status {status}, old {old}, new {new}, {names_in(home)}"
     if (home / OUTSIDE / "letter").read_text() != "dear" or names_in(home / OUTSIDE) != {"letter"}:
         return "something outside was touched"
-    again, _ = _in_child(scenario, home, -1, 0)
+    again = _acted(scenario, home)
     if again or not scenario.is_new(home):
         return f"the next run ended with {again}"
     if (names := names_in(home)) != scenario.names | {OUTSIDE}:

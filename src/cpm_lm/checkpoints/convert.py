@@ -114,7 +114,9 @@ def convert(
     total = sum(file.stat().st_size for file in opened.files) + result_bytes
     count = ProgressCounter(total, progress)
     form = options.form
-    with staged(Path(target), overwrite=overwrite, replaceable=form.replaceable) as work:
+    with staged(
+        Path(target), overwrite=overwrite, replaceable=form.replaceable, source=opened.directory
+    ) as work:
         _check_space(work, Path(target), result_bytes)
         return _write(form, job, work, count)
 

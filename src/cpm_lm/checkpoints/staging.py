@@ -37,21 +37,33 @@ SWAP_SECONDS = 2.0
 
 
 @contextmanager
-def staged(target: Path, *, overwrite: bool, replaceable: Callable[[Path], bool]) -> Iterator[Path]:
+def staged(
+    target: Path,
+    *,
+    overwrite: bool,
+    replaceable: Callable[[Path], bool],
+    source: Path | None = None,
+) -> Iterator[Path]:
     """Yield an empty directory; rename it to `target` when the block ends without an error.
 
     Args:
         target: the directory to create. A link that this user made is followed.
         overwrite: whether an existing target may be replaced; this happens last.
         replaceable: returns whether an existing directory may be replaced.
+        source: what is read. It may be the target itself, but not a part of it, which would be
+            removed with it.
 
     Raises:
-        CheckpointError: the target exists, is being written by another process, or the disk is
-            full or not writable.
+        CheckpointError: the target exists, contains the source, is being written by another
+            process, or the disk is full or not writable.
     """
     target = _resolved(target)
     if not target.name:
         raise CheckpointError(f"{target} cannot be a store; give a new directory below it")
+    if source is not None and target in source.resolve().parents:
+        raise CheckpointError(
+            f"{source} lies in {target}, which would replace it; choose another target"
+        )
 
     def check_target() -> None:
         _check_directory(target, overwrite=overwrite, replaceable=replaceable)
@@ -91,7 +103,10 @@ def staged_file(target: Path, *, overwrite: bool) -> Iterator[Path]:
             yield new.path / target.name
             new.sync_all()
             check_target()
-            new.rename(target.name, parent, target.name)
+            if overwrite:
+                new.rename(target.name, parent, target.name)
+            else:
+                new.rename_new(target.name, parent, target.name)
         _sync_names(parent)
 
 

@@ -95,7 +95,9 @@ def export(
         _write_keras(store, target, weights, overwrite)
     else:
         ends = _ends(store, end)
-        with staged(target, overwrite=overwrite, replaceable=_is_saved_model) as work:
+        with staged(
+            target, overwrite=overwrite, replaceable=_is_saved_model, source=store.directory
+        ) as work:
             _check_space(work.parent, target, store, dtype)
             _write_saved_model(store, work, weights, ends, int(compat), short)
     files = [target] if target.is_file() else [f for f in target.rglob("*") if f.is_file()]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,10 @@ from cpm_lm.storage.directory import Directory
 __all__ = ["ModelCache"]
 
 BLOBS, SNAPSHOTS = "blobs", "snapshots"
+NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+"""The errors of a file system without links; and of Windows, for users who may not make them."""
+if os.name == "nt":
+    NO_LINKS |= {errno.EINVAL, errno.EACCES}
 
 
 class ModelCache:
@@ -81,8 +86,8 @@ class ModelCache:
             except FileExistsError:
                 if not self.has(file):  # else another process was faster
                     raise
-            except (OSError, NotImplementedError) as error:
-                if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO):
+            except OSError as error:
+                if error.errno not in NO_LINKS:
                     raise
                 with _opened(folder, BLOBS) as blobs:  # no links here, as on most Windows machines
                     blobs.rename(digest, snapshot, file.name)

@@ -126,6 +126,31 @@ class Directory:
         """
         os.replace(self._at(name), to._at(new), src_dir_fd=self._fd, dst_dir_fd=to._fd)
 
+    def rename_new(self, name: str, to: Directory, new: str) -> None:
+        """Rename a file to a name that is free; rarely, the old name stays as a second one.
+
+        Raises:
+            FileExistsError: the name is taken.
+            OSError: the system refuses it.
+        """
+        try:
+            os.link(
+                self._at(name),
+                to._at(new),
+                src_dir_fd=self._fd,
+                dst_dir_fd=to._fd,
+                follow_symlinks=False,
+            )
+        except FileExistsError:
+            raise
+        except (OSError, NotImplementedError):  # a file system without second names
+            if to.status(new) is not None:
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new) from None
+            self.rename(name, to, new)
+        else:
+            with contextlib.suppress(OSError):  # then the old name goes with its directory
+                self.unlink(name)
+
     def symlink(self, content: str, name: str) -> None:
         """Make a symbolic link.
 
