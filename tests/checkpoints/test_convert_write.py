@@ -223,6 +223,19 @@ def test_a_symlink_to_a_store_stays_a_symlink(tmp_path: Path, source: Path) -> N
     assert Store.open(tmp_path / "store").weights == "f16"
 
 
+def test_a_target_that_contains_its_source_is_refused(tmp_path: Path, source: Path) -> None:
+    """Replacing it would remove what was just read."""
+    convert(source, tmp_path / "store", heads=4)
+    inner = tmp_path / "store" / "inner"
+    convert(tmp_path / "store", inner)
+    with pytest.raises(CheckpointError, match=r"lies in .*choose another target"):
+        convert(inner, tmp_path / "store", weights="f16", overwrite=True)
+    Store.open(inner)
+    convert(source, source / "below", heads=4)  # the source is not touched
+    convert(source, tmp_path / "again", heads=4)
+    assert Store.open(source / "below").weights == Store.open(tmp_path / "again").weights
+
+
 def test_the_root_directory_is_refused(source: Path) -> None:
     with pytest.raises(CheckpointError, match="cannot be a store"):
         convert(source, "/", heads=4, overwrite=True)

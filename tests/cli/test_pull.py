@@ -124,3 +124,25 @@ def test_after_ctrl_c_the_next_call_resumes(run: Run, hub: FakeHub, tmp_path: Pa
         f"bytes={size}-"
     ]
     assert [entry.name for entry in tmp_path.iterdir()] == ["cache"]  # no incomplete store
+
+
+KILLED = """
+import os, signal, sys
+from cpm_lm.hub.pull import pull
+def progress(stage, done, total):
+    if stage == "convert" and done:
+        os.kill(os.getpid(), signal.SIGKILL)
+pull(sys.argv[1], engine="reference", progress=progress)
+"""
+
+
+def test_after_a_kill_while_converting_the_next_call_fetches_nothing_and_leaves_nothing(
+    run: Run, hub: FakeHub, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", KILLED, NAME]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == 2  # the cache, and what the killed process left
+    hub.requests.clear()
+    run("pull", NAME, *ENGINE)
+    assert not hub.requested("GET", "resolve")
+    assert {entry.name for entry in tmp_path.iterdir()} == {"cache", "CPM-Generate-distill"}

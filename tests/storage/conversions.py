@@ -7,12 +7,13 @@ from pathlib import Path
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.checkpoints.integrity import check_file, read_manifest
 from cpm_lm.checkpoints.layouts.store import Store
-from cpm_lm.model import DEMO
 from tests.support.faults import Scenario
 
+SOURCE = Path(__file__).parents[1] / "data" / "checkpoints" / "tiny-mp2"
 
-def convert_demo(home: Path, weights: str = "q8") -> None:
-    convert(DEMO, home / "store", weights=weights, overwrite=True)
+
+def convert_tiny(home: Path, weights: str = "q8") -> None:
+    convert(SOURCE, home / "store", weights=weights, heads=4, overwrite=True)
 
 
 def holds(home: Path, weights: str) -> bool:
@@ -25,8 +26,8 @@ def holds(home: Path, weights: str) -> bool:
 
 
 converted_store = Scenario(
-    prepare=lambda home: convert_demo(home, "bf16"),
-    act=convert_demo,
+    prepare=lambda home: convert_tiny(home, "bf16"),
+    act=convert_tiny,
     is_old=lambda home: holds(home, "bf16"),
     is_new=lambda home: holds(home, "q8"),
     names=frozenset({"store"}),
