@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,11 +19,15 @@ import numpy as np
 import pytest
 import torch
 
+from cpm_lm.checkpoints import staging
+from cpm_lm.checkpoints.config_file import read_config
 from cpm_lm.checkpoints.containers import safetensors_file
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.checkpoints.layouts.store import Store
 from cpm_lm.checkpoints.source import open_source
-from cpm_lm.errors import CheckpointError
+from cpm_lm.errors import CheckpointError, TokenizerError
+from cpm_lm.storage.directory import Directory
+from cpm_lm.tokenizer import Tokenizer
 from cpm_lm.verification.inspect import inspect
 from cpm_lm.verification.verify import verify
 from tests.support.make_shards import write_shards
@@ -36,26 +42,13 @@ def progress(done, total):
 convert(sys.argv[1], sys.argv[2], heads=4, overwrite=len(sys.argv) > 3, progress=progress)
 """
 
-KILLED = """
-import os, signal
-from pathlib import Path
-from cpm_lm.checkpoints import staging
-staging.exchange = lambda *_: False
-real = staging.Directory.rename
-def rename(self, name, *to):
-    if name == staging.NEW:
-        os.kill(os.getpid(), signal.SIGKILL)
-    real(self, name, *to)
-staging.Directory.rename = rename
-with staging.staged(Path(STORE), overwrite=True, replaceable=lambda _: True) as work:
-    (work / "half").write_text("")
-"""
-
 SMALL_DISK = """
 import resource, sys
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.checkpoints.source import open_source
-from cpm_lm.errors import CheckpointError
+from cpm_lm.errors import CheckpointError, TokenizerError
+from cpm_lm.storage.directory import Directory
+from cpm_lm.tokenizer import Tokenizer
 from cpm_lm.verification.inspect import inspect
 from cpm_lm.verification.verify import verify
 resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
@@ -105,8 +98,25 @@ def start_halfway(*arguments: Path | str) -> subprocess.Popen[str]:
 
 def killed_between_two_renames(store: Path) -> None:
     """Leave what a system without an atomic exchange has at that moment."""
-    code = KILLED.replace("STORE", repr(str(store)))
-    assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
+    real = Directory.rename
+
+    def rename(self: Directory, name: str, to: Directory, new: str) -> None:
+        if name == staging.NEW:
+            os.kill(os.getpid(), signal.SIGKILL)
+        real(self, name, to, new)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of threads that the child does not have
+        child = os.fork()
+    if child == 0:
+        vars(staging)["exchange"] = lambda *_: False
+        Directory.rename = rename  # type: ignore[method-assign]
+        try:
+            with staging.staged(store, overwrite=True, replaceable=lambda _: True) as work:
+                (work / "half").write_text("")
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
     assert not store.exists()
 
 
@@ -251,6 +261,11 @@ def test_a_kill_between_the_two_renames_keeps_the_old_store(tmp_path: Path, sour
     assert left(tmp_path) == {"store"}
 
 
+def load_tokenizer(store: Path) -> None:
+    with pytest.raises(TokenizerError, match="no vocabulary"):  # it has none
+        Tokenizer.load(store)
+
+
 @pytest.mark.parametrize(
     "look",
     [
@@ -259,6 +274,8 @@ def test_a_kill_between_the_two_renames_keeps_the_old_store(tmp_path: Path, sour
         inspect,
         lambda path: open_source(path / "model.safetensors"),
         lambda path: verify(path, loss=False),
+        lambda path: read_config(path / "config.json"),
+        load_tokenizer,
         lambda path: convert(path, path.parent / "copy", weights="f16"),
     ],
 )

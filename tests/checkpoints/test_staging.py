@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from cpm_lm.checkpoints.staging import hidden_name, put_back, staged, staged_file
+from cpm_lm.checkpoints.staging import staged, staged_file
 from cpm_lm.errors import CheckpointError
+from cpm_lm.storage.replacing import hidden_name, put_back
+from cpm_lm.storage.temporary import temporary_directory
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="links, users and descriptors")
 
@@ -191,6 +193,35 @@ def test_a_directory_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> No
     assert names(tmp_path) == {"file"}
 
 
+def test_a_mount_point_is_refused_at_the_start() -> None:
+    """Nothing can be renamed to it, which would show only after hours of writing."""
+    with pytest.raises(CheckpointError, match="is a mount point; give a new directory below"):
+        write(Path("/dev"))
+
+
+def test_without_descriptors_of_directories_the_same_holds(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows: whole paths, and two renames instead of an exchange."""
+    monkeypatch.setattr("cpm_lm.storage.directory.BY_DESCRIPTOR", False)
+    hidden = tmp_path / hidden_name("store")
+    hidden.symlink_to(home)
+    with pytest.raises(CheckpointError, match="in the way"):
+        write(tmp_path / "store")
+    hidden.unlink()
+    write(tmp_path / "store", "old")
+    (tmp_path / "store" / "link").symlink_to(home)
+    write(tmp_path / "store")
+    put_file(tmp_path / "plot.svg")
+    put_file(tmp_path / "plot.svg")
+    with temporary_directory("cpm-test-") as work:
+        (work / "file").write_text("")
+    assert not work.exists()
+    assert names(tmp_path / "store") == {"model"}
+    assert names(tmp_path) == {"store", "plot.svg", "home"}
+    assert (home / "letter").read_text() == "dear"
+
+
 def test_a_second_process_is_refused_at_once(tmp_path: Path) -> None:
     process = waiting(tmp_path / "store")
     try:
@@ -211,7 +242,7 @@ def test_of_many_processes_at_once_one_writes_and_the_others_are_refused(tmp_pat
     results: list[str] = []
 
     def race(number: int) -> None:
-        for _ in range(20):
+        for _ in range(60):
             try:
                 write(tmp_path / "store", str(number))
                 results.append("written")
@@ -219,10 +250,15 @@ def test_of_many_processes_at_once_one_writes_and_the_others_are_refused(tmp_pat
                 results.append("refused" if "another process" in str(error) else str(error))
 
     threads = [threading.Thread(target=race, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
     assert set(results) <= {"written", "refused"}
     assert "written" in results
     assert names(tmp_path) == {"store"}

@@ -8,12 +8,13 @@ import tempfile
 from pathlib import Path
 
 from cpm_lm.checkpoints import staging
-from cpm_lm.checkpoints.staging import put_back, staged, staged_file
+from cpm_lm.checkpoints.staging import staged, staged_file
 from cpm_lm.hub.cache import ModelCache
 from cpm_lm.hub.listing import RemoteFile
 from cpm_lm.hub.transfer import ProgressFile, fetch_blob, partial_name
 from cpm_lm.storage.directory import Directory
 from cpm_lm.storage.files import replace_file
+from cpm_lm.storage.replacing import put_back
 from cpm_lm.storage.temporary import temporary_directory
 from tests.support.faults import Scenario
 

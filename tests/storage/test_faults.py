@@ -39,7 +39,7 @@ def test_after_any_fault_there_is_the_old_or_the_new_and_the_next_run_leaves_not
     assert calls >= SCENARIOS[name]
 
 
-@pytest.mark.parametrize("step", [17, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [29, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_conversion_survives_every_fault(step: int) -> None:
     """The same with a model: what is under the name opens, and its digests are right."""
     calls, wrong = run_all("tests.storage.conversions", "converted_store", step=step)[

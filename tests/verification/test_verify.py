@@ -286,7 +286,7 @@ verify(sys.argv[1], against=sys.argv[1], heads=4, digests=False, engine="referen
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows ends processes without a signal")
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_a_run_that_is_ended_leaves_no_temporary_store_for_ever(
     checkpoints: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: signal.Signals
 ) -> None:

@@ -23,11 +23,11 @@ from cpm_lm.checkpoints.layouts.store import MODEL, Store, is_packed
 from cpm_lm.checkpoints.layouts.tensorflow import EXTRA, Variables, find_variables, read_variables
 from cpm_lm.checkpoints.manifest import MANIFEST, recorded_iteration
 from cpm_lm.checkpoints.quantization.formats import FORMATS
-from cpm_lm.checkpoints.staging import put_back
 from cpm_lm.checkpoints.tensors import FirstRows, LazyTensor
 from cpm_lm.checkpoints.unreadable import refuse_unreadable
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError
+from cpm_lm.storage.replacing import put_back
 from cpm_lm.tokenizer import Tokenizer
 
 __all__ = ["Source", "open_source", "trimmed"]

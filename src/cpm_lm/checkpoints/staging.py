@@ -10,11 +10,7 @@ into the hidden directory: `put_back` returns it if the process was killed then.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
-import sys
-import time
-import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,17 +19,13 @@ from cpm_lm.errors import CheckpointError
 from cpm_lm.storage.directory import Directory, is_ours
 from cpm_lm.storage.exchange import exchange
 from cpm_lm.storage.owned import BusyError, NotOursError, Owned, owned
+from cpm_lm.storage.replacing import OLD, hidden_name, return_old
 from cpm_lm.storage.signals import cleaning_on_signals
 
-__all__ = ["hidden_name", "put_back", "staged", "staged_file"]
+__all__ = ["staged", "staged_file"]
 
-NEW, OLD = "new", "old"
-"""Names in the hidden directory: what is being written, and what it replaces."""
-LONGEST = 100
-"""The bytes of a target's name that its hidden name repeats; a longer one is hashed, because file
-systems allow 255 bytes, and some 143."""
-SWAP_SECONDS = 2.0
-"""How long `put_back` waits for a process that is between two renames."""
+NEW = "new"
+"""The name in the hidden directory of what is being written."""
 
 
 @contextmanager
@@ -60,6 +52,8 @@ def staged(
     target = _resolved(target)
     if not target.name:
         raise CheckpointError(f"{target} cannot be a store; give a new directory below it")
+    if target.is_mount():
+        raise CheckpointError(f"{target} is a mount point; give a new directory below it")
     if source is not None and target in source.resolve().parents:
         raise CheckpointError(
             f"{source} lies in {target}, which would replace it; choose another target"
@@ -110,36 +104,6 @@ def staged_file(target: Path, *, overwrite: bool) -> Iterator[Path]:
         _sync_names(parent)
 
 
-def put_back(path: Path) -> None:
-    """If a process was killed while it replaced `path`, return the old directory to its name.
-
-    Does nothing, and costs one look at the directory, if `path` exists or was not being replaced.
-    """
-    if path.exists():
-        return
-    with contextlib.suppress(OSError, RuntimeError):  # not writable; a loop of links
-        target = path.resolve()
-        hidden = target.with_name(hidden_name(target.name))
-        end = time.monotonic() + SWAP_SECONDS
-        while not target.exists() and (hidden / OLD).is_dir() and time.monotonic() < end:
-            with Directory.open(target.parent) as parent:
-                try:
-                    with owned(parent, hidden.name, create=False) as work:
-                        if work is not None:
-                            _return_old(work, parent, target.name)
-                except BusyError:  # a live process is between its two renames
-                    time.sleep(0.01)
-
-
-def hidden_name(name: str) -> str:
-    """Return the name of the hidden directory for a target's name."""
-    if os.name == "nt" or sys.platform == "darwin":  # where names differ in case, files do not
-        name = unicodedata.normalize("NFC", name).casefold()
-    data = os.fsencode(name)
-    kept = name if len(data) <= LONGEST else hashlib.sha256(data).hexdigest()[:32]
-    return f".{kept}.cpm-partial"
-
-
 def _resolved(target: Path) -> Path:
     """Return the target without links; each link must be this user's, root's or the directory's.
 
@@ -177,7 +141,7 @@ def _holding(target: Path) -> Iterator[tuple[Directory, Owned]]:
                 owned(parent, hidden.name) as work,
             ):
                 assert work is not None
-                _return_old(work, parent, target.name)
+                return_old(work, parent, target.name)
                 work.empty()
                 yield parent, work
     except BusyError:
@@ -205,12 +169,6 @@ def _removing_on_error(directories: list[Path]) -> Iterator[None]:
             for directory in directories:
                 directory.rmdir()
         raise
-
-
-def _return_old(work: Directory, parent: Directory, name: str) -> None:
-    """Undo the first of two renames, if a process was killed after it."""
-    if work.status(OLD) is not None and parent.status(name) is None:
-        work.rename(OLD, parent, name)
 
 
 def _check_directory(target: Path, *, overwrite: bool, replaceable: Callable[[Path], bool]) -> None:

@@ -8,6 +8,7 @@ of an archive, is not taken for ours. That file is locked as long as the process
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -119,7 +120,7 @@ def _claim(parent: Directory, name: str, made: bool) -> Owned | None:
             raise NotOursError(f"{parent.path / name} is in the way ({error.strerror})") from None
         marker = _marker(directory, made)
         if marker is None:  # empty: a process was killed before it made its mark
-            parent.rmdir(name)
+            _remove_empty(parent, name)
             return None
         lock = directory.open_file(marker, os.O_RDWR | os.O_CREAT)
         stack.callback(quietly_closed, lock)
@@ -132,6 +133,15 @@ def _claim(parent: Directory, name: str, made: bool) -> Owned | None:
             stack.pop_all()
             return Owned(directory, marker, lock)
     return None
+
+
+def _remove_empty(parent: Directory, name: str) -> None:
+    """Remove an empty directory, unless its maker has just put its mark into it."""
+    try:
+        parent.rmdir(name)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
 
 
 def _marker(directory: Directory, made: bool) -> str | None:

@@ -37,17 +37,19 @@ def cleaning_on_signals() -> Iterator[None]:
         ours = []
     ours = [number for number in ours if signal.getsignal(number) is signal.SIG_DFL]
     arrived: list[int] = []
+    ending = False
 
     def handler(number: int, _: FrameType | None) -> None:
-        if not arrived:  # a second signal does not interrupt the cleaning
-            arrived.append(number)
+        arrived.append(number)
+        if len(arrived) == 1 and not ending:  # a second signal does not interrupt the cleaning
             raise Ended(number)
 
-    for number in ours:
-        signal.signal(number, handler)
     try:
+        for number in ours:
+            signal.signal(number, handler)
         yield
     finally:
+        ending = True
         for number in ours:
             signal.signal(number, signal.SIG_DFL)
         if arrived:

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import ClassVar, SupportsIndex
 
 from cpm_lm.errors import RequestError, TokenizerError
+from cpm_lm.storage.replacing import put_back
 from cpm_lm.tokenizer.unsupported import unsupported
 
 __all__ = ["NOTHING", "Decoder", "Tokenizer"]
@@ -71,6 +72,7 @@ class Tokenizer(abc.ABC):
                 unknown, or the family has only one.
         """
         directory = Path(directory)
+        put_back(directory)
         for family in Tokenizer.families:
             if family.files_in(directory):
                 return family.read(directory, text_style)

@@ -24,12 +24,12 @@ from cpm_lm.checkpoints.integrity import (
 )
 from cpm_lm.checkpoints.manifest import MANIFEST
 from cpm_lm.checkpoints.source import Source, open_source
-from cpm_lm.checkpoints.staging import put_back
 from cpm_lm.engines.base import Engine
 from cpm_lm.engines.opening import own_weights, start_checkpoint
 from cpm_lm.engines.options import EngineOptions
 from cpm_lm.errors import CheckpointError, ConfigError, CpmError, TokenizerError
 from cpm_lm.progress import Progress, ProgressCounter
+from cpm_lm.storage.replacing import put_back
 from cpm_lm.tokenizer import Tokenizer
 from cpm_lm.verification.logit_difference import (
     Difference,

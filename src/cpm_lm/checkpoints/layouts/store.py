@@ -32,12 +32,12 @@ from cpm_lm.checkpoints.quantization.store_writer import (
     quantization_settings,
     write_packed,
 )
-from cpm_lm.checkpoints.staging import put_back
 from cpm_lm.checkpoints.tensors import LazyTensor, ShardedTensor, Tensor
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError
 from cpm_lm.messages import shortened
+from cpm_lm.storage.replacing import put_back
 from cpm_lm.tokenizer import Tokenizer
 
 __all__ = ["MODEL", "QUANTIZATION", "Store", "cast_blocks", "is_packed", "write_model"]
