@@ -24,8 +24,8 @@ from cpm_lm.storage.signals import cleaning_on_signals
 
 __all__ = ["staged", "staged_file"]
 
-NEW = "new"
-"""The name in the hidden directory of what is being written."""
+NEW, REPLACED = "new", "replaced"
+"""The names in the hidden directory of what is being written, and of what is no longer needed."""
 
 
 @contextmanager
@@ -205,6 +205,8 @@ def _publish(work: Directory, parent: Directory, target: Path) -> None:
             with contextlib.suppress(OSError):
                 work.rename(OLD, parent, target.name)
             raise
+        with contextlib.suppress(OSError):  # else `put_back` could return it later
+            work.rename(OLD, work, REPLACED)
     _sync_names(parent)
 
 

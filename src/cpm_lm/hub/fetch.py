@@ -90,8 +90,9 @@ def fetch(
 
     Raises:
         CheckpointError: the hub cannot be reached; the model does not exist, is private or gated;
-            it has no readable weights; the disk is too small; a file arrived damaged, or is being
-            fetched by another process.
+            it has no readable weights; the disk is too small; a file arrived damaged or longer
+            than announced, stalls, or is being fetched by another process; a name in the cache is
+            taken by a link.
         EngineError: huggingface_hub is not installed.
     """
     with hub_client() as hub, hub_errors(name, hub.endpoint):
