@@ -1,4 +1,4 @@
-"""The cache on this machine: links, FIFOs and others' files in it, and the layout all tools share."""
+"""The cache on this machine: links, FIFOs, other users' files, and the layout all tools share."""
 
 from __future__ import annotations
 
@@ -95,3 +95,24 @@ def test_the_blob_of_a_small_file_has_gits_name_as_in_the_clients_cache(get: Get
     data = FILES["config.json"]
     found = get().directory / "config.json"
     assert found.resolve().name == hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+
+
+def test_the_client_and_this_package_fetch_nothing_that_the_other_has(
+    hub: FakeHub, get: Get, tmp_path: Path
+) -> None:
+    from huggingface_hub import hf_hub_download
+
+    def client(cache: str) -> None:
+        for name in FILES:
+            hf_hub_download("owner/tiny", name, endpoint=hub.url, cache_dir=tmp_path / cache)
+
+    get()
+    hub.requests.clear()
+    client("cache")  # of the branch, so that it asks for the ETag
+    assert hub.requested("HEAD", "config.json")
+    assert not hub.requested("GET", "resolve")
+    client("other")
+    hub.requests.clear()
+    found = fetch("owner/tiny", cache=tmp_path / "other")
+    assert {path.name: path.read_bytes() for path in found.directory.iterdir()} == FILES
+    assert not hub.requested("GET", "resolve")

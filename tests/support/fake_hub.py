@@ -113,9 +113,10 @@ def handler(hub: FakeHub, is_cdn: bool) -> type[BaseHTTPRequestHandler]:  # noqa
                 return self.reply(200, json.dumps(hub.listing()).encode())
             if path.startswith(f"{api}/revision/"):
                 return self.reply(404, X_Error_Code="RevisionNotFound")
-            start = f"/{hub.name}/resolve/{COMMIT}/"
-            if path.startswith(start) and path.removeprefix(start) in hub.files:
-                return self.resolve(path.removeprefix(start))
+            start = f"/{hub.name}/resolve/"
+            commit, _, file = path.removeprefix(start).partition("/")
+            if path.startswith(start) and commit in (COMMIT, "main") and file in hub.files:
+                return self.resolve(file)
             if f"/{hub.name}/" in path:
                 return self.reply(404, X_Error_Code="EntryNotFound", X_Repo_Commit=COMMIT)
             return self.reply(404, X_Error_Code="RepoNotFound")
