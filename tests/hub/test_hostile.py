@@ -279,6 +279,16 @@ def test_a_listing_has_a_limit(
     assert everything(tmp_path) == set()
 
 
+def test_a_listing_whose_connection_is_lost_is_asked_for_again(hub: FakeHub, get: Get) -> None:
+    """A connection that is kept open may have been closed by the server since."""
+
+    def answer(handler: Any) -> None:
+        hub.hostile.clear()
+
+    hub.hostile["/api/models"] = answer
+    assert (get().directory / "config.json").exists()
+
+
 def test_an_error_page_has_a_limit(hub: FakeHub, get: Get) -> None:
     def answer(handler: Any) -> None:
         handler.send_response(500)

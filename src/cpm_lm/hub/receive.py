@@ -31,11 +31,21 @@ PIECE = 1 << 20
 
 
 def collect(get: Get, limit: int, what: str) -> bytes:
-    """Return a small body.
+    """Return a small body; a lost connection, as one that the server had closed, is tried again.
 
     Raises:
         CheckpointError: it is longer than `limit` bytes, packed or unpacked, or stalls.
+        Exception: the client's, for an error status or after a second lost connection.
     """
+    try:
+        return _collected(get, limit, what)
+    except Exception as error:
+        if not _is_lost(error):
+            raise
+    return _collected(get, limit, what)
+
+
+def _collected(get: Get, limit: int, what: str) -> bytes:
     body = bytearray()
     unpack: Unpack = _identity
     try:
@@ -86,7 +96,15 @@ def _is_transient(error: Exception) -> bool:
 
     if isinstance(error, errors.HfHubHTTPError):
         return error.response.status_code in TRANSIENT
-    return isinstance(error, errors.HTTPError)
+    return _is_lost(error)
+
+
+def _is_lost(error: Exception) -> bool:
+    """Return whether a connection was lost, or not made."""
+    from huggingface_hub import errors
+
+    is_status = isinstance(error, errors.HfHubHTTPError)
+    return isinstance(error, errors.HTTPError) and not is_status
 
 
 def _attempt(
