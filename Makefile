@@ -8,7 +8,7 @@ NATIVE := $(wildcard native/*/*.cpp native/*/*.hpp)
 SOURCES := $(shell find src -type d -not -name __pycache__)
 
 .PHONY: help install demo quick test slow sanitize fuzz check format docs bench bench-decode \
-	bench-vote bench-formats clean
+	bench-vote bench-formats lock audit clean
 
 help:
 	@echo "make install  装入 .venv / install into .venv"
@@ -20,6 +20,8 @@ help:
 	@echo "make docs     生成文档中的图 / figures of the documentation"
 	@echo "make sanitize 用 sanitizer 测试内核 / test the kernels under sanitizers"
 	@echo "make fuzz     模糊测试：读取损坏的文件，默认十分钟 / fuzzing: read damaged files, for SECONDS=600"
+	@echo "make lock     锁定依赖的版本和摘要 / lock the dependencies' versions and digests"
+	@echo "make audit    查询依赖的已知漏洞 / look up known vulnerabilities of the dependencies"
 	@echo "make slow     CI 不跑的测试 / what CI leaves out"
 	@echo "make test-TIER  $(TIERS)：需要另外环境的测试 / tests that need an environment of their own"
 	@echo "make bench    与其他实现比速度 / compare speed with other implementations"
@@ -136,6 +138,27 @@ check: .venv/check
 format: .venv/check
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(NATIVE)
+
+# The versions and digests of what `pip install cpm-lm[all extras]` installs, for all systems. Not
+# torch: only the tests use it, its builds differ by GPU and come from an index of their own.
+define LOCK_HEAD
+# Made by `make lock`: the dependencies and the extras of pyproject.toml, with all their builds.
+# Install with: pip install --require-hashes -r requirements.lock
+# Without PyTorch and what else only the tests and benchmarks use: see docs/dependencies.md.
+endef
+export LOCK_HEAD
+lock: .venv/lock
+	mkdir -p build
+	{ echo "$$LOCK_HEAD"; $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 \
+		--all-extras --generate-hashes --no-emit-index-url --no-header; } >build/requirements.lock
+	mv build/requirements.lock requirements.lock
+
+audit: .venv/audit
+	$(BIN)/python -m tests.support.audit
+
+.venv/lock .venv/audit: .venv/%: .venv/python pyproject.toml
+	$(PIP) install --group $*
+	touch $@
 
 docs: .venv/test
 	$(BIN)/python docs/figures.py

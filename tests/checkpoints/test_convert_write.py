@@ -5,10 +5,13 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +19,19 @@ import numpy as np
 import pytest
 import torch
 
+from cpm_lm.checkpoints import staging
+from cpm_lm.checkpoints.config_file import read_config
 from cpm_lm.checkpoints.containers import safetensors_file
 from cpm_lm.checkpoints.convert import convert
 from cpm_lm.checkpoints.known.releases import Release
 from cpm_lm.checkpoints.layouts.store import Store
+from cpm_lm.checkpoints.source import open_source
 from cpm_lm.choices import WeightFormat
-from cpm_lm.errors import CheckpointError
+from cpm_lm.errors import CheckpointError, TokenizerError
+from cpm_lm.storage.directory import Directory
+from cpm_lm.tokenizer import Tokenizer
 from cpm_lm.verification.inspect import inspect
+from cpm_lm.verification.verify import verify
 from tests.support.make_shards import write_shards
 
 HALFWAY = """
@@ -38,7 +47,12 @@ convert(sys.argv[1], sys.argv[2], heads=4, overwrite=len(sys.argv) > 3, progress
 SMALL_DISK = """
 import resource, sys
 from cpm_lm.checkpoints.convert import convert
-from cpm_lm.errors import CheckpointError
+from cpm_lm.checkpoints.source import open_source
+from cpm_lm.errors import CheckpointError, TokenizerError
+from cpm_lm.storage.directory import Directory
+from cpm_lm.tokenizer import Tokenizer
+from cpm_lm.verification.inspect import inspect
+from cpm_lm.verification.verify import verify
 resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
 try:
     convert(sys.argv[1], sys.argv[2], heads=4)
@@ -82,6 +96,30 @@ def start_halfway(*arguments: Path | str) -> subprocess.Popen[str]:
     assert process.stdout is not None
     assert process.stdout.readline() == "halfway\n"
     return process
+
+
+def killed_between_two_renames(store: Path) -> None:
+    """Leave what a system without an atomic exchange has at that moment."""
+    real = Directory.rename
+
+    def rename(self: Directory, name: str, to: Directory, new: str) -> None:
+        if name == staging.NEW:
+            os.kill(os.getpid(), signal.SIGKILL)
+        real(self, name, to, new)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of threads that the child does not have
+        child = os.fork()
+    if child == 0:
+        vars(staging)["exchange"] = lambda *_: False
+        Directory.rename = rename  # type: ignore[method-assign]
+        try:
+            with staging.staged(store, overwrite=True, replaceable=lambda _: True) as work:
+                (work / "half").write_text("")
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert not store.exists()
 
 
 def stop(process: subprocess.Popen[str], how: signal.Signals = signal.SIGKILL) -> None:
@@ -197,6 +235,19 @@ def test_a_symlink_to_a_store_stays_a_symlink(tmp_path: Path, source: Path) -> N
     assert Store.open(tmp_path / "store").weights == "f16"
 
 
+def test_a_target_that_contains_its_source_is_refused(tmp_path: Path, source: Path) -> None:
+    """Replacing it would remove what was just read."""
+    convert(source, tmp_path / "store", heads=4)
+    inner = tmp_path / "store" / "inner"
+    convert(tmp_path / "store", inner)
+    with pytest.raises(CheckpointError, match=r"lies in .*choose another target"):
+        convert(inner, tmp_path / "store", weights="f16", overwrite=True)
+    Store.open(inner)
+    convert(source, source / "below", heads=4)  # the source is not touched
+    convert(source, tmp_path / "again", heads=4)
+    assert Store.open(source / "below").weights == Store.open(tmp_path / "again").weights
+
+
 def test_the_root_directory_is_refused(source: Path) -> None:
     with pytest.raises(CheckpointError, match="cannot be a store"):
         convert(source, "/", heads=4, overwrite=True)
@@ -204,11 +255,40 @@ def test_the_root_directory_is_refused(source: Path) -> None:
 
 def test_a_kill_between_the_two_renames_keeps_the_old_store(tmp_path: Path, source: Path) -> None:
     convert(source, tmp_path / "store", heads=4)
-    (tmp_path / "store").rename(tmp_path / ".store.replaced")
+    killed_between_two_renames(tmp_path / "store")
+    assert left(tmp_path) != {"store"}
     with pytest.raises(CheckpointError, match="exists already"):
         convert(source, tmp_path / "store", heads=4)
     Store.open(tmp_path / "store")
     assert left(tmp_path) == {"store"}
+
+
+def load_tokenizer(store: Path) -> None:
+    with pytest.raises(TokenizerError, match="no vocabulary"):  # it has none
+        Tokenizer.load(store)
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        Store.open,
+        open_source,
+        inspect,
+        lambda path: open_source(path / "model.safetensors"),
+        lambda path: verify(path, loss=False),
+        lambda path: read_config(path / "config.json"),
+        load_tokenizer,
+        lambda path: convert(path, path.parent / "copy", weights="f16"),
+    ],
+)
+def test_whoever_looks_next_puts_the_old_store_back(
+    tmp_path: Path, source: Path, look: Callable[[Path], object]
+) -> None:
+    """Before, only the next conversion to the same place did; until then the store was missing."""
+    convert(source, tmp_path / "store", heads=4)
+    killed_between_two_renames(tmp_path / "store")
+    look(tmp_path / "store")
+    assert left(tmp_path) - {"copy"} == {"store"}
 
 
 def test_a_directory_that_cannot_be_written_is_refused(tmp_path: Path, source: Path) -> None:

@@ -150,3 +150,26 @@ def test_after_ctrl_c_the_next_call_resumes(run: Run, hub: FakeHub, tmp_path: Pa
         f"bytes={size}-"
     ]
     assert list((tmp_path / "home" / "models").iterdir()) == []  # no incomplete store
+
+
+KILLED = """
+import os, signal, sys
+from cpm_lm.hub.pull import pull
+def progress(stage, done, total):
+    if stage == "convert" and done:
+        os.kill(os.getpid(), signal.SIGKILL)
+pull(sys.argv[1], engine="reference", progress=progress)
+"""
+
+
+def test_after_a_kill_while_converting_the_next_call_fetches_nothing_and_leaves_nothing(
+    run: Run, hub: FakeHub, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", KILLED, NAME]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    models = tmp_path / "home" / "models"
+    assert len(list(models.iterdir())) == 1  # what the killed process left
+    hub.requests.clear()
+    run("pull", NAME, *ENGINE)
+    assert not hub.requested("GET", "resolve")
+    assert [entry.name for entry in models.iterdir()] == ["CPM-Generate-distill"]

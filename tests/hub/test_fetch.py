@@ -17,7 +17,9 @@ from typing import Any
 import pytest
 
 from cpm_lm.errors import CheckpointError, ConfigError
-from cpm_lm.hub.fetch import KNOWN, Fetched, _File, choose_files, fetch, full_name
+from cpm_lm.hub.choose import choose_files
+from cpm_lm.hub.fetch import KNOWN, Fetched, fetch, full_name
+from cpm_lm.hub.listing import RemoteFile
 from tests.support.fake_hub import COMMIT, FakeHub, serving
 
 NAME = "owner/tiny"
@@ -323,8 +325,8 @@ def test_a_full_disk_keeps_the_partial_file(
     get()
 
 
-def files(*names: str) -> list[_File]:
-    return [_File(name, 5000, "0" * 64) for name in names]
+def files(*names: str) -> list[RemoteFile]:
+    return [RemoteFile(name, 5000, "0" * 64) for name in names]
 
 
 @pytest.mark.parametrize(

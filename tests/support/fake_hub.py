@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -42,6 +42,10 @@ class FakeHub:
     """Sends large files with a bit flipped."""
     stall: threading.Event | None = None
     """Once `break_after` bytes are sent, waits for this event instead of closing."""
+    hostile: dict[str, Callable[[Any], None]] = field(default_factory=dict)
+    """For a part of a path, a function that answers, given the request's handler."""
+    sent: int = 0
+    """The bytes that `hostile` functions could send, as they count them."""
     requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
     url: str = ""
     cdn: str = ""
@@ -93,6 +97,10 @@ def handler(hub: FakeHub, is_cdn: bool) -> type[BaseHTTPRequestHandler]:  # noqa
             path = urlsplit(self.path).path
             kept = {key.lower(): value for key, value in self.headers.items()}
             hub.requests.append((self.command, ("cdn" if is_cdn else "") + self.path, kept))
+            for part, answer in hub.hostile.items():
+                if part in self.path:
+                    self.close_connection = True
+                    return answer(self)
             if hub.page is not None:
                 return self.reply(200, hub.page, Content_Type="text/html")
             if hub.status:
@@ -105,9 +113,10 @@ def handler(hub: FakeHub, is_cdn: bool) -> type[BaseHTTPRequestHandler]:  # noqa
                 return self.reply(200, json.dumps(hub.listing()).encode())
             if path.startswith(f"{api}/revision/"):
                 return self.reply(404, X_Error_Code="RevisionNotFound")
-            start = f"/{hub.name}/resolve/{COMMIT}/"
-            if path.startswith(start) and path.removeprefix(start) in hub.files:
-                return self.resolve(path.removeprefix(start))
+            start = f"/{hub.name}/resolve/"
+            commit, _, file = path.removeprefix(start).partition("/")
+            if path.startswith(start) and commit in (COMMIT, "main") and file in hub.files:
+                return self.resolve(file)
             if f"/{hub.name}/" in path:
                 return self.reply(404, X_Error_Code="EntryNotFound", X_Repo_Commit=COMMIT)
             return self.reply(404, X_Error_Code="RepoNotFound")

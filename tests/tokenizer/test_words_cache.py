@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from cpm_lm.errors import TokenizerError
+from cpm_lm.storage.directory import Directory
 from cpm_lm.tokenizer import words_cache, words_source
 from cpm_lm.tokenizer.words import words
 from cpm_lm.tokenizer.words_source import WordSource
@@ -212,7 +213,7 @@ def test_a_full_disk_leaves_no_files(cache: Path, monkeypatch: pytest.MonkeyPatc
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "replace", full)
+    monkeypatch.setattr(Directory, "rename", full)
     assert known() == WORDS
     assert list(cache.iterdir()) == []
 

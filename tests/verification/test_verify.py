@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import signal
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -268,3 +271,44 @@ def test_mixed_dtypes_are_read_as_float32(tmp_path: Path) -> None:
 
     source = write_shards(tmp_path / "in", dtype=torch.float16, edit=mix)
     assert own_weights(open_source(source)) == "f32"
+
+
+SLEEPING = """
+import sys, time
+from cpm_lm.engines import opening
+def start(store, options):
+    print(store.directory, flush=True)
+    time.sleep(600)
+opening.start_engine = start
+from cpm_lm.verification.verify import verify
+verify(sys.argv[1], against=sys.argv[1], heads=4, digests=False, engine="reference")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends processes without a signal")
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_run_that_is_ended_leaves_no_temporary_store_for_ever(
+    checkpoints: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: signal.Signals
+) -> None:
+    """A store of the model's size was left by a signal; a kill still leaves it to the next run."""
+    scratch = Path(tempfile.gettempdir())
+    assert scratch.is_relative_to(tmp_path)
+    monkeypatch.setenv("TMPDIR", str(scratch))
+    other, foreign = scratch / "cpm-verify-mine", scratch / f"cpm-verify-{'0' * 16}"
+    for kept in (other, foreign):  # another name; or of another program
+        kept.mkdir()
+        (kept / "letter").write_text("dear")
+    shards = str(checkpoints / "tiny-mp2")
+    command = [sys.executable, "-c", SLEEPING, shards]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        directory = Path(process.stdout.readline().strip())
+        assert directory.is_relative_to(scratch)
+        verify(shards, heads=4, loss=False, against=shards, engine="reference")  # beside it
+        assert directory.is_dir()
+        process.send_signal(how)
+        assert process.wait(30) == -how
+    assert directory.exists() == (how == signal.SIGKILL)
+    verify(shards, heads=4, loss=False, against=shards, engine="reference")
+    assert set(scratch.iterdir()) == {other, foreign}
+    assert (foreign / "letter").read_text() == "dear"

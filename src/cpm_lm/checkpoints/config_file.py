@@ -13,6 +13,7 @@ from typing import Any
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import ConfigError
 from cpm_lm.messages import what_is_there
+from cpm_lm.storage.replacing import put_back
 
 __all__ = ["CONFIG", "parse_config", "read_config", "read_values"]
 
@@ -34,6 +35,7 @@ def read_values(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: the file is missing, or not a JSON object.
     """
+    put_back(path.parent)
     if known := what_is_there(path):
         raise ConfigError(
             "{path} cannot be read as a model configuration: it is {known}", path=path, known=known

@@ -116,8 +116,10 @@ def convert(
     total = sum(file.stat().st_size for file in opened.files) + result_bytes
     count = ProgressCounter(total, progress)
     form = options.form
-    with staged(Path(target), overwrite=overwrite, replaceable=form.replaceable) as work:
-        _check_space(work, result_bytes)
+    with staged(
+        Path(target), overwrite=overwrite, replaceable=form.replaceable, source=opened.directory
+    ) as work:
+        _check_space(work, Path(target), result_bytes)
         return _write(form, job, work, count)
 
 
@@ -312,13 +314,13 @@ def _vocabulary_notes(source: Source, vocabulary: Path | None) -> tuple[str, ...
     return (tr("the vocabulary beside the weights is {what}: what is written has none", what=what),)
 
 
-def _check_space(work: Path, needed: int) -> None:
+def _check_space(work: Path, target: Path, needed: int) -> None:
     free = shutil.disk_usage(work).free
     if free < needed:
         raise CheckpointError(
             "the disk of {parent} has {free:,} bytes free; the store needs "
             "{needed:,}: make room, or choose a smaller number format",
-            parent=work.parent,
+            parent=target.absolute().parent,
             free=free,
             needed=needed,
         )

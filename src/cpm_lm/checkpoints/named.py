@@ -15,6 +15,7 @@ from cpm_lm.checkpoints.known.published import PUBLISHED, published_model
 from cpm_lm.errors import CheckpointError, ConfigError
 from cpm_lm.home import BUILT_IN, DEMO, check_name, is_name, models_directory
 from cpm_lm.languages import tr
+from cpm_lm.storage.replacing import put_back
 
 __all__ = ["model_directories", "model_names", "model_path", "new_model"]
 
@@ -69,6 +70,9 @@ def model_path(model: str | Path) -> Path:
         ConfigError: there is a file in the place of the home.
     """
     text = os.fspath(model)
+    named = models_directory() / text if is_name(text) else Path(text)
+    for replaced in (Path(text), Path(text).parent, named):  # a model, or a file in one
+        put_back(replaced)
     if _exists(text):
         return Path(text)
     if is_name(text):

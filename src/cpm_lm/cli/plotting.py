@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from cpm_lm.checkpoints.staging import staged_file
 from cpm_lm.cli.bars import shortened, visible
 from cpm_lm.errors import RequestError
 from cpm_lm.evaluation.result import Result
@@ -52,6 +53,7 @@ def plot(vote: Vote, prompt: str, path: Path) -> None:
 
     Raises:
         RequestError: there is no answer, or no font has the characters of the answers.
+        CheckpointError: the file cannot be written.
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
@@ -74,7 +76,8 @@ def plot(vote: Vote, prompt: str, path: Path) -> None:
         axes.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
         axes.set_xlabel("share of texts" if vote.drawn else "probability")
         axes.set_title(title)
-        figure.savefig(path, dpi=150)
+        with staged_file(path, overwrite=True) as work:
+            figure.savefig(work, dpi=150)
 
 
 def plot_results(results: Sequence[Result], path: Path) -> None:

@@ -6,7 +6,6 @@ Knows the converter and the engines; does not know what the engine is used for.
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ from cpm_lm.engines.base import Engine
 from cpm_lm.engines.options import EngineOptions
 from cpm_lm.engines.select import start_engine
 from cpm_lm.errors import CapacityError
+from cpm_lm.storage.temporary import temporary_directory
 
 __all__ = ["own_weights", "start_checkpoint"]
 
@@ -42,7 +42,8 @@ def start_checkpoint(
     """Start an engine with a checkpoint's weights, for the duration of a `with` statement.
 
     A checkpoint that is not a store is converted, in its own number format, to a temporary store
-    that is deleted afterwards. The environment variable TMPDIR chooses its disk.
+    that is deleted afterwards, also after SIGTERM or SIGHUP; one that a killed process left is
+    deleted by the next call. The environment variable TMPDIR chooses its disk.
 
     Args:
         source: the checkpoint, opened.
@@ -60,9 +61,9 @@ def start_checkpoint(
         yield start_engine(source.store, options)
         return
     no_config = source.config is None
-    with tempfile.TemporaryDirectory(prefix="cpm-verify-", ignore_cleanup_errors=True) as scratch:
-        _check_space(Path(scratch), source)
-        store = Path(scratch) / "store"
+    with temporary_directory("cpm-verify-") as scratch:
+        _check_space(scratch, source)
+        store = scratch / "store"
         convert(
             source,
             store,

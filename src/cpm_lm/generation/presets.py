@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -20,6 +19,8 @@ from typing import Any
 from cpm_lm.errors import ConfigError, RequestError
 from cpm_lm.generation.options import SamplingOptions, VotingOptions
 from cpm_lm.home import check_name, home_directory
+from cpm_lm.storage.directory import Directory
+from cpm_lm.storage.files import replace_file
 
 __all__ = ["BUILT_IN", "check_options", "preset", "presets", "remove_preset", "save_preset"]
 
@@ -101,9 +102,8 @@ def save_preset(name: str, options: Mapping[str, Any], *, overwrite: bool = Fals
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(dict(options), ensure_ascii=False, indent=2) + "\n"
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")  # an interruption leaves the old one
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    with Directory.open(path.parent) as directory:  # an interruption leaves the old one
+        replace_file(directory, path.name, lambda file: file.write(text.encode()))
     return path
 
 

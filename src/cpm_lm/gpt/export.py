@@ -102,8 +102,10 @@ def export(
         _write_keras(store, target, weights, overwrite)
     else:
         ends = _ends(store, end)
-        with staged(target, overwrite=overwrite, replaceable=_is_saved_model) as work:
-            _check_space(work.parent, store, dtype)
+        with staged(
+            target, overwrite=overwrite, replaceable=_is_saved_model, source=store.directory
+        ) as work:
+            _check_space(work.parent, target, store, dtype)
             _write_saved_model(store, work, weights, ends, int(compat), short)
     files = [target] if target.is_file() else [f for f in target.rglob("*") if f.is_file()]
     return Exported(
@@ -120,7 +122,7 @@ def _write_keras(store: Store, target: Path, weights: str, overwrite: bool) -> N
             "{target} does not end in .keras, which Keras expects of its files", target=target
         )
     with staged_file(target, overwrite=overwrite) as work:
-        _check_space(work.parent, store, WEIGHTS[weights])
+        _check_space(work.parent, target, store, WEIGHTS[weights])
         keras_model(store, dtype=STORED[weights]).save(work)
 
 
@@ -183,14 +185,14 @@ def _check_range(store: Store, dtype: str) -> None:
         )
 
 
-def _check_space(directory: Path, store: Store, dtype: str) -> None:
-    free = shutil.disk_usage(directory).free
+def _check_space(work: Path, target: Path, store: Store, dtype: str) -> None:
+    free = shutil.disk_usage(work).free
     needed = store.config.parameter_count * DTYPES[dtype].itemsize
     if free < needed:
         raise CheckpointError(
-            "the disk of {directory} has {free:,} bytes free; the export needs "
+            "the disk of {parent} has {free:,} bytes free; the export needs "
             "{needed:,}: make room, or choose a smaller number format",
-            directory=directory,
+            parent=target.absolute().parent,
             free=free,
             needed=needed,
         )

@@ -1,6 +1,6 @@
 """The hub's client, huggingface_hub, without telemetry and progress bars, with our errors.
 
-Knows the client and its exceptions; does not know which files a model needs.
+Knows the client's connections, addresses and exceptions; does not know which files a model needs.
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from urllib.parse import quote
 
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError, CpmError, EngineError
-from cpm_lm.hub.transfer import ProgressFile, Transfer
+from cpm_lm.hub.listing import LISTING_BYTES, Listing, RemoteFile, parse_listing
+from cpm_lm.hub.receive import Get, collect, receive
+from cpm_lm.hub.stream import replies
+from cpm_lm.hub.transfer import Transfer
 from cpm_lm.installation import pip_install
 from cpm_lm.languages import later, tr
 
@@ -31,32 +34,36 @@ LIBRARY = "cpm-lm"
 class Hub:
     """The client for one endpoint."""
 
-    api: Any
-    """A huggingface_hub.HfApi."""
     endpoint: str
     """The URL of the hub or of a mirror."""
     cache: Path
     """The client's cache directory."""
 
-    def link(self, name: str, file: str, commit: str, cache: Path) -> None:
-        """Add a file to the cache's snapshot of a commit; fetch it, unless its blob exists."""
-        self.api.hf_hub_download(name, file, revision=commit, cache_dir=cache)
+    def listing(self, name: str, revision: str) -> Listing:
+        """Return the commit and the files of a model."""
+        from huggingface_hub.utils import validate_repo_id
 
-    def transfer(self, name: str, file: str, commit: str, size: int) -> Transfer:
-        """Return a function that fetches the rest of a file of `size` bytes."""
+        validate_repo_id(name)
+        url = f"{self.endpoint}/api/models/{name}/revision/{quote(revision, safe='')}?blobs=true"
+        text = collect(self._getter(url), LISTING_BYTES, tr("the listing of {name}", name=name))
+        return parse_listing(text)
+
+    def transfer(self, name: str, file: RemoteFile, commit: str) -> Transfer:
+        """Return a function that fetches the rest of a file."""
         from huggingface_hub import hf_hub_url
-        from huggingface_hub.file_download import http_get
-        from huggingface_hub.utils import build_hf_headers
 
-        url = hf_hub_url(name, file, revision=commit, endpoint=self.endpoint)
+        url = hf_hub_url(name, file.name, revision=commit, endpoint=self.endpoint)
+        return lambda target: receive(self._getter(url), target, file.size, file.limit)
+
+    def _getter(self, url: str) -> Get:
+        from huggingface_hub import constants
+        from huggingface_hub.utils import build_hf_headers, get_session
+
         headers = build_hf_headers(library_name=LIBRARY, library_version=version(LIBRARY))
         # The rest of a compressed response could not be appended to the part we have.
         headers["accept-encoding"] = "identity"
-
-        def fetch(target: ProgressFile, have: int) -> None:
-            http_get(url, target, resume_size=have, headers=headers, expected_size=size)
-
-        return fetch
+        timeout = float(constants.HF_HUB_DOWNLOAD_TIMEOUT)
+        return lambda more: replies(get_session(), url, {**headers, **more}, timeout)
 
 
 @contextmanager
@@ -69,7 +76,7 @@ def hub_client() -> Iterator[Hub]:
     # The client reads this once, at its first import. Afterwards only its constant counts.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
-        from huggingface_hub import HfApi, constants
+        from huggingface_hub import constants
         from huggingface_hub.utils import (
             are_progress_bars_disabled,
             disable_progress_bars,
@@ -80,12 +87,11 @@ def hub_client() -> Iterator[Hub]:
             "fetching models needs huggingface_hub: {command}", command=pip_install("pull")
         ) from None
     endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/") or OFFICIAL
-    api = HfApi(endpoint=endpoint, library_name=LIBRARY, library_version=version(LIBRARY))
     telemetry, quiet = constants.HF_HUB_DISABLE_TELEMETRY, are_progress_bars_disabled()
     constants.HF_HUB_DISABLE_TELEMETRY = True
     disable_progress_bars()
     try:
-        yield Hub(api, endpoint, Path(constants.HF_HUB_CACHE))
+        yield Hub(endpoint, Path(constants.HF_HUB_CACHE))
     finally:
         constants.HF_HUB_DISABLE_TELEMETRY = telemetry
         if not quiet:

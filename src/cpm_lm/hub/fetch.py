@@ -1,28 +1,28 @@
 """Fetch a model from the Hugging Face hub, or a mirror, into the hub's cache.
 
-Knows names of models and files, and the hub's client; does not know what is in the files. Large
-files are fetched here instead of by the client, because since version 2 the client deletes a
-partial file when it is interrupted. Here the partial file stays in the cache and the next call
-resumes it.
+Knows names of models and the order of the steps; does not know what is in the files. Files are
+fetched here instead of by the hub's client, for two reasons. The client makes a path of what the
+server says (its ETag), so that a server could write anywhere. And since version 2 it deletes a
+partial file when it is interrupted; here it stays in the cache and the next call resumes it.
 """
 
 from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
 from cpm_lm.checkpoints.known.published import PUBLISHED, published_model
-from cpm_lm.checkpoints.text import one_line
 from cpm_lm.display import fields_on_a_line
 from cpm_lm.errors import CheckpointError, ConfigError
+from cpm_lm.hub.cache import ModelCache
+from cpm_lm.hub.choose import choose_files, is_weights
 from cpm_lm.hub.client import Hub, hub_client, hub_errors
-from cpm_lm.hub.transfer import fetch_blob, partial_path
-from cpm_lm.languages import tr
+from cpm_lm.hub.listing import RemoteFile
+from cpm_lm.hub.transfer import fetch_blob, partial_name
 from cpm_lm.progress import Progress, ProgressCounter
 
 __all__ = ["KNOWN", "Fetched", "fetch", "full_name"]
@@ -31,21 +31,6 @@ KNOWN = tuple(published.name for published in PUBLISHED)
 """Models of this family on the hub. A user may omit the owner; upper and lower case are equal."""
 
 NAME = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}", re.ASCII)
-SHARD = r"(-\d{5}-of-\d{5})"
-WEIGHTS = (
-    r"model\.safetensors",
-    rf"model({SHARD}\.safetensors|\.safetensors\.index\.json)",
-    r"pytorch_model\.bin",
-    rf"pytorch_model({SHARD}\.bin|\.bin\.index\.json)",
-    r"tf_model\.h5",
-)
-"""File formats of the weights in order of preference; of a sharded format all files are needed."""
-CONFIG = "config.json"
-TOKENIZER_FILES = frozenset(
-    "chinese_vocab.model spiece.model vocab.json vocab.txt tokenizer.json tokenizer_config.json "
-    "special_tokens_map.json added_tokens.json text_style.json".split()
-)
-"""The files that a tokenizer may have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,14 +47,6 @@ class Fetched:
     """The total size of the files."""
 
     __repr__ = fields_on_a_line
-
-
-@dataclass(frozen=True)
-class _File:
-    name: str
-    size: int
-    sha256: str | None
-    """The digest of a large file (LFS); None for small files."""
 
 
 def full_name(name: str) -> str:
@@ -124,110 +101,40 @@ def fetch(
 
     Raises:
         CheckpointError: the hub cannot be reached; the model does not exist, is private or gated;
-            it has no readable weights; the disk is too small; a file arrived damaged, or is being
-            fetched by another process.
+            it has no readable weights; the disk is too small; a file arrived damaged or longer
+            than announced, stalls, or is being fetched by another process; a name in the cache is
+            taken by a link.
         EngineError: huggingface_hub is not installed.
     """
     with hub_client() as hub, hub_errors(name, hub.endpoint):
-        about = hub.api.model_info(name, revision=revision, files_metadata=True)
-        commit = _checked_digest(about.sha, 40)
-        files = choose_files(name, (_remote_file(sibling) for sibling in about.siblings or ()))
-        folder = (cache or hub.cache) / f"models--{name.replace('/', '--')}"
-        count = ProgressCounter(sum(file.size for file in files), progress)
-        pending = [file for file in files if not (folder / _snapshot_path(commit, file)).exists()]
-        missing = sum(_missing_bytes(folder, file) for file in pending)
-        weights = sum(file.size for file in files if _weight_format(file.name) is not None)
-        _check_space(folder, missing, reserve(weights) if reserve else None)
-        count.add(sum(file.size for file in files if file not in pending))
+        listing = hub.listing(name, revision)
+        files = choose_files(name, listing.files)
+        model = ModelCache(cache or hub.cache, name, listing.commit)
+        count = ProgressCounter(sum(file.size or 0 for file in files), progress)
+        pending = [file for file in files if not model.has(file)]
+        missing = sum(model.missing_bytes(file) for file in pending)
+        weights = sum(file.size or 0 for file in files if is_weights(file.name))
+        _check_space(model.folder, missing, reserve(weights) if reserve else None)
+        count.add(sum(file.size or 0 for file in files if file not in pending))
         for file in pending:
-            if file.sha256:
-                _fetch_large(hub, name, commit, file, folder, count.add)
-            hub.link(name, file.name, commit, folder.parent)
-            count.add(0 if file.sha256 else file.size)
-    directory = folder / "snapshots" / commit
-    return Fetched(name=name, commit=commit, directory=directory, bytes=count.done)
+            _fetch_one(hub, name, model, file, count.add)
+    return Fetched(name=name, commit=model.commit, directory=model.directory, bytes=count.done)
 
 
-def choose_files(name: str, files: Iterable[_File]) -> list[_File]:
-    """Return the files to fetch: one format of the weights, the configuration, the tokenizer.
-
-    Raises:
-        CheckpointError: there is no configuration, or no format of the weights is complete.
-    """
-    available = {file.name: file for file in files}
-    form = next((form for form in range(len(WEIGHTS)) if _is_complete(form, available)), None)
-    if form is None or CONFIG not in available:
-        lack = CONFIG if form is not None else tr("weights in a supported format")
-        seen = ", ".join(one_line(name, 60) for name in sorted(available)[:12]) or "nothing"
-        raise CheckpointError(
-            "{name} has no {lack}: expected model.safetensors, pytorch_model.bin or "
-            "tf_model.h5, and config.json; found {seen}",
-            name=name,
-            lack=lack,
-            seen=seen,
-        )
-    tokenizer = TOKENIZER_FILES & available.keys()
-    weights = {n for n in available if _weight_format(n) == form}
-    wanted = {CONFIG} | tokenizer | weights
-    return [available[n] for n in sorted(wanted)]
-
-
-def _weight_format(name: str) -> int | None:
-    matches = (i for i, pattern in enumerate(WEIGHTS) if re.fullmatch(pattern, name))
-    return next(matches, None)
-
-
-def _is_complete(form: int, available: dict[str, _File]) -> bool:
-    names = [name for name in available if _weight_format(name) == form]
-    shards = [name for name in names if re.search(SHARD, name)]
-    if not shards:
-        return bool(names) and not any(name.endswith(".index.json") for name in names)
-    return len(names) == len(shards) + 1 and len(shards) == int(shards[0].split("-of-")[1][:5])
-
-
-def _remote_file(sibling: Any) -> _File:
-    if sibling.lfs is None:
-        return _File(sibling.rfilename, sibling.size or 0, None)
-    return _File(sibling.rfilename, sibling.lfs.size, _checked_digest(sibling.lfs.sha256, 64))
-
-
-def _checked_digest(digest: Any, digits: int) -> str:
-    """Return a hexadecimal digest after checking it, because it becomes part of a path."""
-    if not isinstance(digest, str) or not re.fullmatch(f"[0-9a-f]{{{digits}}}", digest):
-        raise ValueError(tr("{digest!a} is not a digest", digest=digest))
-    return digest
-
-
-def _snapshot_path(commit: str, file: _File) -> Path:
-    return Path("snapshots", commit, file.name)
-
-
-def _missing_bytes(folder: Path, file: _File) -> int:
-    """Return how many bytes of a file are still to be fetched."""
-    blob = folder / "blobs" / (file.sha256 or "?")
-    if file.sha256 is None:
-        return file.size
-    if blob.exists():
-        return 0
-    part = partial_path(blob)
-    return file.size - min(file.size, part.stat().st_size if part.exists() else 0)
-
-
-def _fetch_large(
-    hub: Hub,
-    name: str,
-    commit: str,
-    file: _File,
-    folder: Path,
-    on_bytes: Callable[[int], None],
+def _fetch_one(
+    hub: Hub, name: str, model: ModelCache, file: RemoteFile, on_bytes: Callable[[int], None]
 ) -> None:
-    assert file.sha256 is not None
-    blob = folder / "blobs" / file.sha256
-    if blob.exists():
-        on_bytes(file.size)
+    """Fetch a file, unless its content is in the cache, and give it its name."""
+    if model.has_blob(file):
+        assert file.digest is not None
+        on_bytes(file.size or 0)
+        model.link(file, file.digest)
         return
-    transfer = hub.transfer(name, file.name, commit, file.size)
-    fetch_blob(blob, file.size, transfer, on_bytes)
+    part = partial_name(model.commit, file)
+    with model.blobs() as blobs:
+        transfer = hub.transfer(name, file, model.commit)
+        digest = fetch_blob(blobs, part, file, transfer, on_bytes)
+    model.link(file, digest)
 
 
 def _check_space(folder: Path, missing: int, reserved: tuple[Path, int] | None) -> None:

@@ -14,6 +14,7 @@ from typing import ClassVar, SupportsIndex
 
 from cpm_lm.choices import TextStyleName
 from cpm_lm.errors import RequestError, TokenizerError
+from cpm_lm.storage.replacing import put_back
 from cpm_lm.tokenizer.beginnings import Beginnings
 from cpm_lm.tokenizer.unsupported import unsupported
 
@@ -78,6 +79,7 @@ class Tokenizer(abc.ABC):
                 unknown, or the family has only one.
         """
         directory = Path(directory)
+        put_back(directory)
         for family in Tokenizer.families:
             if family.files_in(directory):
                 return family.read(directory, text_style)

@@ -11,12 +11,12 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
-import stat
 import sys
 from pathlib import Path
-from typing import Any
 
 from cpm_lm.fork_safe_lock import ForkSafeLock
+from cpm_lm.storage.directory import Directory
+from cpm_lm.storage.files import private_directory, read_private, replace_file
 from cpm_lm.tokenizer.words_source import WordSource
 from cpm_lm.tokenizer.words_table import VERSION, DamagedTableError, WordTable, pack
 
@@ -52,10 +52,10 @@ def _open() -> WordTable:
     def renew() -> bytes:
         image = pack(source.read(), source.key)
         if directory:
-            _write(directory / CACHE_FILE, image)
+            _write(directory, image)
         return image
 
-    if directory and (image := _map(directory / CACHE_FILE)):
+    if directory and (image := _map(directory)):
         with contextlib.suppress(DamagedTableError):
             return WordTable(image, source.key, renew)
     return WordTable(memoryview(renew()), source.key, renew)
@@ -71,54 +71,28 @@ def _user_cache() -> Path:
     return named if named.is_absolute() else Path.home() / ".cache"
 
 
-def _private_directory() -> Path | None:
-    """Return our directory in the user's cache, or None if it cannot be created or trusted.
-
-    It is trusted if it is a directory, not a link, belongs to this user and is closed to all other
-    users (0700). On Windows the access list of the user's folder closes it.
-    """
+def _private_directory() -> Directory | None:
+    """Return our directory in the user's cache, or None if it cannot be created or trusted."""
     try:
-        directory = _user_cache() / "cpm-lm" / "jieba"
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return directory if _is_trusted(directory.lstat(), stat.S_ISDIR, 0o077) else None
+        return private_directory(_user_cache() / "cpm-lm" / "jieba")
     except (OSError, RuntimeError):  # RuntimeError: the user has no home directory
         return None
 
 
-def _is_trusted(status: os.stat_result, is_kind: Any, forbidden: int) -> bool:
-    """Return whether a file is of a kind, is this user's, and has no forbidden permission."""
-    if sys.platform == "win32":
-        return bool(is_kind(status.st_mode))
-    owned = status.st_uid == os.geteuid()
-    return bool(is_kind(status.st_mode)) and owned and not status.st_mode & forbidden
-
-
-def _map(path: Path) -> memoryview | None:
-    """Return the bytes of a file, mapped; None if it is missing, empty or not trusted.
+def _map(directory: Directory) -> memoryview | None:
+    """Return the bytes of the file, mapped; None if it is missing, empty or not trusted.
 
     The file is never written in place, so that its bytes do not change under a reader.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
-        with os.fdopen(descriptor, "rb") as file:
-            if not _is_trusted(os.fstat(descriptor), stat.S_ISREG, 0o022):
-                return None
+        with read_private(directory, CACHE_FILE) as file:
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     except (OSError, ValueError):  # ValueError: it is empty
         return None
 
 
-def _write(path: Path, image: bytes) -> None:
-    """Write a file of a random name and rename it; a full or read-only disk is not an error."""
-    import tempfile
-
+def _write(directory: Directory, image: bytes) -> None:
+    """Replace the file; a full or read-only disk is not an error."""
     with contextlib.suppress(OSError):
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(image)
-            Path(temporary).replace(path)
-            (path.parent / FORMER_FILE).unlink(missing_ok=True)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        replace_file(directory, CACHE_FILE, lambda file: file.write(image))
+        directory.unlink(FORMER_FILE)

@@ -39,6 +39,7 @@ from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError
 from cpm_lm.languages import tr
 from cpm_lm.messages import shortened
+from cpm_lm.storage.replacing import put_back
 from cpm_lm.tokenizer import Tokenizer
 
 __all__ = ["MODEL", "QUANTIZATION", "Store", "cast_blocks", "is_packed", "write_model"]
@@ -87,6 +88,7 @@ class Store:
                 configuration; all problems are listed.
         """
         directory = Path(directory)
+        put_back(directory)
         if not directory.is_dir():
             found = tr("is a file") if directory.exists() else tr("does not exist")
             raise CheckpointError(
