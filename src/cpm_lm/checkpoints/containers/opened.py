@@ -1,7 +1,7 @@
 """Open the files of a checkpoint: regular files only, so that no name can make a reader wait.
 
-Knows the operating system's kinds of files; does not know formats. A named pipe, a device or a socket
-in place of a file would block `open`, or never end.
+Knows the operating system's kinds of files; does not know formats. A named pipe, a device or a
+socket in place of a file would block `open`, or never end.
 """
 
 from __future__ import annotations
