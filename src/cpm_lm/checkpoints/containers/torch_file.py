@@ -6,21 +6,22 @@ Knows the zip container (PyTorch 1.6 and newer) and the legacy container; does n
 from __future__ import annotations
 
 import mmap
-import struct
-import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cpm_lm.checkpoints.containers.opened import map_file
 from cpm_lm.checkpoints.containers.stand_ins import Storage, StridedTensor
 from cpm_lm.checkpoints.containers.unpickler import Pickle, unpickle
+from cpm_lm.checkpoints.containers.zip_checksums import check_entry, read_entries
+from cpm_lm.checkpoints.containers.zip_directory import Entry
 from cpm_lm.checkpoints.dtypes import DTYPES
 from cpm_lm.checkpoints.tensors import Tensor
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
-from cpm_lm.messages import unreadable_kind
+from cpm_lm.messages import shortened, unreadable_kind
 
 __all__ = ["read_torch_file"]
 
@@ -43,7 +44,7 @@ def read_torch_file(path: Path, on_stand_in: Callable[[str], object] = lambda _:
     Raises:
         CheckpointError: the file is truncated, damaged or not from torch.save.
     """
-    mapped = _map_file(path)
+    mapped = map_file(path)
     if mapped[:4] == b"PK\x03\x04":
         found, starts = _read_zip(path, mapped)
     elif mapped[:1] == b"\x80":
@@ -57,16 +58,6 @@ def read_torch_file(path: Path, on_stand_in: Callable[[str], object] = lambda _:
     return found.root
 
 
-def _map_file(path: Path) -> mmap.mmap:
-    try:
-        with path.open("rb") as file:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except ValueError:
-        raise CheckpointError(f"{path} is empty; {DOWNLOAD_HINT}") from None
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
-
-
 def _describe_content(mapped: mmap.mmap) -> str:
     known = unreadable_kind(mapped[:512])
     return known or f"of an unknown format (it begins with {mapped[:8]!r}); {DOWNLOAD_HINT}"
@@ -78,65 +69,46 @@ ReadResult = tuple[Pickle, dict[str, int]]
 
 def _read_zip(path: Path, mapped: mmap.mmap) -> ReadResult:
     """Return the content, and the file offset of each storage."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = {info.filename: info for info in archive.infolist()}
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, OSError) as error:
-        raise CheckpointError(
-            f"{path} is truncated or damaged: it has {len(mapped):,} bytes ({one_line(error)}); "
-            f"{DOWNLOAD_HINT}"
-        ) from None
+    entries = read_entries(path, mapped)
     records = [name for name in entries if name.count("/") == 1 and name.endswith("/data.pkl")]
     if len(records) != 1:
+        held = shortened((one_line(name, 60) for name in entries), ", ")
         raise CheckpointError(
             f"{path} is a zip archive, but not one of torch.save: {len(records)} entries named "
-            f"data.pkl, expected 1; it holds {', '.join(map(ascii, list(entries)[:5]))}"
+            f"data.pkl, expected 1; it holds {held or 'nothing'}"
         )
     folder = records[0].removesuffix("data.pkl")
     if (order := entries.get(f"{folder}byteorder")) is not None:
-        start, size = _entry_range(path, mapped, order)
-        if mapped[start : start + size] != b"little":
+        _check_plain(path, order)
+        if order.size != 6 or mapped[order.start : order.start + 6] != b"little":
             raise CheckpointError(f"{path} was written on a big-endian machine; not supported")
-    start, size = _entry_range(path, mapped, entries[records[0]])
-    found = unpickle(mapped, start, str(path))
-    if found.end > start + size:
-        raise CheckpointError(
-            f"{path} is damaged: data.pkl is longer than recorded; {DOWNLOAD_HINT}"
-        )
+    record = entries[records[0]]
+    _check_plain(path, record)
+    check_entry(path, mapped, record)
+    found = unpickle(mapped, record.start, record.start + record.size, str(path))
     starts = {}
     for storage in _unique_storages(path, found.storages).values():
-        info = entries.get(f"{folder}data/{storage.key}")
-        if info is None:
-            raise CheckpointError(f"{path} lacks the storage {storage.key!a}; {DOWNLOAD_HINT}")
-        starts[storage.key], size = _entry_range(path, mapped, info)
-        if size != (expected := storage.count * DTYPES[storage.dtype].itemsize):
+        entry = entries.get(f"{folder}data/{storage.key}")
+        if entry is None:
             raise CheckpointError(
-                f"{path} is damaged: the storage {storage.key!a} has {size:,} bytes, "
-                f"expected {expected:,}; {DOWNLOAD_HINT}"
+                f"{path} lacks the storage {one_line(storage.key, 80)}; {DOWNLOAD_HINT}"
+            )
+        _check_plain(path, entry)
+        starts[storage.key] = entry.start
+        if entry.size != (expected := storage.count * DTYPES[storage.dtype].itemsize):
+            raise CheckpointError(
+                f"{path} is damaged: the storage {one_line(storage.key, 80)} has {entry.size:,} "
+                f"bytes, expected {expected:,}; {DOWNLOAD_HINT}"
             )
     return found, starts
 
 
-def _entry_range(path: Path, mapped: mmap.mmap, info: zipfile.ZipInfo) -> tuple[int, int]:
-    """Return the file offset and the size of an entry's content.
-
-    The content follows the local header: 30 bytes, then the name and the extra field, whose sizes
-    are at bytes 26 and 28. The extra field may differ from that of the central directory.
-    """
-    if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
+def _check_plain(path: Path, entry: Entry) -> None:
+    if not entry.plain:
         raise CheckpointError(
-            f"{path}: {info.filename!a} is compressed or encrypted, which torch.save never does; "
-            "unpack the archive and pack it again without compression (zip -0)"
+            f"{path}: {one_line(entry.name, 80)} is compressed or encrypted, which torch.save "
+            "never does; unpack the archive and pack it again without compression (zip -0)"
         )
-    header = mapped[info.header_offset : info.header_offset + 30]
-    if len(header) == 30 and header[:4] == b"PK\x03\x04":
-        name, extra = struct.unpack("<HH", header[26:30])
-        start = info.header_offset + 30 + name + extra
-        if start + info.file_size <= len(mapped):
-            return start, info.file_size
-    raise CheckpointError(
-        f"{path} is damaged: {info.filename!a} is not at its recorded offset; {DOWNLOAD_HINT}"
-    )
 
 
 def _read_legacy(path: Path, mapped: mmap.mmap) -> ReadResult:
@@ -147,12 +119,14 @@ def _read_legacy(path: Path, mapped: mmap.mmap) -> ReadResult:
     """
     found: list[Pickle] = []
     for _ in range(5):
-        found.append(unpickle(mapped, found[-1].end if found else 0, str(path)))
-        if found[0].root != LEGACY_MAGIC:
+        start = found[-1].end if found else 0
+        found.append(unpickle(mapped, start, len(mapped), str(path)))
+        if type(found[0].root) is not int or found[0].root != LEGACY_MAGIC:
             raise CheckpointError(f"{path} is a pickle, but not one of torch.save")
     protocol, system, keys = found[1].root, found[2].root, found[4].root
-    if protocol != LEGACY_PROTOCOL or not isinstance(system, dict) or not isinstance(keys, list):
-        raise CheckpointError(f"{path} has an unknown version {str(protocol)[:40]} of its format")
+    known = type(protocol) is int and protocol == LEGACY_PROTOCOL
+    if not known or not isinstance(system, dict) or not isinstance(keys, list):
+        raise CheckpointError(f"{path} has an unknown version {one_line(protocol)} of its format")
     if system.get("little_endian") is not True:
         raise CheckpointError(f"{path} was written on a big-endian machine; not supported")
     storages = _unique_storages(path, found[3].storages)
@@ -167,7 +141,9 @@ def _read_legacy(path: Path, mapped: mmap.mmap) -> ReadResult:
         starts[storage.key] = position + 8
         position += 8 + count * DTYPES[storage.dtype].itemsize
     if missing := storages.keys() - starts.keys():
-        raise CheckpointError(f"{path} lacks the storage {min(missing)!a}; {DOWNLOAD_HINT}")
+        raise CheckpointError(
+            f"{path} lacks the storage {one_line(min(missing), 80)}; {DOWNLOAD_HINT}"
+        )
     if position > len(mapped):
         raise CheckpointError(
             f"{path} is truncated: it has {len(mapped):,} bytes, expected {position:,}; "
@@ -183,7 +159,7 @@ def _unique_storages(path: Path, found: Iterable[Storage]) -> dict[str, Storage]
         first = storages.setdefault(storage.key, storage)
         if (first.dtype, first.count) != (storage.dtype, storage.count):
             raise CheckpointError(
-                f"{path} is damaged: tensors disagree on the storage {storage.key!a}"
+                f"{path} is damaged: tensors disagree on the storage {one_line(storage.key, 80)}"
             )
     return storages
 
