@@ -62,8 +62,10 @@ def unreadable_kind(head: bytes) -> str | None:
 
 
 def what_is_there(path: Path) -> str | None:
-    """Return `unreadable_kind` of a file; None also if the file cannot be opened."""
+    """Return `unreadable_kind` of a file; None also if it cannot be opened or is no regular file."""
     try:
+        if not path.is_file():  # to open a named pipe would wait for its other end
+            return None
         with path.open("rb") as file:
             return unreadable_kind(file.read(HEAD))
     except OSError:
