@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cpm_lm.checkpoints.containers.protobuf import fields, varint
 from cpm_lm.checkpoints.containers.tensor_bundle import MAGIC, Bundle
 from cpm_lm.errors import CheckpointError
+from cpm_lm.protobuf import fields, varint
 from tests.support.examples import examples
 
 HEADER = b"\x08\x01"

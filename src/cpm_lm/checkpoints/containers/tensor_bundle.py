@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from cpm_lm.checkpoints.containers.protobuf import fields, varint
 from cpm_lm.checkpoints.dtypes import DTYPES
 from cpm_lm.checkpoints.tensors import Tensor
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
 from cpm_lm.messages import what_is_there
+from cpm_lm.protobuf import fields, varint
 
 __all__ = ["Bundle", "Entry"]
 
