@@ -62,7 +62,7 @@ def unreadable_kind(head: bytes) -> str | None:
 
 
 def what_is_there(path: Path) -> str | None:
-    """Return `unreadable_kind` of a file; None also if it cannot be opened or is no regular file."""
+    """Return `unreadable_kind` of a file; None also if it cannot be opened or read."""
     try:
         if not path.is_file():  # to open a named pipe would wait for its other end
             return None

@@ -30,6 +30,11 @@ def alarm() -> Iterator[None]:
     signal.setitimer(signal.ITIMER_REAL, 0)
 
 
+def link_to_a_pipe(path: Path) -> None:
+    os.mkfifo(path.with_name("p"))
+    path.symlink_to("p")
+
+
 def listening(path: Path) -> None:
     server = socket.socket(socket.AF_UNIX)
     server.bind(str(path))
@@ -38,10 +43,7 @@ def listening(path: Path) -> None:
 
 OTHERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "pipe": (os.mkfifo, "is a named pipe; expected a regular file"),
-    "link to a pipe": (
-        lambda p: (os.mkfifo(p.with_name("p")), p.symlink_to("p")),
-        "is a named pipe; expected a regular file",
-    ),
+    "link to a pipe": (link_to_a_pipe, "is a named pipe; expected a regular file"),
     "directory": (Path.mkdir, "is a directory; expected a regular file"),
     "socket": (listening, "is a socket; expected a regular file"),
     "device": (lambda p: p.symlink_to("/dev/zero"), "is a device; expected a regular file"),
@@ -75,14 +77,14 @@ def test_a_pipe_put_there_after_the_check_does_not_block(
     regular, pipe = tmp_path / "f", tmp_path / "p"
     regular.write_bytes(b"x")
     os.mkfifo(pipe)
-    found = os.stat(regular)
+    found = regular.stat()
     monkeypatch.setattr(Path, "stat", lambda *_, **__: found)
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     start = time.monotonic()
     with pytest.raises(CheckpointError, match="named pipe"):
         open_regular(pipe)
     assert time.monotonic() - start < 1
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_a_name_that_no_file_can_have(tmp_path: Path) -> None:
