@@ -18,6 +18,7 @@ __all__ = ["TEXT_LIMIT", "open_regular", "read_limited", "read_text"]
 
 TEXT_LIMIT = 64 << 20
 """The largest text file in bytes: vocabularies, dictionaries, settings."""
+SMALL = 1 << 16
 KINDS = (
     (stat.S_ISDIR, "a directory"),
     (stat.S_ISFIFO, "a named pipe"),
@@ -73,7 +74,9 @@ def read_limited(path: Path, limit: int, error: type[CpmError]) -> bytes:
     """
     with open_regular(path, error) as file:
         try:
-            data = file.read(limit + 1)
+            # `read` takes as much memory as it is asked for, so it is not asked for the limit.
+            size = max(os.fstat(file.fileno()).st_size, SMALL)
+            data = file.read(min(size, limit) + 1)
         except OSError as failure:
             raise error(f"{path} cannot be read: {failure.strerror}") from None
     if len(data) > limit:

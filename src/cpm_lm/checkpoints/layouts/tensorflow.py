@@ -171,7 +171,9 @@ def _merge(
             wrong.append(f"{', '.join(names)} have different number formats")
         problems += wrong
         if not wrong:
-            matrices = (Tensor(t.array.reshape(part_shape), t.dtype) for t in parts.values())
+            matrices = (
+                Tensor(t.array.reshape(part_shape), t.dtype, t.check) for t in parts.values()
+            )
             tensors[target] = ShardedTensor(tuple(matrices), len(shape) - 1)
     if not dims.n_layer:
         problems.append("there are no layers")
