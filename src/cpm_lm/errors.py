@@ -8,8 +8,11 @@
     ├── CapacityError        a session, the context or the memory is full
     └── EngineError          an engine is unknown, not installed, or cannot run in this process
 
-A message states what was found, what was expected, where, and what to do.
+A message states what was found, what was expected, where, and what to do. It is one line, and
+what it quotes from a file is escaped (`escaping`).
 """
+
+from cpm_lm.escaping import escaped
 
 __all__ = [
     "CapacityError",
@@ -24,6 +27,9 @@ __all__ = [
 
 class CpmError(Exception):
     """The base class of all errors of this package."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(escaped(message))
 
 
 class CheckpointError(CpmError):

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from cpm_lm.errors import CheckpointError
+from cpm_lm.json_file import parse_json
 
 __all__ = [
     "MANIFEST",
@@ -106,8 +108,8 @@ def read_chunks(path: Path) -> Iterator[bytes]:
 def recorded_iteration(directory: Path) -> int | None:
     """Return the training step that a store's manifest records; None if there is none."""
     try:
-        values = json.loads((directory / MANIFEST).read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
+        values = parse_json(directory / MANIFEST, CheckpointError)
+    except CheckpointError:  # `verify` says what is wrong with it
         return None
     iteration = values.get("iteration") if isinstance(values, dict) else None
     return iteration if type(iteration) is int else None

@@ -13,6 +13,7 @@ from pathlib import Path
 from unicodedata import normalize
 
 from cpm_lm.errors import RequestError
+from cpm_lm.files import read_text
 from cpm_lm.generation.numbers import EITHER, SEPARATED, read, with_wide_separators
 from cpm_lm.generation.patterns import AnswerPattern
 
@@ -127,10 +128,7 @@ def read_aliases(path: str | Path) -> dict[str, str]:
         RequestError: the file cannot be read, or two lines have the same form.
     """
     aliases: dict[str, str] = {}
-    try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise RequestError(f"aliases: {path} cannot be read as UTF-8 text: {error}") from error
+    lines = read_text(Path(path), RequestError).splitlines()
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.startswith("#"):
             continue
@@ -138,7 +136,7 @@ def read_aliases(path: str | Path) -> dict[str, str]:
         for form in map(normalized, forms):
             if aliases.setdefault(form, name.strip()) != name.strip():
                 raise RequestError(
-                    f"aliases: {form!r} in line {number} of {path} already counts as "
-                    f"{aliases[form]!r}; each form may stand in one line only"
+                    f"aliases: {form[:60]!r} in line {number} of {path} already counts as "
+                    f"{aliases[form][:60]!r}; each form may stand in one line only"
                 )
     return aliases

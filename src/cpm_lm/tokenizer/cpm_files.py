@@ -6,12 +6,14 @@ into words and pieces.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 from cpm_lm.errors import TokenizerError
+from cpm_lm.files import TEXT_LIMIT, read_limited
+from cpm_lm.json_file import parse_json
 from cpm_lm.messages import unreadable_kind
-from cpm_lm.tokenizer.json_file import parse_json
 
 __all__ = ["model_file", "read_vocabulary", "text_of", "vocabulary_files"]
 
@@ -73,13 +75,11 @@ def text_of(piece: str) -> str:
 def _read_model(path: Path) -> Any:
     from sentencepiece import SentencePieceProcessor
 
-    try:
-        data = path.read_bytes()
-    except OSError as error:
+    if not path.exists():
         raise TokenizerError(
-            f"no vocabulary: cannot read {path} ({error.strerror}); "
-            f"put CPM's {MODEL_FILE} and {VOCAB_FILE} there"
-        ) from None
+            f"no vocabulary: there is no {path}; put CPM's {MODEL_FILE} and {VOCAB_FILE} there"
+        )
+    data = read_limited(path, TEXT_LIMIT, TokenizerError)
     if known := unreadable_kind(data[:512]):
         raise TokenizerError(f"{path} is {known}")
     try:
@@ -100,11 +100,26 @@ def _model_vocab(model: Any, path: Path) -> dict[str, int]:
     """
     vocab: dict[str, int] = {}
     for index in range(model.get_piece_size()):
-        piece = model.id_to_piece(index)
+        try:
+            piece = model.id_to_piece(index)
+        except UnicodeDecodeError:
+            raise TokenizerError(
+                f"{path} is damaged: its piece {index} is not text in UTF-8; copy it again"
+            ) from None
+        if not math.isfinite(model.get_score(index)):
+            raise TokenizerError(
+                f"{path} is damaged: the score of its piece {index}, {piece[:60]!a}, is not a "
+                "finite number; copy it again"
+            )
+        if piece in vocab:
+            raise TokenizerError(
+                f"{path} is damaged: its pieces {vocab[piece]} and {index} are both "
+                f"{piece[:60]!a}; copy it again"
+            )
         # `encode` needs that no piece spans words, `decode` that every id has its own text.
         if model.is_byte(index) or WORD_MARK in piece[1:]:
             raise TokenizerError(
-                f"{path} is not of CPM's kind: its piece {index}, {piece!r}, "
+                f"{path} is not of CPM's kind: its piece {index}, {piece[:60]!r}, "
                 f"{'is a byte' if model.is_byte(index) else 'reaches across words'}"
             )
         vocab[piece] = index
@@ -115,7 +130,7 @@ def _model_vocab(model: Any, path: Path) -> dict[str, int]:
 
 def _read_vocab(path: Path, own: dict[str, int]) -> dict[str, int]:
     """Return the id of each piece in a vocab.json, checked against the model's `own` pieces."""
-    vocab = parse_json(path)
+    vocab = parse_json(path, TokenizerError)
     if not isinstance(vocab, dict) or not all(type(i) is int for i in vocab.values()):
         raise TokenizerError(f"{path} is not a vocabulary; an object of ids by piece was expected")
     if sorted(vocab.values()) != list(range(len(own))):
@@ -126,6 +141,6 @@ def _read_vocab(path: Path, own: dict[str, int]) -> dict[str, int]:
     if missing := [piece for piece in own if piece not in vocab and piece not in CONTROLS]:
         raise TokenizerError(
             f"{path} does not fit {MODEL_FILE} beside it: {len(missing)} of the model's pieces "
-            f"are not in it, the first is {missing[0]!r}"
+            f"are not in it, the first is {missing[0][:60]!r}"
         )
     return vocab

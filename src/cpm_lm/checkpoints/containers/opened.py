@@ -1,34 +1,20 @@
 """Open the files of a checkpoint: regular files only, so that no name can make a reader wait.
 
-Knows the operating system's kinds of files; does not know formats. A named pipe, a device or a
-socket in place of a file would block `open`, or never end.
+Knows mapping into memory; does not know formats. The functions of `cpm_lm.files`, with the error of
+this room.
 """
 
 from __future__ import annotations
 
 import mmap
 import os
-import stat
 from pathlib import Path
 from typing import BinaryIO
 
+from cpm_lm import files
 from cpm_lm.errors import CheckpointError
 
 __all__ = ["map_file", "open_regular", "read_limited"]
-
-KINDS = (
-    (stat.S_ISDIR, "a directory"),
-    (stat.S_ISFIFO, "a named pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
-FLAGS = (
-    os.O_RDONLY
-    | getattr(os, "O_NONBLOCK", 0)  # a pipe put there after the check does not block either
-    | getattr(os, "O_CLOEXEC", 0)
-    | getattr(os, "O_BINARY", 0)
-)
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -38,20 +24,7 @@ def open_regular(path: Path) -> BinaryIO:
         CheckpointError: it is missing, not readable, or of another kind (a directory, a named pipe,
             a device, a socket), at once.
     """
-    try:
-        # Before opening, because opening a device may already have an effect.
-        _refuse_other_kinds(path, path.stat())
-        descriptor = os.open(path, FLAGS)
-        try:
-            _refuse_other_kinds(path, os.fstat(descriptor))
-            return os.fdopen(descriptor, "rb")
-        except BaseException:
-            os.close(descriptor)
-            raise
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
-    except ValueError:
-        raise CheckpointError(f"{os.fspath(path)!a} is not a valid file name") from None
+    return files.open_regular(path, CheckpointError)
 
 
 def map_file(path: Path) -> mmap.mmap:
@@ -81,17 +54,4 @@ def read_limited(path: Path, limit: int) -> bytes:
     Raises:
         CheckpointError: as `open_regular`, or the file is larger than `limit`.
     """
-    with open_regular(path) as file:
-        try:
-            data = file.read(limit + 1)
-        except OSError as error:
-            raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
-    if len(data) > limit:
-        raise CheckpointError(f"{path} is larger than {limit:,} bytes, the limit for such a file")
-    return data
-
-
-def _refuse_other_kinds(path: Path, found: os.stat_result) -> None:
-    if not stat.S_ISREG(found.st_mode):
-        kind = next((name for test, name in KINDS if test(found.st_mode)), "of another kind")
-        raise CheckpointError(f"{path} is {kind}; expected a regular file")
+    return files.read_limited(path, limit, CheckpointError)

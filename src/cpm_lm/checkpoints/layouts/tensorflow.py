@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cpm_lm.checkpoints.config_file import CONFIG, read_config
-from cpm_lm.checkpoints.containers.protobuf import Fields, fields
 from cpm_lm.checkpoints.containers.tensor_bundle import Bundle
 from cpm_lm.checkpoints.dtypes import FLOATS
 from cpm_lm.checkpoints.layout import Dims, shapes
@@ -29,6 +28,7 @@ from cpm_lm.checkpoints.text import one_line
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError
 from cpm_lm.messages import shortened
+from cpm_lm.protobuf import Fields, fields
 
 __all__ = ["EXTRA", "Variables", "find_variables", "read_variables"]
 
@@ -171,7 +171,9 @@ def _merge(
             wrong.append(f"{', '.join(names)} have different number formats")
         problems += wrong
         if not wrong:
-            matrices = (Tensor(t.array.reshape(part_shape), t.dtype) for t in parts.values())
+            matrices = (
+                Tensor(t.array.reshape(part_shape), t.dtype, t.check) for t in parts.values()
+            )
             tensors[target] = ShardedTensor(tuple(matrices), len(shape) - 1)
     if not dims.n_layer:
         problems.append("there are no layers")
