@@ -24,6 +24,7 @@ __all__ = [
     "read_chunks",
     "recorded_iteration",
     "tool_version",
+    "training_step",
 ]
 
 MANIFEST = "manifest.json"
@@ -112,4 +113,9 @@ def recorded_iteration(directory: Path) -> int | None:
     except CheckpointError:  # `verify` says what is wrong with it
         return None
     iteration = values.get("iteration") if isinstance(values, dict) else None
-    return iteration if type(iteration) is int else None
+    return training_step(iteration)
+
+
+def training_step(value: object) -> int | None:
+    """Return a value as the number of a training step, if it can be one; else None."""
+    return value if type(value) is int and 0 <= value < 1 << 63 else None

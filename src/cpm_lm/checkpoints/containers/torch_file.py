@@ -5,6 +5,7 @@ Knows the zip container (PyTorch 1.6 and newer) and the legacy container; does n
 
 from __future__ import annotations
 
+import functools
 import mmap
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 from cpm_lm.checkpoints.containers.opened import map_file
 from cpm_lm.checkpoints.containers.stand_ins import Storage, StridedTensor
 from cpm_lm.checkpoints.containers.unpickler import Pickle, unpickle
-from cpm_lm.checkpoints.containers.zip_checksums import check_entry, read_entries
+from cpm_lm.checkpoints.containers.zip_checksums import LazyCheck, check_entry, read_entries
 from cpm_lm.checkpoints.containers.zip_directory import Entry
 from cpm_lm.checkpoints.dtypes import DTYPES
 from cpm_lm.checkpoints.tensors import Tensor
@@ -45,14 +46,16 @@ def read_torch_file(path: Path, on_stand_in: Callable[[str], object] = lambda _:
         CheckpointError: the file is truncated, damaged or not from torch.save.
     """
     mapped = map_file(path)
+    checks: dict[str, LazyCheck] = {}
     if mapped[:4] == b"PK\x03\x04":
-        found, starts = _read_zip(path, mapped)
+        found, starts, checks = _read_zip(path, mapped)
     elif mapped[:1] == b"\x80":
         found, starts = _read_legacy(path, mapped)
     else:
         raise CheckpointError(f"{path} is {_describe_content(mapped)}; expected a PyTorch file")
     for tensor in found.tensors:
-        tensor.tensor = _map_tensor(path, mapped, tensor, starts[tensor.storage.key])
+        key = tensor.storage.key
+        tensor.tensor = _map_tensor(path, mapped, tensor, starts[key], checks.get(key))
     for name in found.stand_ins:
         on_stand_in(name)
     return found.root
@@ -63,12 +66,13 @@ def _describe_content(mapped: mmap.mmap) -> str:
     return known or f"of an unknown format (it begins with {mapped[:8]!r}); {DOWNLOAD_HINT}"
 
 
+Checks = dict[str, LazyCheck]
 ReadResult = tuple[Pickle, dict[str, int]]
 """The content of the file, and the file offset of each storage."""
 
 
-def _read_zip(path: Path, mapped: mmap.mmap) -> ReadResult:
-    """Return the content, and the file offset of each storage."""
+def _read_zip(path: Path, mapped: mmap.mmap) -> tuple[Pickle, dict[str, int], Checks]:
+    """Return the content, and the file offset and the check of each storage."""
     entries = read_entries(path, mapped)
     records = [name for name in entries if name.count("/") == 1 and name.endswith("/data.pkl")]
     if len(records) != 1:
@@ -86,7 +90,7 @@ def _read_zip(path: Path, mapped: mmap.mmap) -> ReadResult:
     _check_plain(path, record)
     check_entry(path, mapped, record)
     found = unpickle(mapped, record.start, record.start + record.size, str(path))
-    starts = {}
+    starts, checks = {}, {}
     for storage in _unique_storages(path, found.storages).values():
         entry = entries.get(f"{folder}data/{storage.key}")
         if entry is None:
@@ -95,12 +99,28 @@ def _read_zip(path: Path, mapped: mmap.mmap) -> ReadResult:
             )
         _check_plain(path, entry)
         starts[storage.key] = entry.start
+        named = functools.partial(_names_of, found.root, storage.key)
+        checks[storage.key] = LazyCheck(path, mapped, entry, named)
         if entry.size != (expected := storage.count * DTYPES[storage.dtype].itemsize):
             raise CheckpointError(
                 f"{path} is damaged: the storage {one_line(storage.key, 80)} has {entry.size:,} "
                 f"bytes, expected {expected:,}; {DOWNLOAD_HINT}"
             )
-    return found, starts
+    return found, starts, checks
+
+
+def _names_of(root: object, key: str) -> str:
+    """Return the names of the tensors in a storage, for an error."""
+    names, seen, level = [], {id(root)}, [root]
+    while level:
+        held = level.pop()
+        for name, value in held.items() if isinstance(held, dict) else ():
+            if isinstance(value, StridedTensor) and value.storage.key == key:
+                names.append(one_line(name, 80))
+            elif isinstance(value, dict) and id(value) not in seen:
+                seen.add(id(value))
+                level.append(value)
+    return shortened(names, ", ")
 
 
 def _check_plain(path: Path, entry: Entry) -> None:
@@ -164,7 +184,9 @@ def _unique_storages(path: Path, found: Iterable[Storage]) -> dict[str, Storage]
     return storages
 
 
-def _map_tensor(path: Path, mapped: mmap.mmap, found: StridedTensor, start: int) -> Tensor:
+def _map_tensor(
+    path: Path, mapped: mmap.mmap, found: StridedTensor, start: int, check: LazyCheck | None
+) -> Tensor:
     """Return a view of the tensor's values, after checking that it is within its storage."""
     shape, stride, dtype = found.shape, found.stride, DTYPES[found.dtype]
     held = found.storage.count * DTYPES[found.storage.dtype].itemsize // dtype.itemsize
@@ -180,8 +202,8 @@ def _map_tensor(path: Path, mapped: mmap.mmap, found: StridedTensor, start: int)
         try:
             if count == 0:  # offset and strides may be anything
                 return Tensor(np.empty(shape, dtype), found.dtype)
-            return Tensor(np.ndarray(shape, dtype, mapped, offset, strides), found.dtype)
-        except (ValueError, OverflowError):
+            return Tensor(np.ndarray(shape, dtype, mapped, offset, strides), found.dtype, check)
+        except (ValueError, OverflowError, MemoryError):
             pass  # numpy refuses a huge axis or stride, even beside an axis of length 0 or 1
     raise CheckpointError(
         f"{path} is damaged: a tensor of shape {str(shape)[:80]}, stride {str(stride)[:80]} "

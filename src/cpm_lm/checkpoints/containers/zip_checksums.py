@@ -1,24 +1,20 @@
-"""The checksums that zip archives record: compared with what a file holds, in one pass.
+"""The checksums that zip archives record, compared with what a file holds.
 
-Knows the entries of an archive; does not know what they hold. A conversion reads each source once
-from beginning to end for its digest; `Checksums` takes the same chunks, so that nothing is read
-twice for it.
+Knows the entries of an archive; does not know what they hold.
 """
 
 from __future__ import annotations
 
 import mmap
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
-from cpm_lm.checkpoints.containers.opened import map_file
 from cpm_lm.checkpoints.containers.zip_directory import Entry, read_directory
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
 
-__all__ = ["ZIP_START", "Checksums", "check_entry", "read_entries"]
-
-ZIP_START = b"PK\x03\x04"
+__all__ = ["LazyCheck", "check_entry", "read_entries"]
 
 
 def read_entries(path: Path, mapped: mmap.mmap) -> dict[str, Entry]:
@@ -36,60 +32,59 @@ def read_entries(path: Path, mapped: mmap.mmap) -> dict[str, Entry]:
         ) from None
 
 
-def check_entry(path: Path, mapped: mmap.mmap, entry: Entry) -> None:
+def check_entry(
+    path: Path, mapped: mmap.mmap, entry: Entry, named: Callable[[], str] = lambda: ""
+) -> None:
     """Compare the content of one entry with its recorded checksum.
+
+    Args:
+        path: the file, for errors.
+        mapped: its content.
+        entry: the entry.
+        named: returns what the entry is, for an error.
 
     Raises:
         CheckpointError: they differ.
     """
+    # PyTorch can be told to record none; it writes 0 then.
+    if not entry.crc:
+        return
     with memoryview(mapped) as view, view[entry.start : entry.start + entry.size] as content:
         found = zlib.crc32(content)
-    # PyTorch can be told to record none; it writes 0 then.
-    if entry.crc and found != entry.crc:
-        raise CheckpointError(_differs(path, entry.name))
+    if found != entry.crc:
+        what = one_line(entry.name, 80)
+        known = named()
+        raise CheckpointError(
+            f"{path} is damaged: {f'{what} ({known})' if known else what} differs from its "
+            "checksum (CRC32); download it again"
+        )
 
 
-class Checksums:
-    """Compares all entries of an archive, while the file is read from beginning to end."""
+class LazyCheck:
+    """Compares an entry when its values are first used, because that reads all of them."""
 
-    def __init__(self, path: Path) -> None:
-        """Read the directory of a file; any other file has no entries, and is not checked.
+    __slots__ = ("_entry", "_mapped", "_named", "_path")
+
+    def __init__(
+        self, path: Path, mapped: mmap.mmap, entry: Entry, named: Callable[[], str]
+    ) -> None:
+        """Note what is to be compared.
+
+        Args:
+            path: the file, for errors.
+            mapped: its content.
+            entry: the entry.
+            named: returns what the entry is, for an error.
+        """
+        self._path, self._mapped, self._named = path, mapped, named
+        self._entry: Entry | None = entry
+
+    def __call__(self) -> None:
+        """Compare, the first time.
 
         Raises:
-            CheckpointError: the file or its directory cannot be read.
+            CheckpointError: the content differs from its checksum.
         """
-        self._path = path
-        self._at = 0
-        self._crc = 0
-        mapped = map_file(path)
-        found = read_entries(path, mapped).values() if mapped[:4] == ZIP_START else ()
-        plain = (entry for entry in found if entry.plain and entry.crc and entry.size)
-        self._entries = sorted(plain, key=lambda entry: entry.start, reverse=True)
-
-    def update(self, chunk: bytes) -> None:
-        """Take the next bytes of the file.
-
-        Raises:
-            CheckpointError: the content of an entry differs from its checksum; it is named.
-        """
-        begin, end = self._at, self._at + len(chunk)
-        view = memoryview(chunk)
-        while self._entries and self._entries[-1].start < end:
-            entry = self._entries[-1]
-            last = entry.start + entry.size
-            part = view[max(0, entry.start - begin) : min(last, end) - begin]
-            self._crc = zlib.crc32(part, self._crc)
-            if last > end:
-                break
-            if self._crc != entry.crc:
-                raise CheckpointError(_differs(self._path, entry.name))
-            self._crc = 0
-            self._entries.pop()
-        self._at = end
-
-
-def _differs(path: Path, name: str) -> str:
-    return (
-        f"{path} is damaged: the content of {one_line(name, 80)} differs from its checksum "
-        "(CRC32); download it again"
-    )
+        if self._entry is not None:
+            check_entry(self._path, self._mapped, self._entry, self._named)
+            self._entry = None

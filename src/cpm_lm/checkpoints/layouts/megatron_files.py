@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from cpm_lm.checkpoints.containers.opened import read_limited
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
 from cpm_lm.messages import shortened
@@ -18,6 +19,8 @@ TRACKER = "latest_checkpointed_iteration.txt"
 DEEPSPEED = re.compile(r"mp_rank_(\d+)_model_states\.pt")
 MEGATRON = re.compile(r"mp_rank_(\d+)")
 MEGATRON_FILE = "model_optim_rng.pt"
+MAX_TRACKER = 4096
+"""Bytes of the file that names the training step."""
 EXPECTED_FILES = f"mp_rank_XX_model_states.pt or mp_rank_XX/{MEGATRON_FILE}"
 
 
@@ -49,14 +52,17 @@ def find_shards(path: Path) -> tuple[str, Path, tuple[Path, ...]]:
         raise CheckpointError(f"{folder} holds shards of two layouts; give each its own directory")
     ranks = [rank for _, rank, _ in found]
     files = tuple(file for _, _, file in found)
-    if duplicates := sorted({rank for rank in ranks if ranks.count(rank) > 1}):
-        names = shortened((file.name for file in files), ", ")
-        raise CheckpointError(f"{folder} holds rank {duplicates[0]} twice: {names}")
-    if missing := sorted(set(range(max(ranks))) - set(ranks)):
-        raise CheckpointError(
-            f"{folder} lacks the shard of rank {missing[0]}: found ranks "
-            f"{shortened(ranks, ', ')}; get the missing file from the same publisher"
-        )
+    # The numbers are any numbers that a file's name can hold: count files, not up to a number.
+    for expected, rank in enumerate(ranks):
+        if rank < expected:
+            names = shortened((one_line(file.name, 60) for file in files), ", ")
+            raise CheckpointError(f"{folder} holds rank {rank} twice: {names}")
+        if rank > expected:
+            raise CheckpointError(
+                f"{folder} lacks the shard of rank {expected}: found ranks "
+                f"{shortened((one_line(number, 20) for number in ranks), ', ')}; get the missing "
+                "file from the same publisher"
+            )
     return layouts.pop(), folder, files
 
 
@@ -101,7 +107,7 @@ def _step_directory(folder: Path) -> Path:
             f"(config.json and weights), a SavedModel, or CPM's own files ({TRACKER} or "
             f"{EXPECTED_FILES}), found {listing(folder)}"
         )
-    step = tracker.read_text("utf-8", errors="replace").strip()[:40]
+    step = read_limited(tracker, MAX_TRACKER).decode("utf-8", "replace").strip()[:40]
     if not re.fullmatch(r"\w+", step):
         raise CheckpointError(f"{tracker} holds {step!a}; expected a training step, such as 80000")
     numbered = f"iter_{int(step):07d}" if step.isdecimal() else step

@@ -19,6 +19,7 @@ import numpy as np
 from cpm_lm.checkpoints.dtypes import FLOATS, Array
 from cpm_lm.checkpoints.layout import REPLICATED, Dims, TensorRow, rows
 from cpm_lm.checkpoints.tensors import LazyTensor, ShardedTensor, Tensor, equal_bits
+from cpm_lm.checkpoints.text import one_line
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import ConfigError
 
@@ -80,7 +81,10 @@ def join_shards(
         if not wrong:
             tensors[row.name] = _join(row, found, order)
     for rank, names in enumerate(unused):
-        problems += [f"rank {rank} has {name}, which is not part of this model" for name in names]
+        problems += [
+            f"rank {rank} has {one_line(name, 80)}, which is not part of this model"
+            for name in names
+        ]
     return tensors, problems
 
 
@@ -166,13 +170,13 @@ def _join(row: TensorRow, parts: Sequence[Tensor], order: QkvOrder) -> ShardedTe
         parts = parts[:1]
     elif row.sharding == "qkv":
         parts = [
-            Tensor(third, part.dtype)
+            Tensor(third, part.dtype, part.check)
             for which in range(3)
             for part in parts
             for third in order.third(part.array, which)
         ]
     if row.transposed:
-        parts = [Tensor(part.array.T, part.dtype) for part in parts]
+        parts = [Tensor(part.array.T, part.dtype, part.check) for part in parts]
     return ShardedTensor(tuple(parts), row.axis())
 
 
