@@ -24,6 +24,7 @@ from cpm_lm.checkpoints.layouts.state_dict import (
     find_state_dict,
     stand_in_notes,
 )
+from cpm_lm.checkpoints.manifest import training_step
 from cpm_lm.checkpoints.tensors import ShardedTensor, Tensor, nonfinite_count
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
