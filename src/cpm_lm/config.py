@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cpm_lm.errors import ConfigError
-from cpm_lm.messages import shortened
+from cpm_lm.messages import quoted, shortened
 
 __all__ = ["GPTConfig", "passed_over"]
 
@@ -116,7 +116,14 @@ FIXED_KEYS: dict[str, tuple[Any, ...]] = {
     "quantization_config": (None,),
 }
 
-LIMITS = {"n_layer": 10_000}
+LIMITS = {
+    "n_layer": 10_000,
+    "n_head": 1 << 20,
+    "n_embd": 1 << 20,
+    "n_positions": 1 << 24,
+    "vocab_size": 1 << 24,
+}
+"""Each number must be below its limit, so that no file makes us build a table for billions."""
 TYPES: dict[str, type] = {
     **dict.fromkeys(("vocab_size", "n_positions", "n_embd", "n_layer", "n_head"), int),
     "layer_norm_epsilon": float,
@@ -153,20 +160,19 @@ class GPTConfig:
         for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head"):
             value = getattr(self, name)
             if type(value) is not int or value < 1:
-                raise ConfigError(f"{name} is {value!r}; expected a positive integer")
-            # A damaged file must not make us build a table of billions of tensor names.
-            if value >= (limit := LIMITS.get(name, 1 << 31)):
-                raise ConfigError(f"{name} is {value}; expected less than {limit:,}")
+                raise ConfigError(f"{name} is {quoted(value)}; expected a positive integer")
+            if value >= (limit := LIMITS[name]):
+                raise ConfigError(f"{name} is {quoted(value)}; expected less than {limit:,}")
         if self.n_embd % self.n_head:
             raise ConfigError(f"n_head {self.n_head} does not divide n_embd {self.n_embd}")
         if not 0 < self.layer_norm_epsilon < 1:
             raise ConfigError(
-                f"layer_norm_epsilon is {self.layer_norm_epsilon}; "
+                f"layer_norm_epsilon is {quoted(self.layer_norm_epsilon)}; "
                 "expected a number between 0 and 1"
             )
         if self.activation_function not in ("gelu_new", "gelu"):
             raise ConfigError(
-                f"activation_function is {self.activation_function!r}; "
+                f"activation_function is {quoted(self.activation_function)}; "
                 "expected 'gelu_new' (tanh) or 'gelu' (erf)"
             )
 
@@ -200,20 +206,20 @@ class GPTConfig:
         """
         if values.get("quantization_config") is not None:
             raise ConfigError(_packed_elsewhere(values["quantization_config"]))
-        values = {MEGATRON_NAMES.get(key, key): value for key, value in values.items()}
+        values = _one_name_each(values)
         if "n_ctx" in values:  # the older name of n_positions
             values.setdefault("n_positions", values["n_ctx"])
             del values["n_ctx"]
         for name, expected in TYPES.items():
             value = values.get(name, expected())
             if type(value) is not expected and not (expected is float and type(value) is int):
-                raise ConfigError(f"{name} is {value!a:.80}; expected {expected.__name__}")
+                raise ConfigError(f"{name} is {quoted(value)}; expected {expected.__name__}")
         for key, allowed in FIXED_KEYS.items():
             value = values.pop(key, allowed[0])
             if value not in allowed and not (
                 key == "n_inner" and value == 4 * values.get("n_embd", 0)
             ):
-                raise ConfigError(f"{key} is {value!r}; only {allowed[0]!r} is supported")
+                raise ConfigError(f"{key} is {quoted(value)}; only {allowed[0]!r} is supported")
         known = TYPES.keys() | IGNORED_KEYS | LIBRARY_KEYS | set(passed_over(values))
         if unknown := sorted(values.keys() - known):
             listed = shortened((ascii(key)[1:-1][:60] for key in unknown), ", ")
@@ -233,6 +239,24 @@ class GPTConfig:
             "model_type": "gpt2",
             **dataclasses.asdict(self),
         }
+
+
+def _one_name_each(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration by our names.
+
+    Raises:
+        ConfigError: two names of one number have different values.
+    """
+    named: dict[str, Any] = {}
+    for key, value in values.items():
+        name = MEGATRON_NAMES.get(key, key)
+        if name in named and named[name] != value:
+            raise ConfigError(
+                f"{key} is {quoted(value)}, but another name of it, or {name} itself, has the "
+                f"value {quoted(named[name])}; remove the wrong one"
+            )
+        named[name] = value
+    return named
 
 
 def passed_over(values: Mapping[str, Any]) -> list[str]:

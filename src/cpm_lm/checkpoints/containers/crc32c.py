@@ -3,11 +3,11 @@
 Knows bytes; does not know files. A CRC is the remainder of the data, read as a polynomial over two
 elements, by a polynomial P of degree 32. Two facts make it fast without a loop over bytes:
 
-  1. P divides a polynomial of four terms whose exponents are multiples of 64, see A, B and C. So a 64-bit
-     word can be added (xor) to three later words in its place, for thousands of words at a time;
-     what is left are the last A words.
-  2. Neighboring words are combined in pairs, then the pairs, and so on; each level multiplies by one
-     power of x, which is a table for each byte.
+  1. P divides a polynomial of four terms whose exponents are multiples of 64, see A, B and C. So a
+     64-bit word can be added (xor) to three later words in its place, for thousands of words at a
+     time; what is left are the last A words.
+  2. Neighboring words are combined in pairs, then the pairs, and so on; each level multiplies by
+     one power of x, which is a table for each byte.
 
 Source: RFC 3720, appendix B.4 (P and test vectors); TensorFlow's core/lib/hash/crc32c.h (`masked`).
 """
@@ -26,8 +26,8 @@ __all__ = ["crc32c", "masked"]
 P = 0x82F63B78
 """The polynomial, its bits reversed, as the bits of each byte are in the data."""
 A, B, C = 5685, 1362, 426
-"""x^(64 A) = x^(64 B) + x^(64 C) + 1 modulo P. Found by a search over sums of two powers; of the seven
-with A below 6,000, A - B is largest here, so that one numpy operation takes the most words."""
+"""x^(64 A) = x^(64 B) + x^(64 C) + 1 modulo P. Found by a search over sums of two powers; of the
+seven with A below 6,000 this has the largest A - B: the words that one numpy operation takes."""
 STEP = A - B
 BLOCK = 30 * STEP
 """Words that are copied at a time: 1 MB, which a core's cache holds."""
@@ -137,5 +137,5 @@ def _bytes() -> Words:
     """Return the remainder of every byte."""
     table = np.arange(256, dtype=np.uint32)
     for _ in range(8):
-        table = table >> 1 ^ np.where(table & 1, np.uint32(P), np.uint32(0))
+        table = (table >> np.uint32(1)) ^ (table & np.uint32(1)) * np.uint32(P)
     return table

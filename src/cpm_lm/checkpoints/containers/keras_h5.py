@@ -9,18 +9,24 @@ from __future__ import annotations
 
 import mmap
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cpm_lm.checkpoints.containers.opened import map_file
 from cpm_lm.checkpoints.tensors import Tensor
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
-from cpm_lm.messages import what_is_there
+from cpm_lm.messages import unreadable_kind
 
 __all__ = ["pytorch_name", "read_keras_h5"]
 
+MOST_OBJECTS = 20_000
+"""Groups and datasets of a file; GPT-2's largest model has some 1,300."""
+DEEPEST = 32
+"""Groups within groups; the HDF5 library visits them recursively."""
 DTYPES = {"<f8": "F64", "<f4": "F32", "<f2": "F16"}
 
 # The end of a dataset path without `:0`, and the tensor name in PyTorch's files. The path begins
@@ -50,27 +56,22 @@ def read_keras_h5(path: Path) -> dict[str, Tensor]:
         import h5py
     except ImportError:
         raise CheckpointError(f"{path} needs h5py: pip install 'cpm-lm[h5]'") from None
-    found: list[tuple[str, Any]] = []
+    mapped = map_file(path)
+    if known := unreadable_kind(mapped[:512]):
+        raise CheckpointError(f"{path} is {known}")
     try:
-        if known := what_is_there(path):
-            raise CheckpointError(f"{path} is {known}")
-        with path.open("rb") as opened:
-            mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
         with h5py.File(path, "r") as file:
-            # visititems does not follow links to other files.
-            file.visititems(lambda name, item: found.append((name, item)))
-            datasets = [(name, item) for name, item in found if isinstance(item, h5py.Dataset)]
             named = [
                 (pytorch_name(name), _map_dataset(path, mapped, name, item))
-                for name, item in datasets
+                for name, item in _datasets(path, file, h5py.Dataset)
             ]
     except CheckpointError:
         raise
     except Exception as error:  # h5py raises many exception types for a damaged file
         raise CheckpointError(f"{path} is damaged: {one_line(error)}; download it again") from None
     if len(dict(named)) < len(named):
-        names = [name for name, _ in named]
-        duplicate = min(name for name in names if names.count(name) > 1)
+        counts = Counter(name for name, _ in named)
+        duplicate = min(name for name in counts if counts[name] > 1)
         raise CheckpointError(f"{path} holds {one_line(duplicate)} twice; expected one model")
     return dict(named)
 
@@ -86,6 +87,26 @@ def pytorch_name(path: str) -> str:
         if match := pattern.fullmatch(path):
             return match.expand(name)
     return path
+
+
+def _datasets(path: Path, file: Any, kind: type) -> list[tuple[str, Any]]:
+    """Return the datasets of a file by name, each once; links to other files are not followed."""
+    found: list[tuple[str, Any]] = []
+    count = 0
+
+    def visit(name: str, item: Any) -> None:
+        nonlocal count
+        count += 1
+        if count > MOST_OBJECTS or name.count("/") >= DEEPEST:
+            raise CheckpointError(
+                f"{path} holds more than {MOST_OBJECTS:,} groups and datasets, or more than "
+                f"{DEEPEST} groups within each other; it is damaged or not a GPT-2 of Keras"
+            )
+        if isinstance(item, kind):
+            found.append((name, item))
+
+    file.visititems(visit)
+    return found
 
 
 def _map_dataset(path: Path, mapped: mmap.mmap, name: str, data: Any) -> Tensor:

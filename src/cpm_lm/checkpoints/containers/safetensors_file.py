@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from cpm_lm.checkpoints.containers.opened import map_file
+from cpm_lm.checkpoints.containers.safetensors_header import HeaderEntry, parse_header
 from cpm_lm.checkpoints.dtypes import DTYPES, Array
 from cpm_lm.checkpoints.tensors import Tensor
 from cpm_lm.checkpoints.text import one_line
@@ -84,11 +86,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: the file is truncated, damaged, or has another format.
     """
-    try:
-        with path.open("rb") as file:
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from None
+    mapped = map_file(path)
     if known := unreadable_kind(mapped[:512]):
         raise CheckpointError(f"{path} is {known}")
     size = int.from_bytes(mapped[:8], "little")
@@ -98,15 +96,12 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
             f"{path} is truncated or not a safetensors file: it has {len(mapped):,} bytes, "
             f"and its header would have {size:,}; download it again"
         )
+    entries = parse_header(mapped[8:start], f"{path}")
+    tensors, end = {}, 0
     try:
-        header = json.loads(mapped[8:start], object_pairs_hook=_reject_duplicates)
-        header.pop("__metadata__", None)
-        tensors, end = {}, 0
-        for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
+        for name, entry in sorted(entries.items(), key=lambda item: item[1].offsets):
             tensors[name], end = _map_tensor(mapped, start, end, name, entry)
-    except CheckpointError as error:
-        raise CheckpointError(f"{path} {error}") from None
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except ValueError as error:
         raise CheckpointError(f"{path} has a damaged header: {one_line(error)}") from None
     if start + end != len(mapped):
         raise CheckpointError(
@@ -117,30 +112,18 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _map_tensor(
-    mapped: mmap.mmap, start: int, begin: int, tensor: str, entry: dict[str, Any]
+    mapped: mmap.mmap, start: int, begin: int, name: str, entry: HeaderEntry
 ) -> tuple[Tensor, int]:
     """Return a view of one tensor and its end; it must begin where the previous one ended.
 
     `start` is the file offset of the values; `begin` and the end count from there.
     """
-    name, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if name not in DTYPES:
-        raise CheckpointError(
-            f"holds {one_line(tensor, 80)} in the number format {one_line(name, 40)}, which is "
-            f"not supported; expected one of {', '.join(DTYPES)}: get the model in 16 or 32 bits"
-        )
-    if not all(type(n) is int and n >= 0 for n in shape) or len(shape) > 8:
-        raise ValueError(f"shape {str(shape)[:80]}")
-    dtype = DTYPES[name]
-    end = begin + dtype.itemsize * math.prod(shape)
+    dtype = DTYPES[entry.dtype]
+    end = begin + dtype.itemsize * math.prod(entry.shape)
     if start + end > len(mapped):
         raise ValueError(f"the file has {len(mapped):,} bytes, expected {start + end:,} or more")
-    if offsets != [begin, end]:
-        raise ValueError(f"offsets {str(offsets)[:80]}, expected {[begin, end]}")
-    return Tensor(np.ndarray(shape, dtype, mapped, start + begin), name), end
-
-
-def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(dict(pairs)) < len(pairs):
-        raise ValueError("a name occurs twice")
-    return dict(pairs)
+    if entry.offsets != (begin, end):
+        raise ValueError(
+            f"{name[:60]!a} has the offsets {list(entry.offsets)}, expected {[begin, end]}"
+        )
+    return Tensor(np.ndarray(entry.shape, dtype, mapped, start + begin), entry.dtype), end

@@ -235,7 +235,10 @@ def _block_entries(block: bytes, allowed: int) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _parse_entry(value: bytes) -> Entry:
-    """Parse a BundleEntryProto. Fields: 1 dtype, 2 shape, 3 shard, 4 offset, 5 size, 6 checksum, 7 slices."""
+    """Parse a BundleEntryProto.
+
+    Fields: 1 dtype, 2 shape, 3 shard, 4 offset, 5 size, 6 checksum, 7 slices.
+    """
     if len(value) < MIN_VALUE:
         raise ValueError(f"a tensor is described in {len(value)} bytes")
     found = fields(value)

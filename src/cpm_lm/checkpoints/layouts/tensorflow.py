@@ -14,7 +14,7 @@ from pathlib import Path
 from cpm_lm.checkpoints.config_file import CONFIG, read_config
 from cpm_lm.checkpoints.containers.tensor_bundle import Bundle
 from cpm_lm.checkpoints.dtypes import FLOATS
-from cpm_lm.checkpoints.layout import Dims, shapes
+from cpm_lm.checkpoints.layout import Dims, check_layers, shapes
 from cpm_lm.checkpoints.layouts.tensorflow_names import (
     OURS,
     PORT,
@@ -146,7 +146,9 @@ def _dims(directory: Path, found: Mapping[str, Tensor], table: Table) -> Dims:
             )
         shape[target] = found[name].shape
     V, D = shape["wte.weight"]
-    return Dims(V, shape["wpe.weight"][0], D, layer_count(found))
+    layers = layer_count(found)
+    check_layers(layers, len(found), directory)
+    return Dims(V, shape["wpe.weight"][0], D, layers)
 
 
 def _merge(
