@@ -80,7 +80,8 @@ def _find_directory(data: mmap.mmap) -> tuple[int, int, int]:
     if len(locator) == LOCATOR_BYTES and locator[:4] == LOCATOR64:  # torch.save always writes it
         end, disks, wide = _find_end64(data, locator, at)
         limits = (0xFFFF, 0xFFFF, UNKNOWN, UNKNOWN)
-        if any(n not in (w, most) for n, w, most in zip(numbers, wide, limits, strict=True)):
+        same = all(n in (w, most) for n, w, most in zip(numbers, wide, limits, strict=True))
+        if not same or data[at + 4 : at + 8].strip(b"\0\xff"):
             raise ValueError("the two records of its directory disagree")
         numbers = wide
     count, total, size, begin = numbers
@@ -128,14 +129,17 @@ def _entry(data: mmap.mmap, at: int, begin: int, end: int) -> tuple[Entry, tuple
     if found[0] != b"PK\x01\x02" or after > end:
         raise ValueError("its directory is damaged")
     raw = data[name_at:extra_at]
+    name = _decoded(raw, flags)
+    shown = one_line(name, 80)
     size, packed, header = _wide(data[extra_at : extra_at + extra_size], size, packed, header)
     start = _content(data, raw, header, begin)
+    if start is None:
+        raise ValueError(f"{shown} is not at its recorded offset")
     if start + packed > begin:
-        raise ValueError(f"{one_line(raw, 80)} ends after the directory begins")
+        raise ValueError(f"{shown} ends after the directory begins")
     plain = method == 0 and not flags & 1
     if plain and size != packed:
-        raise ValueError(f"{one_line(raw, 80)} has two sizes")
-    name = _decoded(raw, flags)
+        raise ValueError(f"{shown} has two sizes")
     return Entry(name, start, size, crc, plain), (header, start + packed), after
 
 
@@ -158,10 +162,10 @@ def _wide(extra: bytes, *fields: int) -> Iterator[int]:
             raise ValueError("a 64-bit field of its directory is missing")
 
 
-def _content(data: mmap.mmap, name: bytes, header: int, begin: int) -> int:
+def _content(data: mmap.mmap, name: bytes, header: int, begin: int) -> int | None:
     """Return where an entry's content begins: after its own header, which repeats the name.
 
-    The header's extra field may differ from that of the directory.
+    The header's extra field may differ from that of the directory. None where there is no header.
     """
     if header + LOCAL.size <= begin:
         found = LOCAL.unpack(data[header : header + LOCAL.size])
@@ -169,7 +173,7 @@ def _content(data: mmap.mmap, name: bytes, header: int, begin: int) -> int:
         start = name_at + found[9] + found[10]
         if found[0] == b"PK\x03\x04" and data[name_at : name_at + found[9]] == name:
             return start
-    raise ValueError(f"{one_line(name, 80)} is not at its recorded offset")
+    return None
 
 
 def _decoded(raw: bytes, flags: int) -> str:

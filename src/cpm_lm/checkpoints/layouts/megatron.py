@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cpm_lm.checkpoints.containers.stand_ins import Namespace, class_of
 from cpm_lm.checkpoints.containers.torch_file import read_torch_file
 from cpm_lm.checkpoints.dtypes import nonfinite_problem
@@ -279,7 +281,7 @@ def _digest(shard: _Shard) -> bytes:
     found = hashlib.sha256()
     for _, tensor in _matrices(shard):
         for block in ShardedTensor((Tensor(tensor.array, tensor.dtype),)).blocks():
-            found.update(block)
+            found.update(block.reshape(-1).view(np.uint8).data)
     return found.digest()
 
 
