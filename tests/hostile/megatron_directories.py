@@ -122,7 +122,7 @@ ROWS: list[tuple[str, Make, str | None]] = [
     ("a file of the system", instead(lambda p: p.symlink_to("/proc/self/maps")), "is empty"),
     ("an empty file", instead(Path.touch), "is empty"),
     ("a pipe in the other layout", instead(os.mkfifo, f"mp_rank_00/{FILE}"), "holds no check"),
-    ("a directory in the other layout", instead(Path.mkdir, f"mp_rank_00/{FILE}"), "holds no check"),
+    ("a directory in the other layout", instead(Path.mkdir, f"mp_rank_00/{FILE}"), "no checkpoint"),
     ("an empty file in the other layout", instead(Path.touch, f"mp_rank_00/{FILE}"), "is empty"),
     ("both layouts", both_layouts, "shards of two layouts"),
     ("a step", tracker(b"500\n"), None),

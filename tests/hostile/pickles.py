@@ -89,16 +89,7 @@ def old_pairs(count: int) -> bytes:
 def many_dicts_of_one_name(length: int) -> bytes:
     """One long name and one tensor, in as many dictionaries as fit."""
     name = "a." * (length // 2) + "weight"
-    tensor = (
-        b"ctorch._utils\n_rebuild_tensor_v2\n(("
-        + text("storage")
-        + name_of("torch", "FloatStorage")
-        + text("0")
-        + text("cpu")
-        + integer(32)
-        + b"tQK\x00K\x01\x85K\x01\x85\x89NtR"
-    )
-    start = remembered(text(name)) + remembered(tensor, 2) + b"}("
+    start = remembered(text(name)) + remembered(TENSOR + b"R", 2) + b"}("
     inner = b"".join(text(f"{n:x}") + b"}h\x01h\x02s" for n in range(60_000))
     return start + inner + b"u"
 
@@ -111,20 +102,12 @@ def one_dict_everywhere() -> bytes:
     return inner + middle + b"}(" + b"".join(key + b"h\x02" for key in keys) + b"u"
 
 
-TENSOR = (
-    name_of("torch._utils", "_rebuild_tensor_v2") + b"((" + text("storage")
-    + name_of("torch", "FloatStorage") + text("0") + text("cpu") + integer(32)
-    + b"tQK\x00K\x01\x85K\x01\x85\x89Nt"
-)  # fmt: skip
-SHAPE = (
-    b"ctorch._utils\n_rebuild_tensor_v2\n(("
-    + text("storage")
-    + name_of("torch", "FloatStorage")
-    + text("0")
-    + text("cpu")
-    + integer(32)
-    + b"tQK\x00"
-)
+REBUILD = name_of("torch._utils", "_rebuild_tensor_v2")
+PID = b"(" + text("storage") + name_of("torch", "FloatStorage") + text("0") + text("cpu")
+PID += integer(32) + b"t"
+ARGUMENTS = b"(" + PID + b"QK\x00K\x01\x85K\x01\x85\x89Nt"
+TENSOR = REBUILD + ARGUMENTS
+SHAPE = REBUILD + b"(" + PID + b"QK\x00"
 HUGE = integer(1 << 47)
 TOO_MANY = "too many for its size"
 NO_VALUE = "a value is wanted where there is none"
@@ -141,7 +124,8 @@ ROWS: list[tuple[str, Opcodes, str | None]] = [
     ("list that holds itself", b"]q\x00h\x00a", None),
     ("dictionary that holds itself", b"}q\x00" + text("x") + b"h\x00s", None),
     ("shared tuple as a storage", shared(60, b"\x86") + b"Q", "expected a storage, found a tuple"),
-    ("shared tuple as a size", SHAPE + shared(60, b"\x86") + b"K\x01\x85\x89NtR", "expected a size"),
+    ("shared tuple as a size", SHAPE + shared(60, b"\x86") + b"K\x01\x85\x89NtR",
+     "expected a size"),
     ("shared tuple as a function", shared(60, b"\x86") + b")R", "a call of a tuple of 2"),
     ("shared tuple as a state", b"cargparse\nNamespace\n)R" + shared(60, b"\x86") + b"b", None),
     ("one dictionary everywhere", one_dict_everywhere, None),
@@ -177,15 +161,12 @@ ROWS: list[tuple[str, Opcodes, str | None]] = [
      TOO_MANY),
     ("one tensor often", lambda: remembered(TENSOR + b"R") + repeated(b"h\x01"), None),
     ("tensors by a call",
-     lambda: remembered(name_of("torch._utils", "_rebuild_tensor_v2")) + remembered(
-         TENSOR[len(name_of("torch._utils", "_rebuild_tensor_v2")):], 2) + repeated(b"h\x01h\x02R"),
-     TOO_MANY),
+     lambda: remembered(REBUILD) + remembered(ARGUMENTS, 2) + repeated(b"h\x01h\x02R"), TOO_MANY),
     ("sizes by a call",
      lambda: remembered(b"(" + b"K\x01" * 100_000 + b"t") + SHAPE + b"h\x01h\x01\x89NtR",
      "expected sizes, found a tuple of 100,000"),
     ("storages by a call",
-     lambda: remembered(b"(" + text("storage") + name_of("torch", "FloatStorage") + text("0")
-     + text("cpu") + integer(32) + b"t") + repeated(b"h\x01Q"), None),
+     lambda: remembered(PID) + repeated(b"h\x01Q"), None),
     ("names", lambda: b"](" + b"".join(
         name_of("a", f"{n:x}") for n in range(90_000)) + b"e", None),
     # Keys.
@@ -213,7 +194,8 @@ ROWS: list[tuple[str, Opcodes, str | None]] = [
     ("a float of 5,000 digits", b"F" + b"9" * 5000 + b"\n", "a line is too long"),
     ("shape with a zero", SHAPE + HUGE + HUGE + b"K\x00\x87" + b"K\x01K\x01K\x01\x87\x89NtR",
      "does not fit its storage"),
-    ("shape beyond 64 bits", SHAPE + integer(1 << 200) + b"\x85K\x01\x85\x89NtR", "expected a size"),
+    ("shape beyond 64 bits", SHAPE + integer(1 << 200) + b"\x85K\x01\x85\x89NtR",
+     "expected a size"),
     # Opcodes in the wrong place.
     ("no value", b"0" * 9, "a mark is wanted where there is none"),
     ("no mark", b"t", "a mark is wanted where there is none"),
@@ -242,7 +224,7 @@ ROWS: list[tuple[str, Opcodes, str | None]] = [
     ("an object without a class", b"(o", "an object without a class"),
     ("a dictionary of no pairs", b"ccollections\nOrderedDict\n](Ne\x85R", "else than pairs"),
     ("a tensor of nothing", b"ctorch._utils\n_rebuild_tensor_v2\n)R", "a tensor that is not desc"),
-    ("a typed tensor of nothing", b"ctorch._utils\n_rebuild_tensor_v3\n" + TENSOR[len(name_of("torch._utils", "_rebuild_tensor_v2")):] + b"R",
+    ("a typed tensor of nothing", b"ctorch._utils\n_rebuild_tensor_v3\n" + ARGUMENTS + b"R",
      "a tensor of an unknown format"),
     ("a parameter of nothing", b"ctorch._utils\n_rebuild_parameter\n)R", "without a tensor"),
 ]  # fmt: skip
@@ -259,7 +241,7 @@ def instead(record: Opcodes, folder: Path) -> Path:
     return folder
 
 
-# What our own errors quote: the keys that a shard is read by, and what stands in a place of a model.
+# What our own errors quote: the keys that a shard is read by.
 QUOTED: list[tuple[str, str, bytes, str | None]] = [
     ("shared tuple as a version", "checkpoint_version", shared(60, b"\x86"), "a tuple of 2"),
     ("long number as a version", "checkpoint_version", b"\x8a\xff" + b"\x7f" * 255, "2,039 bits"),
