@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -98,21 +99,25 @@ def graph(names: dict[str, str]) -> bytes:
 HEADER = number(1, 1) + message(3, number(1, 1))
 
 
+def names() -> dict[str, str]:
+    """The variables of the first port's small model by key."""
+    found = [name for _, sources in variables(PORT, 1) for name in sources]
+    return {f"v/{i:02d}/.ATTRIBUTES/VARIABLE_VALUE": name for i, name in enumerate(found)}
+
+
 def bundle(objects: bytes | None = None) -> tuple[dict[str, bytes], bytes]:
     """The entries of the first port's small model by key, and its data file."""
     data, entries = b"", {"": HEADER}
-    names: dict[str, str] = {}
     rng = np.random.default_rng(1)
+    keys = iter(names())
     for target, sources in variables(PORT, 1):
         shape = SHAPES[target]
         part = (*shape[:-1], shape[-1] // len(sources))
-        for name in sources:
-            key = f"v/{len(names):02d}/.ATTRIBUTES/VARIABLE_VALUE"
+        for key in islice(keys, len(sources)):
             values = rng.normal(size=part).astype("<f4").tobytes()
-            names[key] = name
             entries[key] = entry(part, len(data), len(values), checksum(values))
             data += values
-    content, crc = string(graph(names) if objects is None else objects)
+    content, crc = string(graph(names()) if objects is None else objects)
     entries[GRAPH] = entry((), len(data), len(content), crc, dtype=7)
     return entries, data + content
 
