@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.hostile.harness import Case
 from tests.hostile.torch_files import NAME, model, text, write_zip
 
-__all__ = ["CASES", "good"]
+__all__ = ["CASES", "CENTRAL", "END", "LOCAL", "good", "raw_archive"]
 
 CENTRAL, LOCAL, END = b"PK\x01\x02", b"PK\x03\x04", b"PK\x05\x06"
 RECORD = b"\x80\x02}" + text("module") + model()[0] + b"s."

@@ -19,6 +19,7 @@ from cpm_lm.json_file import parse_json
 from cpm_lm.tokenizer import Tokenizer
 from tests.hostile import wire
 from tests.hostile.models import CONFIG, VALUES, header
+from tests.support.torch_grammars import TORCH_GRAMMARS
 
 __all__ = ["GRAMMARS"]
 
@@ -204,5 +205,6 @@ GRAMMARS: dict[str, Grammar] = {
     "TensorFlow bundle by its grammar": (a_bundle, open_source),
     "TensorFlow graph by its grammar": (a_graph, open_source),
     "SentencePiece by its grammar": (a_model, encode),
+    **TORCH_GRAMMARS,
 }
 """By format: the writer, the reader."""
