@@ -234,11 +234,11 @@ def beside(opcodes: Opcodes, container: str, key: str, folder: Path) -> Path:
     return shard(folder, opcodes if isinstance(opcodes, bytes) else opcodes(), container, key)
 
 
-def instead(record: Opcodes, folder: Path) -> Path:
+def instead(record: Opcodes, name: str, folder: Path) -> Path:
     """Write a file that holds nothing but what some opcodes make."""
     made = record if isinstance(record, bytes) else record()
-    CONTAINERS["zip"](folder / NAME, b"\x80\x02" + made + b".", model()[1])
-    return folder
+    CONTAINERS["zip"](folder / name, b"\x80\x02" + made + b".", model()[1])
+    return folder / name
 
 
 # What our own errors quote: the keys that a shard is read by.
@@ -277,7 +277,13 @@ CASES = [
         for name, key, opcodes, error in QUOTED
     ),
     *(
-        Case(name=f"root: {name}", error=error, make=functools.partial(instead, opcodes))
+        Case(name=f"root: {name}", error=error, make=functools.partial(instead, opcodes, NAME))
         for name, opcodes, error in ROOTS
+    ),
+    *(
+        Case(name=f"{file}: {name}", error="expected a dictionary of tensors by GPT-2's names",
+             make=functools.partial(instead, opcodes, file))
+        for name, opcodes, _ in ROOTS
+        for file in ("pytorch_model.bin", "x.pt")
     ),
 ]  # fmt: skip

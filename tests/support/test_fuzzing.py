@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_fuzzing_finds_no_error_in_a_short_time(tmp_path: Path) -> None:
-    words = ["-m", "tests.support.fuzzing", "--seconds", "5", "--keep", str(tmp_path)]
+    words = ["-m", "tests.support.fuzzing", "--seconds", "6", "--keep", str(tmp_path)]
     found = subprocess.run(
         [sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=False
     )

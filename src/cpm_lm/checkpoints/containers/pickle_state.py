@@ -48,6 +48,7 @@ class State(Builder):
         limit: where the pickle must have ended.
         fence: how much of the stack lies below the last mark.
         steps: opcodes so far, which bounds the indices of the memo.
+        pids: by the address of each persistent id that was used: the id, and what it means.
     """
 
     def __init__(self, data: mmap.mmap, start: int, limit: int) -> None:
@@ -60,6 +61,7 @@ class State(Builder):
         self.steps = 0
         self.tensors: list[StridedTensor] = []
         self.storages: list[Any] = []
+        self.pids: dict[int, tuple[Any, Any]] = {}
         self.stand_ins: dict[str, StandIn] = {}
         self._allowed = BASE - PER_BYTE * start
         self._spent = 0

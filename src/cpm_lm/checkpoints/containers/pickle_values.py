@@ -137,12 +137,18 @@ def _tuple(s: State) -> None:
     s.stack.append(s.new_tuple(tuple(s.pop_mark())))
 
 
-def _tuple_of(count: int) -> Opcode:
-    def run(s: State) -> None:
-        values = [s.pop() for _ in range(count)]
-        s.stack.append(s.new_tuple(tuple(reversed(values))))
+def _tuple1(s: State) -> None:
+    s.stack.append(s.new_tuple((s.pop(),)))
 
-    return run
+
+def _tuple2(s: State) -> None:
+    second, first = s.pop(), s.pop()
+    s.stack.append(s.new_tuple((first, second)))
+
+
+def _tuple3(s: State) -> None:
+    third, second, first = s.pop(), s.pop(), s.pop()
+    s.stack.append(s.new_tuple((first, second, third)))
 
 
 def _list(s: State) -> None:
@@ -252,8 +258,7 @@ VALUES: dict[bytes, Opcode] = {
     b"S": _string, b"T": _old_text_of(4), b"U": _old_text_of(1),
     b"B": _bytes_of(4), b"C": _bytes_of(1), b"\x8e": _bytes_of(8), b"\x96": _bytes_of(8),
     b"V": _unicode, b"X": _text_of(4), b"\x8c": _text_of(1), b"\x8d": _text_of(8),
-    b")": _constant(()), b"t": _tuple, b"\x85": _tuple_of(1), b"\x86": _tuple_of(2),
-    b"\x87": _tuple_of(3),
+    b")": _constant(()), b"t": _tuple, b"\x85": _tuple1, b"\x86": _tuple2, b"\x87": _tuple3,
     b"]": _empty_list, b"l": _list, b"a": _append, b"e": _appends,
     b"}": _empty_dict, b"d": _dict, b"s": _set_item, b"u": _set_items,
     b"\x8f": _constant(SET), b"\x90": _add_items, b"\x91": _frozen_set,

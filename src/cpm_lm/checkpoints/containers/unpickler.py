@@ -31,8 +31,8 @@ from cpm_lm.errors import CheckpointError
 __all__ = ["Pickle", "unpickle"]
 
 STOP = ord(".")
-STORAGE_COST = 150
-"""Bytes of memory of a storage and of its place in lists and tables."""
+STORAGE_COST = 400
+"""Bytes of memory of a storage and of its places in lists and tables."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +163,12 @@ def _build(s: State) -> None:
 
 
 def _persistent(s: State) -> None:
-    s.stack.append(_stored(s, s.pop()))
+    pid = s.pop()
+    known = s.pids.get(id(pid))
+    if known is None:
+        s.charge(STORAGE_COST)
+        known = s.pids[id(pid)] = (pid, _stored(s, pid))  # kept, so that no other has its address
+    s.stack.append(known[1])
 
 
 def _stored(s: State, pid: object) -> object:
@@ -178,7 +183,6 @@ def _stored(s: State, pid: object) -> object:
                 raise _OldViewError
             if len(key) > MAX_NAME:
                 raise ValueError(f"a storage is named by {described(key)}")
-            s.charge(STORAGE_COST)
             s.storages.append(Storage(dtype, key, *check_sizes((count,))))
             return s.storages[-1]
     raise ValueError(f"expected a storage, found {described(pid)}")
