@@ -256,7 +256,7 @@ def test_h5_with_two_models_is_refused(folder: Path, model: GPT2LMHeadModel) -> 
 @pytest.mark.parametrize("data", [b"", b"\x89HDF\r\n\x1a\n", bytes(99)])
 def test_damaged_h5_is_refused(folder: Path, data: bytes) -> None:
     (folder / "tf_model.h5").write_bytes(data)
-    refused(folder, r"tf_model\.h5 is damaged")
+    refused(folder, r"tf_model\.h5 is (damaged|empty)")
 
 
 def test_truncated_files_are_refused(folder: Path, model: GPT2LMHeadModel) -> None:
