@@ -125,8 +125,14 @@ build/sanitize-%: .venv/sanitize CMakeLists.txt $(NATIVE)
 	touch $@
 
 SECONDS := 600
-fuzz: .venv/test
+fuzz: .venv/fuzz
 	$(BIN)/python -m tests.support.fuzzing --seconds $(SECONDS)
+	$(BIN)/python -m tests.support.coverage_fuzzing --seconds $$(($(SECONDS) / 4))
+
+# atheris has wheels for some versions of Python on Linux only; the program says so if it is missing.
+.venv/fuzz: .venv/test
+	-$(PIP) install --group fuzz
+	touch $@
 
 check: .venv/check
 	$(BIN)/ruff format --check .

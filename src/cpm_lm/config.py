@@ -14,7 +14,7 @@ from typing import Any
 
 from cpm_lm.errors import ConfigError
 from cpm_lm.languages import tr
-from cpm_lm.messages import shortened
+from cpm_lm.messages import quoted, shortened
 
 __all__ = ["GPTConfig", "passed_over"]
 
@@ -117,7 +117,14 @@ FIXED_KEYS: dict[str, tuple[Any, ...]] = {
     "quantization_config": (None,),
 }
 
-LIMITS = {"n_layer": 10_000}
+LIMITS = {
+    "n_layer": 10_000,
+    "n_head": 1 << 20,
+    "n_embd": 1 << 20,
+    "n_positions": 1 << 24,
+    "vocab_size": 1 << 24,
+}
+"""Each number must be below its limit, so that no file makes us build a table for billions."""
 TYPES: dict[str, type] = {
     **dict.fromkeys(("vocab_size", "n_positions", "n_embd", "n_layer", "n_head"), int),
     "layer_norm_epsilon": float,
@@ -161,14 +168,15 @@ class GPTConfig:
             value = getattr(self, name)
             if type(value) is not int or value < 1:
                 raise ConfigError(
-                    "{name} is {value!r}; expected a positive integer", name=name, value=value
-                )
-            # A damaged file must not make us build a table of billions of tensor names.
-            if value >= (limit := LIMITS.get(name, 1 << 31)):
-                raise ConfigError(
-                    "{name} is {value}; expected less than {limit:,}",
+                    "{name} is {quoted}; expected a positive integer",
                     name=name,
-                    value=value,
+                    quoted=quoted(value),
+                )
+            if value >= (limit := LIMITS[name]):
+                raise ConfigError(
+                    "{name} is {quoted}; expected less than {limit:,}",
+                    name=name,
+                    quoted=quoted(value),
                     limit=limit,
                 )
         if self.n_embd % self.n_head:
@@ -179,14 +187,13 @@ class GPTConfig:
             )
         if not 0 < self.layer_norm_epsilon < 1:
             raise ConfigError(
-                "layer_norm_epsilon is {layer_norm_epsilon}; expected a number between 0 and 1",
-                layer_norm_epsilon=self.layer_norm_epsilon,
+                "layer_norm_epsilon is {quoted}; expected a number between 0 and 1",
+                quoted=quoted(self.layer_norm_epsilon),
             )
         if self.activation_function not in ("gelu_new", "gelu"):
             raise ConfigError(
-                "activation_function is {activation_function!r}; expected 'gelu_new' "
-                "(tanh) or 'gelu' (erf)",
-                activation_function=self.activation_function,
+                "activation_function is {quoted}; expected 'gelu_new' (tanh) or 'gelu' (erf)",
+                quoted=quoted(self.activation_function),
             )
 
     @property
@@ -219,7 +226,7 @@ class GPTConfig:
         """
         if values.get("quantization_config") is not None:
             raise ConfigError(_packed_elsewhere(values["quantization_config"]))
-        values = {MEGATRON_NAMES.get(key, key): value for key, value in values.items()}
+        values = _one_name_each(values)
         if "n_ctx" in values:  # the older name of n_positions
             values.setdefault("n_positions", values["n_ctx"])
             del values["n_ctx"]
@@ -227,9 +234,9 @@ class GPTConfig:
             value = values.get(name, expected())
             if type(value) is not expected and not (expected is float and type(value) is int):
                 raise ConfigError(
-                    "{name} is {value!a:.80}; expected {type}",
+                    "{name} is {quoted}; expected {type}",
                     name=name,
-                    value=value,
+                    quoted=quoted(value),
                     type=expected.__name__,
                 )
         for key, allowed in FIXED_KEYS.items():
@@ -238,9 +245,9 @@ class GPTConfig:
                 key == "n_inner" and value == 4 * values.get("n_embd", 0)
             ):
                 raise ConfigError(
-                    "{key} is {value!r}; only {allowed!r} is supported",
+                    "{key} is {quoted}; only {allowed!r} is supported",
                     key=key,
-                    value=value,
+                    quoted=quoted(value),
                     allowed=allowed[0],
                 )
         known = TYPES.keys() | IGNORED_KEYS | LIBRARY_KEYS | set(passed_over(values))
@@ -265,6 +272,28 @@ class GPTConfig:
             "model_type": "gpt2",
             **dataclasses.asdict(self),
         }
+
+
+def _one_name_each(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration by our names.
+
+    Raises:
+        ConfigError: two names of one number have different values.
+    """
+    named: dict[str, Any] = {}
+    for key, value in values.items():
+        name = MEGATRON_NAMES.get(key, key)
+        if name in named and named[name] != value:
+            raise ConfigError(
+                "{key} is {quoted}, but another name of it, or {name} itself, has the "
+                "value {other}; remove the wrong one",
+                key=key,
+                quoted=quoted(value),
+                name=name,
+                other=quoted(named[name]),
+            )
+        named[name] = value
+    return named
 
 
 def passed_over(values: Mapping[str, Any]) -> list[str]:

@@ -8,12 +8,14 @@
     ├── CapacityError        a session, the context or the memory is full
     └── EngineError          an engine is unknown, not installed, or cannot run in this process
 
-A message states what was found, what was expected, where, and what to do, in the language of the
-person (`languages`).
+A message states what was found, what was expected, where, and what to do. It is one line, and
+what it quotes from a file is escaped (`escaping`); it is in the language of the person
+(`languages`).
 """
 
 from typing import Any
 
+from cpm_lm.escaping import escaped
 from cpm_lm.languages import tr
 
 __all__ = [
@@ -36,7 +38,7 @@ class CpmError(Exception):
     """
 
     def __init__(self, english: str = "", /, **fields: Any) -> None:
-        super().__init__(tr(english, **fields))
+        super().__init__(escaped(tr(english, **fields)))
 
 
 class CheckpointError(CpmError):

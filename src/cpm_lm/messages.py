@@ -11,10 +11,12 @@ from pathlib import Path
 
 from cpm_lm.languages import later, tr
 
-__all__ = ["SHOWN", "shortened", "unreadable_kind", "what_is_there"]
+__all__ = ["SHOWN", "quoted", "shortened", "unreadable_kind", "what_is_there"]
 
 SHOWN = 10
 """Entries of a list that a message shows."""
+MAX_BITS = 256
+"""Of an integer that a message shows; to write a long one takes quadratic time."""
 HEAD = 512
 """Bytes of a file that are examined."""
 
@@ -36,6 +38,18 @@ MAGIC: tuple[tuple[tuple[bytes, ...], str], ...] = (
 
 BMINF = re.compile(rb"\0{4}[\1-\x40]\0{3}[\1-\x40]\0{3}[a-z_]{3,}")
 """The first bytes of a BMInf file: no parameters, some layers, the first one's length and name."""
+
+
+def quoted(value: object, limit: int = 80) -> str:
+    r"""Return a value of a file for a message, in ASCII and not too long.
+
+    >>> quoted("a\u202e"), quoted(10**5000), quoted([1, 2])
+    ("'a\\u202e'", 'an integer of 16,610 bits', '[1, 2]')
+    """
+    if isinstance(value, int) and value.bit_length() > MAX_BITS:
+        return tr("an integer of {value:,} bits", value=value.bit_length())
+    text = value[:limit] if isinstance(value, str) else value
+    return ascii(text)[:limit]
 
 
 def shortened(entries: Iterable[object], separator: str = "; ") -> str:
@@ -67,8 +81,10 @@ def unreadable_kind(head: bytes) -> str | None:
 
 
 def what_is_there(path: Path) -> str | None:
-    """Return `unreadable_kind` of a file; None also if the file cannot be opened."""
+    """Return `unreadable_kind` of a file; None also if it cannot be opened or read."""
     try:
+        if not path.is_file():  # to open a named pipe would wait for its other end
+            return None
         with path.open("rb") as file:
             return unreadable_kind(file.read(HEAD))
     except OSError:

@@ -21,6 +21,7 @@ __all__ = [
     "Int32",
     "Int64",
     "Shaped",
+    "UInt32",
     "UInt64",
 ]
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING or "jaxtyping" in sys.modules:
         Int32,
         Int64,
         Shaped,
+        UInt32,
         UInt64,
     )
 else:
@@ -47,4 +49,4 @@ else:
             return parameters[0]
 
     Bool = Float = Float16 = Float32 = Float64 = _ArrayType
-    Int = Int8 = Int32 = Int64 = Shaped = UInt64 = _ArrayType
+    Int = Int8 = Int32 = Int64 = Shaped = UInt32 = UInt64 = _ArrayType

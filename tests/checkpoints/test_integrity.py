@@ -90,7 +90,7 @@ def record(**changes: Any) -> dict[str, Any]:
 def test_a_damaged_manifest_is_an_error(store: Path, manifest: Any) -> None:
     data = manifest if isinstance(manifest, bytes) else json.dumps(manifest).encode()
     (store / "manifest.json").write_bytes(data)
-    with pytest.raises(CheckpointError, match=r"manifest\.json is damaged"):
+    with pytest.raises(CheckpointError, match=r"manifest\.json (is damaged|cannot be read)"):
         read_manifest(store)
 
 

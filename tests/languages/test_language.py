@@ -56,16 +56,16 @@ def test_a_process_may_choose(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_error_speaks_the_language() -> None:
-    text = "{path} is empty; {download_hint}"
-    hint = "download it again"
+    text = "{path} is {content}; expected a PyTorch file"
+    hint = "a named pipe"
     use_language("zh")
-    error = CheckpointError(text, path="a.pt", download_hint=tr(hint))
-    assert str(error) == "a.pt 是空文件；请重新下载"
+    error = CheckpointError(text, path="a.pt", content=tr(hint))
+    assert str(error) == "a.pt 是命名管道；应为 PyTorch 文件"
     use_language("en")
-    assert str(error) == "a.pt 是空文件；请重新下载"  # said once, in the language of that time
     assert (
-        str(CheckpointError(text, path="a.pt", download_hint=tr(hint))) == f"a.pt is empty; {hint}"
-    )
+        str(error) == "a.pt 是命名管道；应为 PyTorch 文件"
+    )  # said once, in the language of that time
+    assert str(CheckpointError(text, path="a.pt", content=tr(hint))) == f"a.pt is empty; {hint}"
 
 
 @pytest.mark.parametrize("name", ["zh", "en"])

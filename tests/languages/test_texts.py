@@ -21,7 +21,8 @@ PARTS: dict[str, dict[str, str]] = json.loads((PACKAGE / "languages/zh.json").re
 CHINESE = {english: chinese for part in PARTS.values() for english, chinese in part.items()}
 SYSTEM = PARTS["system"]
 """What the operating system says, of which the code holds no copy."""
-TAKES_TEXT = {"tr", "later"} | set(errors.__all__)
+TAKES_TEXT = {"tr", "later", "error"} | set(errors.__all__)
+"""`error` is a class of error that a function was given."""
 HAN = re.compile("[\u4e00-\u9fff]")
 
 
@@ -31,7 +32,7 @@ def calls() -> Iterator[tuple[str, ast.expr]]:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call) and node.args:
                 name = getattr(node.func, "id", getattr(node.func, "attr", ""))
-                if name in TAKES_TEXT:
+                if name in TAKES_TEXT and ast.unparse(node.func) != "re.error":
                     yield f"{path.relative_to(PACKAGE)}:{node.lineno}", node.args[0]
 
 

@@ -29,6 +29,7 @@ from cpm_lm.checkpoints.source import open_source
 from cpm_lm.choices import WeightFormat
 from cpm_lm.errors import CpmError
 from cpm_lm.tokenizer import Tokenizer
+from tests.support.grammars import GRAMMARS
 from tests.support.make_pretrained import random_model, state_of, write_bin, write_h5
 from tests.support.make_shards import write_shards
 from tests.support.tiny_bert import PIECES, write_pieces
@@ -179,6 +180,39 @@ def too_slow(*_: Any) -> None:
     raise TimeoutError(f"more than {LONGEST} s")
 
 
+def attempt(read: Read, directory: Path, failed: Path, kept: Path) -> bool:
+    """Return whether a directory is readable; keep a file or a directory that fails."""
+    signal.setitimer(signal.ITIMER_REAL, LONGEST)
+    try:
+        read(directory)
+        return True
+    except CpmError:
+        return False
+    except BaseException:
+        copy = shutil.copytree if failed.is_dir() else shutil.copyfile
+        copy(failed, kept)
+        raise
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def fuzz_grammar(target: str, seconds: float, seed: int, keep: Path) -> tuple[int, int]:
+    """Read files that follow a grammar; return how many, and how many were readable."""
+    write, read = GRAMMARS[target]
+    draw, tried, fine = random.Random(seed), 0, 0
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with tempfile.TemporaryDirectory() as folder:
+            write(Path(folder), draw)
+            fine += attempt(read, Path(folder), Path(folder), keep / target.replace(" ", "-"))
+        tried += 1
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+    if grown > MAX_GROWTH:
+        raise MemoryError(f"{target}: memory grew by {grown:,} bytes")
+    return tried, fine
+
+
 def fuzz(target: str, seconds: float, seed: int, keep: Path) -> tuple[int, int]:
     """Read damaged files for some seconds; return how many, and how many were readable."""
     write, name, read = TARGETS[target]
@@ -192,17 +226,7 @@ def fuzz(target: str, seconds: float, seed: int, keep: Path) -> tuple[int, int]:
         while time.monotonic() < end:
             content = variant(whole, name, draw)
             (directory / name).write_bytes(content)
-            signal.setitimer(signal.ITIMER_REAL, LONGEST)
-            try:
-                read(directory)
-                fine += 1
-            except CpmError:
-                pass
-            except BaseException:
-                shutil.copyfile(directory / name, keep / name)
-                raise
-            finally:
-                signal.setitimer(signal.ITIMER_REAL, 0)
+            fine += attempt(read, directory, directory / name, keep / name)
             tried += 1
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
         if grown > MAX_GROWTH:
@@ -217,8 +241,10 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, default=Path(), help="directory for a file that fails")
     options = parser.parse_args()
     signal.signal(signal.SIGALRM, too_slow)
-    for target in TARGETS:
-        tried, fine = fuzz(target, options.seconds / len(TARGETS), options.seed, options.keep)
+    each = options.seconds / (len(TARGETS) + len(GRAMMARS))
+    for target in (*TARGETS, *GRAMMARS):
+        read = fuzz if target in TARGETS else fuzz_grammar
+        tried, fine = read(target, each, options.seed, options.keep)
         sys.stdout.write(f"{target}: {tried} files, {fine} of them readable\n")
         sys.stdout.flush()
 

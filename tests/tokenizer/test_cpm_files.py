@@ -126,7 +126,7 @@ def test_a_vocab_json_that_does_not_match_is_refused(
 )
 def test_a_vocab_json_that_is_not_json_is_refused(tmp_path: Path, data: bytes) -> None:
     (train(tmp_path) / "vocab.json").write_bytes(data)
-    with pytest.raises(TokenizerError, match=r"cannot read .*vocab\.json") as raised:
+    with pytest.raises(TokenizerError, match=r"vocab\.json") as raised:
         Tokenizer.load(tmp_path)
     assert one_line(raised.value)
 

@@ -93,7 +93,7 @@ def test_a_manifest_of_another_model_is_a_problem(demo: Path) -> None:
     (demo / "manifest.json").write_text(text)
     assert any("the manifest records 4,303,873" in problem for problem in checked(demo).problems)
     (demo / "manifest.json").write_text("{")
-    assert "is damaged" in checked(demo).problems[0]
+    assert "is not valid JSON" in checked(demo).problems[0]
 
 
 def rewritten(demo: Path, target: Path, name: str, change: Any) -> Path:

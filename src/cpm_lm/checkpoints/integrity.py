@@ -5,7 +5,6 @@ Knows digests and number formats; does not know what a model does with its weigh
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -16,6 +15,7 @@ from cpm_lm.checkpoints.source import Source
 from cpm_lm.checkpoints.tensors import nonfinite_count
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
+from cpm_lm.json_file import parse_json
 from cpm_lm.languages import later, tr
 
 __all__ = [
@@ -64,13 +64,13 @@ def read_manifest(directory: Path) -> ManifestRecord | None:
         CheckpointError: the manifest is damaged, or names files outside the directory.
     """
     path = directory / MANIFEST
+    if not path.exists():
+        return None
     try:
-        values = json.loads(path.read_text("utf-8"))
+        values = parse_json(path, CheckpointError)
         files = tuple(_parse_record(entry) for entry in values["files"])
         parameters = values.get("parameters")
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise CheckpointError(
             "{path} is damaged: {error}; {repair_hint}",
             path=path,

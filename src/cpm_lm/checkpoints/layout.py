@@ -11,9 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from cpm_lm.config import GPTConfig
+from cpm_lm.errors import CheckpointError
 
-__all__ = ["REPLICATED", "Dims", "TensorRow", "is_transposed", "rows", "shapes"]
+__all__ = ["REPLICATED", "Dims", "TensorRow", "check_layers", "is_transposed", "rows", "shapes"]
 
+MANY_LAYERS = 100
+"""So many are never refused by their number alone, so that what is missing is listed."""
 REPLICATED = "replicated"
 """The sharding of a tensor that every rank holds in full."""
 
@@ -111,6 +114,25 @@ class Dims:
         return {"V": self.vocab_size, "P": self.n_positions, "D": D, "3D": 3 * D, "4D": 4 * D}[
             letter
         ]
+
+
+def check_layers(layers: int, tensors: int, where: object) -> None:
+    """Check that a number of layers is not far beyond the tensors that there are.
+
+    A small file may claim any number; its names alone would take gigabytes, and so would a list of
+    what is missing.
+
+    Raises:
+        CheckpointError: there are more layers than tensors.
+    """
+    if layers > max(MANY_LAYERS, tensors):
+        raise CheckpointError(
+            "{where} would have {layers:,} layers, but there are only {tensors:,} "
+            "tensors; is the configuration of another model, or are files missing?",
+            where=where,
+            layers=layers,
+            tensors=tensors,
+        )
 
 
 def rows(layers: int) -> Iterator[TensorRow]:

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from cpm_lm.display import fields_on_a_line
+from cpm_lm.errors import CheckpointError
 from cpm_lm.installation import version
+from cpm_lm.json_file import parse_json
 
 __all__ = [
     "MANIFEST",
@@ -26,6 +28,7 @@ __all__ = [
     "recorded_iteration",
     "recorded_origin",
     "tool_version",
+    "training_step",
 ]
 
 MANIFEST = "manifest.json"
@@ -121,8 +124,7 @@ def read_chunks(path: Path) -> Iterator[bytes]:
 
 def recorded_iteration(directory: Path) -> int | None:
     """Return the training step that a store's manifest records; None if there is none."""
-    iteration = _recorded(directory, "iteration")
-    return iteration if type(iteration) is int else None
+    return training_step(_recorded(directory, "iteration"))
 
 
 def recorded_origin(directory: Path) -> str | None:
@@ -133,8 +135,8 @@ def recorded_origin(directory: Path) -> str | None:
 
 def _recorded(directory: Path, key: str) -> Any:
     try:
-        values = json.loads((directory / MANIFEST).read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
+        values = parse_json(directory / MANIFEST, CheckpointError)
+    except CheckpointError:  # `verify` says what is wrong with it
         return None
     return values.get(key) if isinstance(values, dict) else None
 
@@ -142,8 +144,12 @@ def _recorded(directory: Path, key: str) -> Any:
 def files_digest(directory: Path) -> str:
     """Return a sha256 that stands for all files that a manifest records; empty without one."""
     try:
-        files = json.loads((directory / MANIFEST).read_bytes())["files"]
-        recorded = sorted((file["name"], file["sha256"]) for file in files)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        recorded = sorted((file["name"], file["sha256"]) for file in _recorded(directory, "files"))
+    except (KeyError, TypeError):
         return ""
     return hashlib.sha256(json.dumps(recorded).encode()).hexdigest()
+
+
+def training_step(value: object) -> int | None:
+    """Return a value as the number of a training step, if it can be one; else None."""
+    return value if type(value) is int and 0 <= value < 1 << 63 else None

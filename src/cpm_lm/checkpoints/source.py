@@ -29,6 +29,7 @@ from cpm_lm.checkpoints.unreadable import refuse_unreadable
 from cpm_lm.choices import TextStyleName
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError
+from cpm_lm.escaping import escaped
 from cpm_lm.languages import tr
 from cpm_lm.tokenizer import Tokenizer
 
@@ -123,11 +124,14 @@ def open_source(path: str | Path, *, heads: int | None = None) -> Source:
     try:
         source = _opened(downloaded(path), heads)
     except OSError as error:
-        raise CheckpointError("{path} cannot be read: {error}", path=path, error=error) from error
+        raise CheckpointError(
+            "{path} cannot be read: {strerror}", path=path, strerror=error.strerror or error
+        ) from error
+    notes = [escaped(note) for note in source.notes]
     if any(tensor.dtype == "F64" for tensor in source.tensors.values()):
-        note = tr("weights in float64 are rounded to the number format that is written")
-        source = replace(source, notes=(*source.notes, note))
-    return source
+        notes.append(tr("weights in float64 are rounded to the number format that is written"))
+    ignored = tuple(escaped(name) for name in source.ignored)
+    return replace(source, notes=tuple(notes), ignored=ignored)
 
 
 def trimmed(source: Source, pieces: int) -> Source:

@@ -10,7 +10,6 @@ import contextlib
 import io
 import json
 import os
-import re
 import signal
 import sys
 import time
@@ -23,6 +22,7 @@ import click
 from cpm_lm.cli.signals import interrupted
 from cpm_lm.encodings import not_utf8
 from cpm_lm.errors import CpmError, RequestError
+from cpm_lm.escaping import escaped
 
 __all__ = [
     "Text",
@@ -100,9 +100,8 @@ def fail(message: str) -> None:
 
 
 def one_line(message: str) -> str:
-    """Return a message on one line; control characters, as in a file name, are escaped."""
-    line = " ".join(message.split())
-    return re.sub("[\x00-\x1f\x7f-\x9f]", lambda found: ascii(found[0])[1:-1], line)
+    """Return a message on one line; what would act on the terminal is escaped."""
+    return escaped(" ".join(message.split()))
 
 
 class Text(click.ParamType[str]):

@@ -14,6 +14,7 @@ from unicodedata import normalize
 
 from cpm_lm.encodings import decoded
 from cpm_lm.errors import RequestError
+from cpm_lm.files import TEXT_LIMIT, read_limited
 from cpm_lm.generation.numbers import EITHER, SEPARATED, read, with_wide_separators
 from cpm_lm.generation.patterns import AnswerPattern
 
@@ -128,12 +129,8 @@ def read_aliases(path: str | Path) -> dict[str, str]:
         RequestError: the file cannot be read, or two lines have the same form.
     """
     aliases: dict[str, str] = {}
-    try:
-        lines = decoded(f"aliases: {path}", Path(path).read_bytes()).splitlines()
-    except OSError as error:
-        raise RequestError(
-            "aliases: {path} cannot be read: {error}", path=path, error=error
-        ) from error
+    data = read_limited(Path(path), TEXT_LIMIT, RequestError)
+    lines = decoded(f"aliases: {path}", data).splitlines()
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.startswith("#"):
             continue
@@ -143,9 +140,9 @@ def read_aliases(path: str | Path) -> dict[str, str]:
                 raise RequestError(
                     "aliases: {form!r} in line {number} of {path} already counts as "
                     "{aliases!r}; each form may stand in one line only",
-                    form=form,
+                    form=form[:60],
                     number=number,
                     path=path,
-                    aliases=aliases[form],
+                    aliases=aliases[form][:60],
                 )
     return aliases

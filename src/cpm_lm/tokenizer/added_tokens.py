@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cpm_lm.errors import TokenizerError
-from cpm_lm.tokenizer.json_file import read_json
+from cpm_lm.json_file import read_json
 
 __all__ = [
     "ADDED",
@@ -62,7 +62,7 @@ def names_of(settings: Mapping[str, Any], directory: Path) -> dict[str, Any]:
     """Return the settings, updated with `special_tokens_map.json` if it is used."""
     if DECODER in settings or not (directory / NAMES).is_file():
         return dict(settings)
-    return {**settings, **read_json(directory / NAMES)}
+    return {**settings, **read_json(directory / NAMES, TokenizerError)}
 
 
 def named(settings: Mapping[str, Any]) -> dict[str, str]:
@@ -138,7 +138,7 @@ def _entries(
 ) -> Iterator[tuple[Path, Any, Any, Mapping[str, Any]]]:
     """Yield file, content, id and flags of all tokens; files with all flags come last."""
     if (path := directory / ADDED).is_file():
-        for content, index in read_json(path).items():
+        for content, index in read_json(path, TokenizerError).items():
             yield path, content, index, {}
     path = directory / "tokenizer.json"
     for entry in _list(serialized, list, path):

@@ -6,13 +6,15 @@ into words and pieces.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 from cpm_lm.errors import TokenizerError
+from cpm_lm.files import TEXT_LIMIT, read_limited
+from cpm_lm.json_file import parse_json
 from cpm_lm.languages import tr
 from cpm_lm.messages import unreadable_kind
-from cpm_lm.tokenizer.json_file import parse_json
 
 __all__ = ["model_file", "read_vocabulary", "text_of", "vocabulary_files"]
 
@@ -76,17 +78,14 @@ def text_of(piece: str) -> str:
 def _read_model(path: Path) -> Any:
     from sentencepiece import SentencePieceProcessor
 
-    try:
-        data = path.read_bytes()
-    except OSError as error:
+    if not path.exists():
         raise TokenizerError(
-            "no vocabulary: cannot read {path} ({strerror}); put CPM's {model_file} "
-            "and {vocab_file} there",
+            "no vocabulary: there is no {path}; put CPM's {model_file} and {vocab_file} there",
             path=path,
-            strerror=tr(error.strerror or ""),
             model_file=MODEL_FILE,
             vocab_file=VOCAB_FILE,
-        ) from None
+        )
+    data = read_limited(path, TEXT_LIMIT, TokenizerError)
     if known := unreadable_kind(data[:512]):
         raise TokenizerError("{path} is {known}", path=path, known=known)
     try:
@@ -109,14 +108,38 @@ def _model_vocab(model: Any, path: Path) -> dict[str, int]:
     """
     vocab: dict[str, int] = {}
     for index in range(model.get_piece_size()):
-        piece = model.id_to_piece(index)
+        try:
+            piece = model.id_to_piece(index)
+        except UnicodeDecodeError:
+            raise TokenizerError(
+                "{path} is damaged: its piece {index} is not text in UTF-8; copy it again",
+                path=path,
+                index=index,
+            ) from None
+        if not math.isfinite(model.get_score(index)):
+            raise TokenizerError(
+                "{path} is damaged: the score of its piece {index}, {piece!a}, is not a "
+                "finite number; copy it again",
+                path=path,
+                index=index,
+                piece=piece[:60],
+            )
+        if piece in vocab:
+            raise TokenizerError(
+                "{path} is damaged: its pieces {vocab} and {index} are both {piece!a}; "
+                "copy it again",
+                path=path,
+                vocab=vocab[piece],
+                index=index,
+                piece=piece[:60],
+            )
         # `encode` needs that no piece spans words, `decode` that every id has its own text.
         if model.is_byte(index) or WORD_MARK in piece[1:]:
             raise TokenizerError(
                 "{path} is not of CPM's kind: its piece {index}, {piece!r}, {value}",
                 path=path,
                 index=index,
-                piece=piece,
+                piece=piece[:60],
                 value=tr("is a byte") if model.is_byte(index) else tr("reaches across words"),
             )
         vocab[piece] = index
@@ -127,7 +150,7 @@ def _model_vocab(model: Any, path: Path) -> dict[str, int]:
 
 def _read_vocab(path: Path, own: dict[str, int]) -> dict[str, int]:
     """Return the id of each piece in a vocab.json, checked against the model's `own` pieces."""
-    vocab = parse_json(path)
+    vocab = parse_json(path, TokenizerError)
     if not isinstance(vocab, dict) or not all(type(i) is int for i in vocab.values()):
         raise TokenizerError(
             "{path} is not a vocabulary; an object of ids by piece was expected", path=path
@@ -148,6 +171,6 @@ def _read_vocab(path: Path, own: dict[str, int]) -> dict[str, int]:
             path=path,
             model_file=MODEL_FILE,
             n_missing=len(missing),
-            missing=missing[0],
+            missing=missing[0][:60],
         )
     return vocab

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cpm_lm.errors import TokenizerError
+from cpm_lm.json_file import read_json
 from cpm_lm.languages import tr
 from cpm_lm.tokenizer.added_tokens import BERT, AddedToken, named
-from cpm_lm.tokenizer.json_file import read_json
 from cpm_lm.tokenizer.text_style import DEFAULT_STYLE, STYLES, style_named
 
 __all__ = [
@@ -68,7 +69,7 @@ def find_style(
         style_named(wanted, tr("the text style"))
         return StyleFound(name=wanted, evidence=tr("given by the caller"))
     if (directory / RECORD).is_file():
-        name = read_json(directory / RECORD).get(KEY)
+        name = read_json(directory / RECORD, TokenizerError).get(KEY)
         style_named(name, tr("{key} in {directory}", key=KEY, directory=directory / RECORD))
         return StyleFound(name=str(name), evidence=tr("recorded in {record}", record=RECORD))
     if (directory / STORE).is_file():
@@ -111,7 +112,7 @@ def _inferred(
 
 def recorded_names(directory: Path) -> dict[str, str]:
     """Return the special pieces that a store records, in the form of settings."""
-    record = read_json(directory / RECORD) if (directory / RECORD).is_file() else {}
+    record = read_json(directory / RECORD, TokenizerError) if (directory / RECORD).is_file() else {}
     return {
         key: value
         for key, value in record.items()
@@ -147,7 +148,7 @@ def rows_in_config(directory: Path) -> int | None:
 
 
 def _config(directory: Path) -> dict[str, Any]:
-    return read_json(directory / CONFIG) if (directory / CONFIG).is_file() else {}
+    return read_json(directory / CONFIG, TokenizerError) if (directory / CONFIG).is_file() else {}
 
 
 def _template(serialized: Mapping[str, Any]) -> tuple[object, object] | None:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from cpm_lm.errors import TokenizerError
+from cpm_lm.json_file import read_json
 from cpm_lm.tokenizer.cpm_files import model_file
-from cpm_lm.tokenizer.json_file import read_json
 from cpm_lm.tokenizer.wordpiece_files import SETTINGS, wordpiece_files
 
 __all__ = ["write_settings"]
@@ -40,7 +41,7 @@ def write_settings(directory: Path) -> str:
     if model_file(directory):
         settings = {REFUSED: OURS}
     elif wordpiece_files(directory):
-        settings = read_json(path) if path.is_file() else {}
+        settings = read_json(path, TokenizerError) if path.is_file() else {}
         if "tokenizer_class" in settings:
             return SETTINGS
         settings = {"tokenizer_class": "BertTokenizer"} | settings

@@ -5,9 +5,10 @@ Knows names of files, and of a tokenizer.json its type; does not read a vocabula
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+from cpm_lm.errors import TokenizerError
+from cpm_lm.json_file import parse_json
 from cpm_lm.languages import later, tr
 
 __all__ = ["unsupported"]
@@ -37,10 +38,13 @@ def unsupported(directory: Path) -> str | None:
             return tr("{what} ({name}), which is not supported", what=tr(what), name=name)
     path = directory / "tokenizer.json"
     try:
-        model = json.loads(path.read_text("utf-8")).get("model", {})
-        kind = model.get("type", "BPE" if "merges" in model else None)
-    except (OSError, ValueError, AttributeError, RecursionError, TypeError):
+        values = parse_json(path, TokenizerError)
+    except TokenizerError:
         return None
+    model = values.get("model", {}) if isinstance(values, dict) else {}
+    if not isinstance(model, dict):
+        return None
+    kind = model.get("type", "BPE" if "merges" in model else None)
     return (
         tr("{what} ({name}), which is not supported", what=tr(TYPES[kind]), name=path.name)
         if isinstance(kind, str) and kind in TYPES

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from cpm_lm.errors import TokenizerError
-from cpm_lm.messages import what_is_there
+from cpm_lm.files import read_text
+from cpm_lm.json_file import read_json
 from cpm_lm.tokenizer.added_tokens import (
     ADDED,
     NAMES,
@@ -23,7 +24,6 @@ from cpm_lm.tokenizer.added_tokens import (
     listed_tokens,
     names_of,
 )
-from cpm_lm.tokenizer.json_file import read_json
 from cpm_lm.tokenizer.text_style_files import (
     RECORD,
     StyleFound,
@@ -99,7 +99,7 @@ def read_wordpieces(directory: Path, text_style: str | None = None) -> WordPiece
             tokenizer=TOKENIZER,
         )
     own = directory / SETTINGS
-    settings = names_of(read_json(own) if own.is_file() else {}, directory)
+    settings = names_of(read_json(own, TokenizerError) if own.is_file() else {}, directory)
     if (kind := settings.get("tokenizer_class")) is not None and not (
         isinstance(kind, str) and kind.startswith(CLASSES)
     ):
@@ -133,20 +133,15 @@ def read_wordpieces(directory: Path, text_style: str | None = None) -> WordPiece
 
 
 def _lines(path: Path) -> tuple[str, ...]:
-    if known := what_is_there(path):
-        raise TokenizerError("{path} is {known}", path=path, known=known)
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            return tuple(line.removesuffix("\n") for line in file)
-    except (OSError, ValueError) as error:
-        raise TokenizerError("cannot read {path}: {error}", path=path, error=error) from None
+    text = read_text(path, TokenizerError).replace("\r\n", "\n").replace("\r", "\n")
+    return tuple(text.removesuffix("\n").split("\n")) if text else ()
 
 
 def _serialized(directory: Path) -> dict[str, Any]:
     """Return the content of tokenizer.json if its model is WordPiece, else an empty one."""
     if not (directory / TOKENIZER).is_file():
         return {}
-    values = read_json(directory / TOKENIZER)
+    values = read_json(directory / TOKENIZER, TokenizerError)
     model = values.get("model")
     return values if isinstance(model, dict) and model.get("type") == "WordPiece" else {}
 

@@ -10,17 +10,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cpm_lm.checkpoints.containers.protobuf import fields, varint
+from cpm_lm.checkpoints.containers.crc32c import crc32c, masked
 from cpm_lm.checkpoints.containers.tensor_bundle import MAGIC, Bundle
+from cpm_lm.checkpoints.tensors import ShardedTensor
 from cpm_lm.errors import CheckpointError
+from cpm_lm.protobuf import fields, varint
 from tests.support.examples import examples
 
 HEADER = b"\x08\x01"
 """One file of numbers."""
-NUMBERS = b"\x08\x01\x12\x04\x12\x02\x08\x02\x28\x08"
+CHECKSUM = b"\x35" + masked(crc32c(np.array([1, 2], np.float32).tobytes())).to_bytes(4, "little")
+NUMBERS = b"\x08\x01\x12\x04\x12\x02\x08\x02\x28\x08" + CHECKSUM
 """Two float32, which are eight bytes, at the file's beginning."""
 
-HUGE = b"\x08\x01\x12\x10\x12\x0a\x08" + b"\xff" * 8 + b"\x7f\x12\x02\x08\x00"
+HUGE = b"\x08\x01\x12\x10\x12\x0a\x08" + b"\xff" * 8 + b"\x7f\x12\x02\x08\x00" + CHECKSUM
 """float32 of shape [2^63 - 1, 0]."""
 
 
@@ -41,15 +44,21 @@ def block(entries: list[tuple[int, bytes, bytes]]) -> bytes:
     return body + (0).to_bytes(4, "little") + (1).to_bytes(4, "little")
 
 
+def sealed(content: bytes, kind: int = 0) -> bytes:
+    """A block with its type and its checksum."""
+    data = content + bytes([kind])
+    return data + masked(crc32c(data)).to_bytes(4, "little")
+
+
 def table(*blocks: bytes, kind: int = 0, handles: list[bytes] | None = None) -> bytes:
     """An index file of these blocks."""
     data, found = b"", []
     for content in blocks:
         found.append(number(len(data)) + number(len(content)))
-        data += content + bytes([kind]) + bytes(4)
+        data += sealed(content, kind)
     listing = block([(0, bytes([65 + i]), h) for i, h in enumerate(handles or found)])
     footer = number(0) + number(0) + number(len(data)) + number(len(listing))
-    return data + listing + bytes(5) + footer.ljust(40, b"\0") + MAGIC
+    return data + sealed(listing) + footer.ljust(40, b"\0") + MAGIC
 
 
 def opened(folder: Path, index: bytes) -> Bundle:
@@ -83,11 +92,25 @@ def test_an_index_built_by_hand_is_read(tmp_path: Path) -> None:
         (table(block([(0, b"", HEADER), (0, b"a", NUMBERS + b"\x3a\x00")])), "in slices"),
         (table(block([(0, b"", HEADER), (0, b"a", NUMBERS + b"\x18\x01")])), "file 1 of 1"),
         (table(block([(0, b"", HEADER), (0, b"a", NUMBERS + b"\x20\x01")])), "truncated"),
-        (table(block([(0, b"", HEADER), (0, b"a", b"\x08\x01\x28\x08")])), "has 8 bytes"),
-        (table(block([(0, b"", HEADER), (0, b"a", b"\x0a\x01\x01")])), "expected a number"),
-        (table(block([(0, b"", HEADER), (0, b"a", b"\x10\x01")])), "expected a message"),
+        (
+            table(block([(0, b"", HEADER), (0, b"a", b"\x08\x01\x28\x08" + CHECKSUM)])),
+            "has 8 bytes",
+        ),
+        (
+            table(block([(0, b"", HEADER), (0, b"a", b"\x0a\x01\x01" + CHECKSUM)])),
+            "expected a number",
+        ),
+        (
+            table(block([(0, b"", HEADER), (0, b"a", b"\x10\x01\x20\x00" + CHECKSUM)])),
+            "expected a message",
+        ),
         (table(block([(0, b"", HEADER), (0, b"\xff", NUMBERS)])), "damaged"),  # no UTF-8
         (table(block([(0, b"", HEADER), (0, b"a", HUGE)])), "has the shape"),
+        (table(block([(0, b"", HEADER), (0, b"a", b"\x08\x01")])), "described in 2 bytes"),
+        (
+            table(block([(0, b"", HEADER)])).replace(HEADER, b"\x08\x02"),
+            "differs from its checksum",
+        ),
     ],
 )
 def test_a_bad_index_is_an_error_that_names_the_problem(
@@ -163,3 +186,16 @@ def test_varints() -> None:
     for bad in (b"", b"\x80", b"\xff" * 10 + b"\x01"):
         with pytest.raises(ValueError):
             varint(bad, 0)
+
+
+def test_values_that_differ_from_their_checksum_are_refused_when_they_are_read(
+    tmp_path: Path,
+) -> None:
+    index = table(block([(0, b"", HEADER), (0, b"abc", NUMBERS)]))
+    whole = ShardedTensor((opened(tmp_path, index).tensor("abc"),))
+    assert whole.read().tolist() == [1, 2]
+    (tmp_path / "v.data-00000-of-00001").write_bytes(np.array([1, 3], np.float32).tobytes())
+    damaged = ShardedTensor((Bundle(tmp_path / "v.index").tensor("abc"),))
+    for read in (damaged.read, lambda: list(damaged.blocks())):
+        with pytest.raises(CheckpointError, match="abc differs from its checksum"):
+            read()

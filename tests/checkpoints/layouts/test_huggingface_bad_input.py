@@ -144,7 +144,7 @@ def test_an_untied_model_without_output_matrix_is_refused(
         ({"rotary_dim": 64}, "unknown keys .*rotary_dim"),
         ({"layer_norm_epsilon": "small"}, "layer_norm_epsilon is 'small'"),
         ({"n_layer": 10**12}, "expected less than 10,000"),
-        ({"n_embd": 10**4000}, "expected less than"),
+        ({"n_embd": 10**4000}, "an integer of 4,001 digits"),
         ({"n_head": None}, "n_head is None"),
     ],
     ids=str,
@@ -257,7 +257,7 @@ def test_h5_with_two_models_is_refused(folder: Path, model: GPT2LMHeadModel) -> 
 @pytest.mark.parametrize("data", [b"", b"\x89HDF\r\n\x1a\n", bytes(99)])
 def test_damaged_h5_is_refused(folder: Path, data: bytes) -> None:
     (folder / "tf_model.h5").write_bytes(data)
-    refused(folder, r"tf_model\.h5 is damaged")
+    refused(folder, r"tf_model\.h5 is (damaged|empty)")
 
 
 def test_truncated_files_are_refused(folder: Path, model: GPT2LMHeadModel) -> None:

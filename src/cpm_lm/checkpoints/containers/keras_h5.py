@@ -9,21 +9,26 @@ from __future__ import annotations
 
 import mmap
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cpm_lm.checkpoints.containers.mapped_file import watch
+from cpm_lm.checkpoints.containers.opened import map_file
 from cpm_lm.checkpoints.tensors import Tensor
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
 from cpm_lm.installation import pip_install
 from cpm_lm.languages import tr
-from cpm_lm.messages import what_is_there
+from cpm_lm.messages import unreadable_kind
 
 __all__ = ["pytorch_name", "read_keras_h5"]
 
+MOST_OBJECTS = 20_000
+"""Groups and datasets of a file; GPT-2's largest model has some 1,300."""
+DEEPEST = 32
+"""Groups within groups; the HDF5 library visits them recursively."""
 DTYPES = {"<f8": "F64", "<f4": "F32", "<f2": "F16"}
 
 # The end of a dataset path without `:0`, and the tensor name in PyTorch's files. The path begins
@@ -55,20 +60,14 @@ def read_keras_h5(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(
             "{path} needs h5py: {command}", path=path, command=pip_install("h5")
         ) from None
-    found: list[tuple[str, Any]] = []
+    mapped = map_file(path)
+    if known := unreadable_kind(mapped[:512]):
+        raise CheckpointError("{path} is {known}", path=path, known=known)
     try:
-        if known := what_is_there(path):
-            raise CheckpointError("{path} is {known}", path=path, known=known)
-        with path.open("rb") as opened:
-            mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
-            watch(mapped, opened, path)
         with h5py.File(path, "r") as file:
-            # visititems does not follow links to other files.
-            file.visititems(lambda name, item: found.append((name, item)))
-            datasets = [(name, item) for name, item in found if isinstance(item, h5py.Dataset)]
             named = [
                 (pytorch_name(name), _map_dataset(path, mapped, name, item))
-                for name, item in datasets
+                for name, item in _datasets(path, file, h5py.Dataset)
             ]
     except CheckpointError:
         raise
@@ -77,8 +76,8 @@ def read_keras_h5(path: Path) -> dict[str, Tensor]:
             "{path} is damaged: {error}; download it again", path=path, error=one_line(error)
         ) from None
     if len(dict(named)) < len(named):
-        names = [name for name, _ in named]
-        duplicate = min(name for name in names if names.count(name) > 1)
+        counts = Counter(name for name, _ in named)
+        duplicate = min(name for name in counts if counts[name] > 1)
         raise CheckpointError(
             "{path} holds {duplicate} twice; expected one model",
             path=path,
@@ -98,6 +97,30 @@ def pytorch_name(path: str) -> str:
         if match := pattern.fullmatch(path):
             return match.expand(name)
     return path
+
+
+def _datasets(path: Path, file: Any, kind: type) -> list[tuple[str, Any]]:
+    """Return the datasets of a file by name, each once; links to other files are not followed."""
+    found: list[tuple[str, Any]] = []
+    count = 0
+
+    def visit(name: str, item: Any) -> None:
+        nonlocal count
+        count += 1
+        if count > MOST_OBJECTS or name.count("/") >= DEEPEST:
+            raise CheckpointError(
+                "{path} holds more than {most_objects:,} groups and datasets, or more "
+                "than {deepest} groups within each other; it is damaged or not a GPT-2 "
+                "of Keras",
+                path=path,
+                most_objects=MOST_OBJECTS,
+                deepest=DEEPEST,
+            )
+        if isinstance(item, kind):
+            found.append((name, item))
+
+    file.visititems(visit)
+    return found
 
 
 def _map_dataset(path: Path, mapped: mmap.mmap, name: str, data: Any) -> Tensor:

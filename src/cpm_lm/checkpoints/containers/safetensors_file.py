@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from cpm_lm.checkpoints.containers.mapped_file import watch
+from cpm_lm.checkpoints.containers.opened import map_file
+from cpm_lm.checkpoints.containers.safetensors_header import HeaderEntry, parse_header
 from cpm_lm.checkpoints.dtypes import DTYPES, Array
 from cpm_lm.checkpoints.tensors import Tensor
 from cpm_lm.checkpoints.text import one_line
@@ -86,12 +87,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: the file is truncated, damaged, or has another format.
     """
-    try:
-        with path.open("rb") as file:
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            watch(mapped, file, path)
-    except (OSError, ValueError) as error:
-        raise CheckpointError("{path} cannot be read: {error}", path=path, error=error) from None
+    mapped = map_file(path)
     if known := unreadable_kind(mapped[:512]):
         raise CheckpointError("{path} is {known}", path=path, known=known)
     size = int.from_bytes(mapped[:8], "little")
@@ -104,15 +100,12 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
             size=len(mapped),
             header=size,
         )
+    entries = parse_header(mapped[8:start], f"{path}")
+    tensors, end = {}, 0
     try:
-        header = json.loads(mapped[8:start], object_pairs_hook=_reject_duplicates)
-        header.pop("__metadata__", None)
-        tensors, end = {}, 0
-        for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
+        for name, entry in sorted(entries.items(), key=lambda item: item[1].offsets):
             tensors[name], end = _map_tensor(mapped, start, end, name, entry)
-    except CheckpointError as error:
-        raise CheckpointError("{path} {error}", path=path, error=error) from None
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except ValueError as error:
         raise CheckpointError(
             "{path} has a damaged header: {error}", path=path, error=one_line(error)
         ) from None
@@ -128,45 +121,29 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _map_tensor(
-    mapped: mmap.mmap, start: int, begin: int, tensor: str, entry: dict[str, Any]
+    mapped: mmap.mmap, start: int, begin: int, name: str, entry: HeaderEntry
 ) -> tuple[Tensor, int]:
     """Return a view of one tensor and its end; it must begin where the previous one ended.
 
     `start` is the file offset of the values; `begin` and the end count from there.
     """
-    name, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if name not in DTYPES:
-        raise CheckpointError(
-            "holds {tensor} in the number format {name}, which is not supported; "
-            "expected one of {dtypes}: get the model in 16 or 32 bits",
-            tensor=one_line(tensor, 80),
-            name=one_line(name, 40),
-            dtypes=", ".join(DTYPES),
-        )
-    if not all(type(n) is int and n >= 0 for n in shape) or len(shape) > 8:
-        raise ValueError(tr("shape {shape}", shape=str(shape)[:80]))
-    dtype = DTYPES[name]
-    end = begin + dtype.itemsize * math.prod(shape)
+    dtype = DTYPES[entry.dtype]
+    end = begin + dtype.itemsize * math.prod(entry.shape)
     if start + end > len(mapped):
         raise ValueError(
             tr(
-                "the file has {size:,} bytes, expected {expected:,} or more",
-                size=len(mapped),
-                expected=start + end,
+                "the file has {n_mapped:,} bytes, expected {start:,} or more",
+                n_mapped=len(mapped),
+                start=start + end,
             )
         )
-    if offsets != [begin, end]:
+    if entry.offsets != (begin, end):
         raise ValueError(
             tr(
-                "offsets {offsets}, expected {expected}",
-                offsets=str(offsets)[:80],
-                expected=[begin, end],
+                "{name!a} has the offsets {offsets}, expected {value}",
+                name=name[:60],
+                offsets=list(entry.offsets),
+                value=[begin, end],
             )
         )
-    return Tensor(np.ndarray(shape, dtype, mapped, start + begin), name), end
-
-
-def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(dict(pairs)) < len(pairs):
-        raise ValueError(tr("a name occurs twice"))
-    return dict(pairs)
+    return Tensor(np.ndarray(entry.shape, dtype, mapped, start + begin), entry.dtype), end

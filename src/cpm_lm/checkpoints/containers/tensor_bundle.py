@@ -8,21 +8,22 @@ and tensor_bundle.cc, LevelDB's doc/table_format.md.
 from __future__ import annotations
 
 import math
-import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from cpm_lm.checkpoints.containers.mapped_file import watch
-from cpm_lm.checkpoints.containers.protobuf import fields, varint
+from cpm_lm.checkpoints.containers.crc32c import crc32c, masked
+from cpm_lm.checkpoints.containers.opened import map_file, read_limited
 from cpm_lm.checkpoints.dtypes import DTYPES
-from cpm_lm.checkpoints.tensors import Tensor
+from cpm_lm.checkpoints.tensors import Tensor, checked_shape
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
 from cpm_lm.languages import tr
-from cpm_lm.messages import what_is_there
+from cpm_lm.messages import unreadable_kind
+from cpm_lm.protobuf import fields, varint
 
 __all__ = ["Bundle", "Entry"]
 
@@ -30,6 +31,10 @@ MAGIC = 0xDB4775248B80FB57.to_bytes(8, "little")
 FOOTER = 48
 TRAILER = 5
 """Bytes after each block: the compression type (1) and a checksum (4)."""
+MAX_INDEX = 64 << 20
+"""The largest index in bytes; that of CPM-LM has 60 kB."""
+MIN_VALUE = 8
+"""Bytes of the description of a tensor; real ones have 12 or more."""
 MAX_KEY_GROWTH = 16
 """The limit for the size of all decoded keys, as a multiple of the index's size. A key is stored
 without the prefix it shares with the previous key, so a small hostile file could decode to
@@ -55,6 +60,8 @@ class Entry:
     """In bytes."""
     size: int
     """In bytes."""
+    checksum: int
+    """The masked CRC-32C of the values; of a string, of its length and its bytes."""
 
 
 class Bundle:
@@ -72,16 +79,17 @@ class Bundle:
             CheckpointError: a file is missing, truncated or damaged.
         """
         self._index = index
-        if known := what_is_there(index):
+        data = read_limited(index, MAX_INDEX)
+        if known := unreadable_kind(data[:512]):
             raise CheckpointError("{index} is {known}", index=index, known=known)
         try:
-            table = dict(_read_table(index.read_bytes()))
+            table = dict(_read_table(data))
             header = fields(table.pop(b""))
             shards = _as_int(header.get(1, [0])[-1])
             if _as_int(header.get(2, [0])[-1]):
                 raise ValueError(tr("its values are big-endian; expected little-endian"))
             self.entries = {key.decode(): _parse_entry(value) for key, value in table.items()}
-        except (OSError, ValueError, KeyError) as error:
+        except (ValueError, KeyError) as error:
             raise CheckpointError(
                 "{index} is damaged or not an index of TensorFlow variables: {error}",
                 index=index,
@@ -96,22 +104,32 @@ class Bundle:
                 shards=shards,
             )
         names = {at: f"{index.stem}.data-{at:05d}-of-{shards:05d}" for at in sorted(used)}
-        self._data = {at: _map_file(index.with_name(name)) for at, name in names.items()}
+        self._data = {at: map_file(index.with_name(name)) for at, name in names.items()}
         self.files = (index, *(index.with_name(name) for name in names.values()))
         self._check_sizes(names)
 
     def tensor(self, key: str) -> Tensor:
-        """Return a read-only memory-mapped view of a tensor; bf16 as uint16 bits."""
+        """Return a read-only memory-mapped view of a tensor; bf16 as uint16 bits.
+
+        Its checksum is compared when the values are first used, because that reads all of them.
+        """
         entry = self.entries[key]
         dtype = DTYPES[entry.dtype]
         array = np.ndarray(entry.shape, dtype, self._data[entry.shard], entry.offset)
-        return Tensor(array, entry.dtype)
+
+        @cache
+        def check() -> None:
+            if entry.size and masked(crc32c(array.reshape(-1).view(np.uint8))) != entry.checksum:
+                raise CheckpointError(self._differs(key))
+
+        return Tensor(array, entry.dtype, check)
 
     def string(self, key: str) -> bytes:
         """Return a scalar string. It is stored as its length, a checksum of the length, its bytes.
 
         Raises:
-            CheckpointError: the entry is not a scalar string, or the length is wrong.
+            CheckpointError: the entry is not a scalar string, the length is wrong, or the content
+                differs from the checksum.
         """
         entry = self.entries[key]
         data = self._data[entry.shard][entry.offset : entry.offset + entry.size]
@@ -125,7 +143,20 @@ class Bundle:
                 index=self._index,
                 key=one_line(key),
             )
+        sizes = length.to_bytes(4 if length < 1 << 32 else 8, "little") + data[at : at + 4]
+        if (
+            masked(crc32c(sizes[:-4])) != int.from_bytes(sizes[-4:], "little")
+            or masked(crc32c(sizes + data[at + 4 :])) != entry.checksum
+        ):
+            raise CheckpointError(self._differs(key))
         return data[at + 4 :]
+
+    def _differs(self, key: str) -> str:
+        return tr(
+            "{index} is damaged: {key} differs from its checksum (CRC-32C); download it again",
+            index=self._index.with_suffix(""),
+            key=one_line(key, 80),
+        )
 
     def _check_sizes(self, names: dict[int, str]) -> None:
         for key, entry in self.entries.items():
@@ -174,9 +205,12 @@ def _read_handle(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _read_block(data: bytes, offset: int, size: int) -> bytes:
-    if offset + size + TRAILER > len(data):
+    end = offset + size
+    if end + TRAILER > len(data):
         raise ValueError(tr("it is truncated"))
-    if data[offset + size]:
+    if masked(crc32c(data[offset : end + 1])) != int.from_bytes(data[end + 1 : end + 5], "little"):
+        raise ValueError(tr("a block differs from its checksum (CRC-32C); download it again"))
+    if data[end]:
         raise ValueError(tr("it is compressed, which TensorFlow never does"))
     return data[offset : offset + size]
 
@@ -215,26 +249,33 @@ def _block_entries(block: bytes, allowed: int) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _parse_entry(value: bytes) -> Entry:
-    """Parse a BundleEntryProto. Fields: 1 dtype, 2 shape, 3 shard, 4 offset, 5 size, 7 slices."""
+    """Parse a BundleEntryProto.
+
+    Fields: 1 dtype, 2 shape, 3 shard, 4 offset, 5 size, 6 checksum, 7 slices.
+    """
+    if len(value) < MIN_VALUE:
+        raise ValueError(tr("a tensor is described in {n_value} bytes", n_value=len(value)))
     found = fields(value)
     if 7 in found:
         raise ValueError(tr("a tensor is stored in slices, which is not supported"))
     code, shard, offset, size = (_as_int(found.get(n, [0])[-1]) for n in (1, 3, 4, 5))
-    dims = fields(_as_bytes(found.get(2, [b""])[-1])).get(2, [])
-    shape = tuple(_as_int(fields(_as_bytes(dim)).get(1, [0])[-1]) for dim in dims)
+    checksum = int.from_bytes(_as_bytes(found.get(6, [bytes(4)])[-1])[:4], "little")
+    dims = fields(_as_bytes(found.get(2, [b""])[-1])).get(2, [])[:9]
+    sizes = [_as_int(fields(_as_bytes(dim)).get(1, [0])[-1]) for dim in dims]
     dtype = NAMES.get(code, tr("TensorFlow's type {code}", code=code))
-    if len(shape) > 8 or any(size >= 1 << 48 for size in shape):
-        raise ValueError(tr("a tensor has the shape {shape}", shape=str(shape)[:80]))
+    shape = checked_shape(sizes, DTYPES[dtype].itemsize if dtype in DTYPES else 1)
     if dtype in DTYPES and size != DTYPES[dtype].itemsize * math.prod(shape):
         raise ValueError(
             tr("a tensor of {dtype} {shape} has {size} bytes", dtype=dtype, shape=shape, size=size)
         )
-    return Entry(dtype, shape, shard, offset, size)
+    return Entry(dtype, shape, shard, offset, size, checksum)
 
 
 def _as_int(value: int | bytes) -> int:
     if isinstance(value, bytes):
         raise ValueError(tr("expected a number"))
+    if value >> 63:
+        raise ValueError(tr("a number is {value}, expected 0 or more", value=value - (1 << 64)))
     return value
 
 
@@ -242,13 +283,3 @@ def _as_bytes(value: int | bytes) -> bytes:
     if isinstance(value, int):
         raise ValueError(tr("expected a message"))
     return value
-
-
-def _map_file(path: Path) -> mmap.mmap:
-    try:
-        with path.open("rb") as file:
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            watch(mapped, file, path)
-            return mapped
-    except (OSError, ValueError) as error:
-        raise CheckpointError("{path} cannot be read: {error}", path=path, error=error) from None

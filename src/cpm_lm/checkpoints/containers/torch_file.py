@@ -5,24 +5,25 @@ Knows the zip container (PyTorch 1.6 and newer) and the legacy container; does n
 
 from __future__ import annotations
 
+import functools
 import mmap
-import struct
-import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cpm_lm.checkpoints.containers.mapped_file import watch
+from cpm_lm.checkpoints.containers.opened import map_file
 from cpm_lm.checkpoints.containers.stand_ins import Storage, StridedTensor
 from cpm_lm.checkpoints.containers.unpickler import Pickle, unpickle
+from cpm_lm.checkpoints.containers.zip_checksums import LazyCheck, check_entry, read_entries
+from cpm_lm.checkpoints.containers.zip_directory import Entry
 from cpm_lm.checkpoints.dtypes import DTYPES
 from cpm_lm.checkpoints.tensors import Tensor
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
 from cpm_lm.languages import later, tr
-from cpm_lm.messages import unreadable_kind
+from cpm_lm.messages import shortened, unreadable_kind
 
 __all__ = ["read_torch_file"]
 
@@ -45,9 +46,10 @@ def read_torch_file(path: Path, on_stand_in: Callable[[str], object] = lambda _:
     Raises:
         CheckpointError: the file is truncated, damaged or not from torch.save.
     """
-    mapped = _map_file(path)
+    mapped = map_file(path)
+    checks: dict[str, LazyCheck] = {}
     if mapped[:4] == b"PK\x03\x04":
-        found, starts = _read_zip(path, mapped)
+        found, starts, checks = _read_zip(path, mapped)
     elif mapped[:1] == b"\x80":
         found, starts = _read_legacy(path, mapped)
     else:
@@ -57,26 +59,11 @@ def read_torch_file(path: Path, on_stand_in: Callable[[str], object] = lambda _:
             content=_describe_content(mapped),
         )
     for tensor in found.tensors:
-        tensor.tensor = _map_tensor(path, mapped, tensor, starts[tensor.storage.key])
+        key = tensor.storage.key
+        tensor.tensor = _map_tensor(path, mapped, tensor, starts[key], checks.get(key))
     for name in found.stand_ins:
         on_stand_in(name)
     return found.root
-
-
-def _map_file(path: Path) -> mmap.mmap:
-    try:
-        with path.open("rb") as file:
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            watch(mapped, file, path)
-            return mapped
-    except ValueError:
-        raise CheckpointError(
-            "{path} is empty; {download_hint}", path=path, download_hint=tr(DOWNLOAD_HINT)
-        ) from None
-    except OSError as error:
-        raise CheckpointError(
-            "{path} cannot be read: {strerror}", path=path, strerror=tr(error.strerror or "")
-        ) from None
 
 
 def _describe_content(mapped: mmap.mmap) -> str:
@@ -88,96 +75,84 @@ def _describe_content(mapped: mmap.mmap) -> str:
     )
 
 
+Checks = dict[str, LazyCheck]
 ReadResult = tuple[Pickle, dict[str, int]]
 """The content of the file, and the file offset of each storage."""
 
 
-def _read_zip(path: Path, mapped: mmap.mmap) -> ReadResult:
-    """Return the content, and the file offset of each storage."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = {info.filename: info for info in archive.infolist()}
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, OSError) as error:
-        raise CheckpointError(
-            "{path} is truncated or damaged: it has {size:,} bytes ({error}); {download_hint}",
-            path=path,
-            size=len(mapped),
-            error=one_line(error),
-            download_hint=tr(DOWNLOAD_HINT),
-        ) from None
+def _read_zip(path: Path, mapped: mmap.mmap) -> tuple[Pickle, dict[str, int], Checks]:
+    """Return the content, and the file offset and the check of each storage."""
+    entries = read_entries(path, mapped)
     records = [name for name in entries if name.count("/") == 1 and name.endswith("/data.pkl")]
     if len(records) != 1:
+        held = shortened((one_line(name, 60) for name in entries), ", ")
         raise CheckpointError(
             "{path} is a zip archive, but not one of torch.save: {n_records} entries "
-            "named data.pkl, expected 1; it holds {entries}",
+            "named data.pkl, expected 1; it holds {held}",
             path=path,
             n_records=len(records),
-            entries=", ".join(map(ascii, list(entries)[:5])),
+            held=held or "nothing",
         )
     folder = records[0].removesuffix("data.pkl")
     if (order := entries.get(f"{folder}byteorder")) is not None:
-        start, size = _entry_range(path, mapped, order)
-        if mapped[start : start + size] != b"little":
+        _check_plain(path, order)
+        if order.size != 6 or mapped[order.start : order.start + 6] != b"little":
             raise CheckpointError(
                 "{path} was written on a big-endian machine; not supported", path=path
             )
-    start, size = _entry_range(path, mapped, entries[records[0]])
-    found = unpickle(mapped, start, str(path))
-    if found.end > start + size:
-        raise CheckpointError(
-            "{path} is damaged: data.pkl is longer than recorded; {download_hint}",
-            path=path,
-            download_hint=tr(DOWNLOAD_HINT),
-        )
-    starts = {}
+    record = entries[records[0]]
+    _check_plain(path, record)
+    check_entry(path, mapped, record)
+    found = unpickle(mapped, record.start, record.start + record.size, str(path))
+    starts, checks = {}, {}
     for storage in _unique_storages(path, found.storages).values():
-        info = entries.get(f"{folder}data/{storage.key}")
-        if info is None:
+        entry = entries.get(f"{folder}data/{storage.key}")
+        if entry is None:
             raise CheckpointError(
-                "{path} lacks the storage {storage_key!a}; {download_hint}",
+                "{path} lacks the storage {storage_key}; {download_hint}",
                 path=path,
-                storage_key=storage.key,
+                storage_key=one_line(storage.key, 80),
                 download_hint=tr(DOWNLOAD_HINT),
             )
-        starts[storage.key], size = _entry_range(path, mapped, info)
-        if size != (expected := storage.count * DTYPES[storage.dtype].itemsize):
+        _check_plain(path, entry)
+        starts[storage.key] = entry.start
+        named = functools.partial(_names_of, found.root, storage.key)
+        checks[storage.key] = LazyCheck(path, mapped, entry, named)
+        if entry.size != (expected := storage.count * DTYPES[storage.dtype].itemsize):
             raise CheckpointError(
-                "{path} is damaged: the storage {storage_key!a} has {size:,} bytes, "
+                "{path} is damaged: the storage {storage_key} has {entry_size:,} bytes, "
                 "expected {expected:,}; {download_hint}",
                 path=path,
-                storage_key=storage.key,
-                size=size,
+                storage_key=one_line(storage.key, 80),
+                entry_size=entry.size,
                 expected=expected,
                 download_hint=tr(DOWNLOAD_HINT),
             )
-    return found, starts
+    return found, starts, checks
 
 
-def _entry_range(path: Path, mapped: mmap.mmap, info: zipfile.ZipInfo) -> tuple[int, int]:
-    """Return the file offset and the size of an entry's content.
+def _names_of(root: object, key: str) -> str:
+    """Return the names of the tensors in a storage, for an error."""
+    names, seen, level = [], {id(root)}, [root]
+    while level:
+        held = level.pop()
+        for name, value in held.items() if isinstance(held, dict) else ():
+            if isinstance(value, StridedTensor) and value.storage.key == key:
+                names.append(one_line(name, 80))
+            elif isinstance(value, dict) and id(value) not in seen:
+                seen.add(id(value))
+                level.append(value)
+    return shortened(names, ", ")
 
-    The content follows the local header: 30 bytes, then the name and the extra field, whose sizes
-    are at bytes 26 and 28. The extra field may differ from that of the central directory.
-    """
-    if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
+
+def _check_plain(path: Path, entry: Entry) -> None:
+    if not entry.plain:
         raise CheckpointError(
-            "{path}: {filename!a} is compressed or encrypted, which torch.save never "
+            "{path}: {entry_name} is compressed or encrypted, which torch.save never "
             "does; unpack the archive and pack it again without compression (zip -0)",
             path=path,
-            filename=info.filename,
+            entry_name=one_line(entry.name, 80),
         )
-    header = mapped[info.header_offset : info.header_offset + 30]
-    if len(header) == 30 and header[:4] == b"PK\x03\x04":
-        name, extra = struct.unpack("<HH", header[26:30])
-        start = info.header_offset + 30 + name + extra
-        if start + info.file_size <= len(mapped):
-            return start, info.file_size
-    raise CheckpointError(
-        "{path} is damaged: {filename!a} is not at its recorded offset; {download_hint}",
-        path=path,
-        filename=info.filename,
-        download_hint=tr(DOWNLOAD_HINT),
-    )
 
 
 def _read_legacy(path: Path, mapped: mmap.mmap) -> ReadResult:
@@ -188,15 +163,17 @@ def _read_legacy(path: Path, mapped: mmap.mmap) -> ReadResult:
     """
     found: list[Pickle] = []
     for _ in range(5):
-        found.append(unpickle(mapped, found[-1].end if found else 0, str(path)))
-        if found[0].root != LEGACY_MAGIC:
+        start = found[-1].end if found else 0
+        found.append(unpickle(mapped, start, len(mapped), str(path)))
+        if type(found[0].root) is not int or found[0].root != LEGACY_MAGIC:
             raise CheckpointError("{path} is a pickle, but not one of torch.save", path=path)
     protocol, system, keys = found[1].root, found[2].root, found[4].root
-    if protocol != LEGACY_PROTOCOL or not isinstance(system, dict) or not isinstance(keys, list):
+    known = type(protocol) is int and protocol == LEGACY_PROTOCOL
+    if not known or not isinstance(system, dict) or not isinstance(keys, list):
         raise CheckpointError(
             "{path} has an unknown version {protocol} of its format",
             path=path,
-            protocol=str(protocol)[:40],
+            protocol=one_line(protocol),
         )
     if system.get("little_endian") is not True:
         raise CheckpointError(
@@ -217,9 +194,9 @@ def _read_legacy(path: Path, mapped: mmap.mmap) -> ReadResult:
         position += 8 + count * DTYPES[storage.dtype].itemsize
     if missing := storages.keys() - starts.keys():
         raise CheckpointError(
-            "{path} lacks the storage {missing!a}; {download_hint}",
+            "{path} lacks the storage {missing}; {download_hint}",
             path=path,
-            missing=min(missing),
+            missing=one_line(min(missing), 80),
             download_hint=tr(DOWNLOAD_HINT),
         )
     if position > len(mapped):
@@ -240,14 +217,16 @@ def _unique_storages(path: Path, found: Iterable[Storage]) -> dict[str, Storage]
         first = storages.setdefault(storage.key, storage)
         if (first.dtype, first.count) != (storage.dtype, storage.count):
             raise CheckpointError(
-                "{path} is damaged: tensors disagree on the storage {storage_key!a}",
+                "{path} is damaged: tensors disagree on the storage {storage_key}",
                 path=path,
-                storage_key=storage.key,
+                storage_key=one_line(storage.key, 80),
             )
     return storages
 
 
-def _map_tensor(path: Path, mapped: mmap.mmap, found: StridedTensor, start: int) -> Tensor:
+def _map_tensor(
+    path: Path, mapped: mmap.mmap, found: StridedTensor, start: int, check: LazyCheck | None
+) -> Tensor:
     """Return a view of the tensor's values, after checking that it is within its storage."""
     shape, stride, dtype = found.shape, found.stride, DTYPES[found.dtype]
     held = found.storage.count * DTYPES[found.storage.dtype].itemsize // dtype.itemsize
@@ -263,8 +242,8 @@ def _map_tensor(path: Path, mapped: mmap.mmap, found: StridedTensor, start: int)
         try:
             if count == 0:  # offset and strides may be anything
                 return Tensor(np.empty(shape, dtype), found.dtype)
-            return Tensor(np.ndarray(shape, dtype, mapped, offset, strides), found.dtype)
-        except (ValueError, OverflowError):
+            return Tensor(np.ndarray(shape, dtype, mapped, offset, strides), found.dtype, check)
+        except (ValueError, OverflowError, MemoryError):
             pass  # numpy refuses a huge axis or stride, even beside an axis of length 0 or 1
     raise CheckpointError(
         "{path} is damaged: a tensor of shape {shape}, stride {stride} and "

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from cpm_lm.checkpoints.containers.stand_ins import STORAGE_DTYPES
+from cpm_lm.checkpoints.containers.pickle_globals import STORAGE_DTYPES
 from cpm_lm.checkpoints.dtypes import DTYPES, Array
 
 __all__ = ["NewTensor", "write_torch_file"]

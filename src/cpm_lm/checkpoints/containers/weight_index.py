@@ -5,15 +5,15 @@ Knows the index, Hugging Face's `*.index.json`; does not know the format of the 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from cpm_lm.checkpoints.tensors import Tensor
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
+from cpm_lm.json_file import parse_json
 from cpm_lm.languages import tr
-from cpm_lm.messages import shortened, what_is_there
+from cpm_lm.messages import shortened
 
 __all__ = ["read_indexed"]
 
@@ -38,8 +38,10 @@ def read_indexed(
         CheckpointError: the index is damaged or names a file in another directory; files are
             missing; or tensors are not in the files that the index names: all are listed.
     """
-    weight_map = {rename(name): file for name, file in _weight_map(index).items()}
-    names = sorted(set(weight_map.values()))
+    listed: dict[str, set[str]] = {}
+    for name, file in _weight_map(index).items():
+        listed.setdefault(file, set()).add(rename(name))
+    names = sorted(listed)
     if missing := [name for name in names if not (index.parent / name).is_file()]:
         raise CheckpointError(
             "{parent} lacks {missing}, which {index_name} names; get the missing "
@@ -52,7 +54,7 @@ def read_indexed(
     problems = []
     for name in names:
         found = read(index.parent / name)
-        indexed = {tensor for tensor, file in weight_map.items() if file == name}
+        indexed = listed[name]
         problems += [
             tr("{name} lacks {tensor}", name=name, tensor=one_line(tensor))
             for tensor in indexed - found.keys()
@@ -79,14 +81,7 @@ def read_indexed(
 
 def _weight_map(index: Path) -> dict[str, str]:
     """Return the file name of each tensor; every file must be in the directory of the index."""
-    if known := what_is_there(index):
-        raise CheckpointError("{index} is {known}", index=index, known=known)
-    try:
-        values = json.loads(index.read_text("utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(
-            "{index} cannot be read: {error}", index=index, error=one_line(error)
-        ) from None
+    values = parse_json(index, CheckpointError)
     weight_map = values.get("weight_map") if isinstance(values, dict) else None
     if not isinstance(weight_map, dict) or not weight_map:
         raise CheckpointError(

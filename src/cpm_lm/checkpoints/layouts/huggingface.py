@@ -17,7 +17,7 @@ import numpy as np
 from cpm_lm.checkpoints.config_file import CONFIG, parse_config, read_values
 from cpm_lm.checkpoints.dtypes import FLOATS, nonfinite_problem, to_float32
 from cpm_lm.checkpoints.known.qkv_bias_order import looks_misjoined
-from cpm_lm.checkpoints.layout import Dims, shapes
+from cpm_lm.checkpoints.layout import Dims, check_layers, shapes
 from cpm_lm.checkpoints.layouts.pretrained_files import LM_HEAD, NAMES, find_weights, read_weights
 from cpm_lm.checkpoints.layouts.state_dict import common_prefix
 from cpm_lm.checkpoints.tensors import BLOCK_BYTES, ShardedTensor, Tensor, nonfinite_count
@@ -85,6 +85,7 @@ def read_pretrained(path: Path) -> Pretrained:
     bare, ignored, problems = _without_prefix(found.tensors)
     notes = [*found.notes, *_inert_keys(values), *_head_as_embedding(bare, values)]
     dims = _dims(bare, file) if config is None else Dims.of(config)
+    check_layers(dims.n_layer, len(bare), file)
     problems += _problems(bare, dims)
     problems += _lm_head_problems(bare, values)
     tensors = {name: bare[name] for name in shapes(dims) if name in bare}

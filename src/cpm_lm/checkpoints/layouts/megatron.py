@@ -6,15 +6,18 @@ are in `megatron_files`, or how tensors are split, which is in `megatron_shardin
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cpm_lm.checkpoints.containers.stand_ins import Namespace, class_of
 from cpm_lm.checkpoints.containers.torch_file import read_torch_file
 from cpm_lm.checkpoints.dtypes import nonfinite_problem
-from cpm_lm.checkpoints.layout import Dims, rows
+from cpm_lm.checkpoints.layout import Dims, check_layers, rows
 from cpm_lm.checkpoints.layouts.megatron_files import find_shards, is_checkpoint_file
 from cpm_lm.checkpoints.layouts.megatron_sharding import QkvOrder, join_shards, layer_count
 from cpm_lm.checkpoints.layouts.state_dict import (
@@ -23,7 +26,8 @@ from cpm_lm.checkpoints.layouts.state_dict import (
     find_state_dict,
     stand_in_notes,
 )
-from cpm_lm.checkpoints.tensors import ShardedTensor, Tensor, equal_bits, nonfinite_count
+from cpm_lm.checkpoints.manifest import training_step
+from cpm_lm.checkpoints.tensors import ShardedTensor, Tensor, nonfinite_count
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
 from cpm_lm.languages import tr
@@ -162,7 +166,7 @@ def _read_shard(path: Path) -> _Shard:
     return _Shard(
         path=path,
         tensors=tensors,
-        iteration=_optional_int(root, "iteration"),
+        iteration=training_step(root.get("iteration")),
         world_size=_optional_int(root, "mp_world_size"),
         version=_version(root, path),
         heads=_heads(root),
@@ -175,7 +179,8 @@ def _no_weights(root: Mapping[Any, Any], path: Path) -> str:
     weights: dict[Any, Any] = next(
         (root[key] for key in ("module", "model") if isinstance(root.get(key), dict)), {}
     )
-    if "language_model" in weights or any(str(n).startswith("language_model.") for n in weights):
+    nested = any(isinstance(n, str) and n.startswith("language_model.") for n in weights)
+    if "language_model" in weights or nested:
         return tr(
             "{path} is not a GPT of the original code: expected the tensor "
             "{embedding}, found {listing} (the nested names of newer Megatron "
@@ -278,20 +283,51 @@ def _listing(names: Mapping[Any, Any]) -> str:
 
 
 def _refuse_duplicates(shards: Sequence[_Shard]) -> None:
-    """Refuse the same shard under two names: the merged model would generate nonsense."""
-    for index, b in enumerate(shards):
-        for a in shards[:index]:
-            matrices = [name for name, tensor in a.tensors.items() if len(tensor.shape) == 2]
-            if all(
-                name in b.tensors and equal_bits(a.tensors[name], b.tensors[name])
-                for name in matrices
-            ):
-                raise CheckpointError(
-                    "{a_path} and {b_path} hold the same weights; one of them is a copy of "
-                    "the other under a wrong name",
-                    a_path=a.path,
-                    b_path=b.path,
-                )
+    """Refuse the same shard under two names: the merged model would generate nonsense.
+
+    Shards that begin alike are rare; only these are read as a whole, each once.
+    """
+    for group in _grouped(shards, _beginning):
+        for alike in _grouped(group, _digest):
+            a, b = alike[:2]
+            raise CheckpointError(
+                "{a_path} and {b_path} hold the same weights; one of them is a copy of "
+                "the other under a wrong name",
+                a_path=a.path,
+                b_path=b.path,
+            )
+
+
+def _grouped(
+    shards: Sequence[_Shard], key: Callable[[_Shard], bytes]
+) -> Iterator[Sequence[_Shard]]:
+    """Yield the shards that have a key in common."""
+    groups: dict[bytes, list[_Shard]] = {}
+    for shard in shards if len(shards) > 1 else ():
+        groups.setdefault(key(shard), []).append(shard)
+    return (group for group in groups.values() if len(group) > 1)
+
+
+def _beginning(shard: _Shard) -> bytes:
+    """Return a digest of the shape, format and first values of some matrices."""
+    found = hashlib.sha256()
+    for name, tensor in _matrices(shard)[:4]:
+        found.update(f"{name} {tensor.dtype} {tensor.shape}".encode(errors="replace"))
+        found.update(tensor.array[:1, :64].tobytes())
+    return found.digest()
+
+
+def _digest(shard: _Shard) -> bytes:
+    """Return a digest of all values of the matrices."""
+    found = hashlib.sha256()
+    for _, tensor in _matrices(shard):
+        for block in ShardedTensor((Tensor(tensor.array, tensor.dtype),)).blocks():
+            found.update(block.reshape(-1).view(np.uint8).data)
+    return found.digest()
+
+
+def _matrices(shard: _Shard) -> list[tuple[str, Tensor]]:
+    return sorted((n, tensor) for n, tensor in shard.tensors.items() if len(tensor.shape) == 2)
 
 
 def _check_ranks(shards: Sequence[_Shard]) -> None:
@@ -321,6 +357,7 @@ def _check_ranks(shards: Sequence[_Shard]) -> None:
 def _dims(shards: Sequence[_Shard]) -> Dims:
     first = shards[0]
     layers = layer_count(_names(shards))
+    check_layers(layers, len(first.tensors), first.path)
     if not layers:
         raise CheckpointError(
             "{first_path} has no layers: found {listing}",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from cpm_lm.checkpoints.containers.opened import read_limited
 from cpm_lm.checkpoints.text import one_line
 from cpm_lm.errors import CheckpointError
 from cpm_lm.languages import later, tr
@@ -19,6 +20,8 @@ TRACKER = "latest_checkpointed_iteration.txt"
 DEEPSPEED = re.compile(r"mp_rank_(\d+)_model_states\.pt")
 MEGATRON = re.compile(r"mp_rank_(\d+)")
 MEGATRON_FILE = "model_optim_rng.pt"
+MAX_TRACKER = 4096
+"""Bytes of the file that names the training step."""
 EXPECTED_FILES = later("mp_rank_XX_model_states.pt or mp_rank_XX/model_optim_rng.pt")
 
 
@@ -56,22 +59,21 @@ def find_shards(path: Path) -> tuple[str, Path, tuple[Path, ...]]:
         )
     ranks = [rank for _, rank, _ in found]
     files = tuple(file for _, _, file in found)
-    if duplicates := sorted({rank for rank in ranks if ranks.count(rank) > 1}):
-        names = shortened((file.name for file in files), ", ")
-        raise CheckpointError(
-            "{folder} holds rank {duplicates} twice: {names}",
-            folder=folder,
-            duplicates=duplicates[0],
-            names=names,
-        )
-    if missing := sorted(set(range(max(ranks))) - set(ranks)):
-        raise CheckpointError(
-            "{folder} lacks the shard of rank {missing}: found ranks {ranks}; get "
-            "the missing file from the same publisher",
-            folder=folder,
-            missing=missing[0],
-            ranks=shortened(ranks, ", "),
-        )
+    # The numbers are any numbers that a file's name can hold: count files, not up to a number.
+    for expected, rank in enumerate(ranks):
+        if rank < expected:
+            names = shortened((one_line(file.name, 60) for file in files), ", ")
+            raise CheckpointError(
+                "{folder} holds rank {rank} twice: {names}", folder=folder, rank=rank, names=names
+            )
+        if rank > expected:
+            raise CheckpointError(
+                "{folder} lacks the shard of rank {expected}: found ranks {ranks}; get "
+                "the missing file from the same publisher",
+                folder=folder,
+                expected=expected,
+                ranks=shortened((one_line(number, 20) for number in ranks), ", "),
+            )
     return layouts.pop(), folder, files
 
 
@@ -123,7 +125,7 @@ def _step_directory(folder: Path) -> Path:
             expected_files=tr(EXPECTED_FILES),
             listing=listing(folder),
         )
-    step = tracker.read_text("utf-8", errors="replace").strip()[:40]
+    step = read_limited(tracker, MAX_TRACKER).decode("utf-8", "replace").strip()[:40]
     if not re.fullmatch(r"\w+", step):
         raise CheckpointError(
             "{tracker} holds {step!a}; expected a training step, such as 80000",

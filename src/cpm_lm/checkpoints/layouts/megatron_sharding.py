@@ -19,6 +19,7 @@ import numpy as np
 from cpm_lm.checkpoints.dtypes import FLOATS, Array
 from cpm_lm.checkpoints.layout import REPLICATED, Dims, TensorRow, rows
 from cpm_lm.checkpoints.tensors import LazyTensor, ShardedTensor, Tensor, equal_bits
+from cpm_lm.checkpoints.text import one_line
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import ConfigError
 from cpm_lm.languages import tr
@@ -86,7 +87,11 @@ def join_shards(
             tensors[row.name] = _join(row, found, order)
     for rank, names in enumerate(unused):
         problems += [
-            tr("rank {rank} has {name}, which is not part of this model", rank=rank, name=name)
+            tr(
+                "rank {rank} has {name}, which is not part of this model",
+                rank=rank,
+                name=one_line(name, 80),
+            )
             for name in names
         ]
     return tensors, problems
@@ -194,13 +199,13 @@ def _join(row: TensorRow, parts: Sequence[Tensor], order: QkvOrder) -> ShardedTe
         parts = parts[:1]
     elif row.sharding == "qkv":
         parts = [
-            Tensor(third, part.dtype)
+            Tensor(third, part.dtype, part.check)
             for which in range(3)
             for part in parts
             for third in order.third(part.array, which)
         ]
     if row.transposed:
-        parts = [Tensor(part.array.T, part.dtype) for part in parts]
+        parts = [Tensor(part.array.T, part.dtype, part.check) for part in parts]
     return ShardedTensor(tuple(parts), row.axis())
 
 

@@ -15,6 +15,7 @@ from cpm_lm.checkpoints.config_file import CONFIG
 from cpm_lm.checkpoints.containers.torch_writer import NewTensor, write_torch_file
 from cpm_lm.checkpoints.dtypes import Array, weights_dtype
 from cpm_lm.checkpoints.layout import Dims
+from cpm_lm.checkpoints.layouts.megatron import read_shards
 from cpm_lm.checkpoints.layouts.megatron_files import MEGATRON_FILE, TRACKER
 from cpm_lm.checkpoints.layouts.megatron_sharding import shard
 from cpm_lm.checkpoints.layouts.store import cast_blocks
@@ -60,7 +61,7 @@ def write_megatron(
 
     Raises:
         CheckpointError: a value is not finite or too large for the format; every such tensor is
-            named. The files are incomplete then.
+            named, and the files are incomplete then. Or the files could not be read again.
         OSError: the disk is full or not writable.
     """
     step = iteration or 0
@@ -85,7 +86,21 @@ def write_megatron(
             )
     (directory / CONFIG).write_text(json.dumps(config.to_json(), indent=2) + "\n", "utf-8")
     (directory / TRACKER).write_text(f"{step}\n", "utf-8")
+    _check_readable(directory)
     return tuple(digest(directory / name, name) for name in (CONFIG, TRACKER, *names))
+
+
+def _check_readable(directory: Path) -> None:
+    """Check that `megatron` reads what was written; it refuses ranks that hold the same weights."""
+    try:
+        read_shards(directory)
+    except CheckpointError as error:
+        found = str(error).replace(f"{directory.resolve()}/", "")
+        raise CheckpointError(
+            "the new shards could not be read again: {found}; choose another number "
+            "of ranks (--ranks)",
+            found=found,
+        ) from None
 
 
 def _file_name(layout: str, step: int, rank: int) -> str:

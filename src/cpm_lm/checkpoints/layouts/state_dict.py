@@ -6,6 +6,7 @@ a parallel model before every name, or the whole under one more key.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,10 +25,14 @@ __all__ = ["Names", "common_prefix", "find_state_dict", "stand_in_notes"]
 Names = frozenset[str]
 """The names of a model of one layer, which is layer 0."""
 
+Found = tuple[tuple[str, ...], dict[Any, Any]]
+"""The keys that lead to a dict, and the dict."""
 WRAPPERS = ("module", "model", "state_dict", "model_state_dict")
 """Keys that programs keep a state dict under, in the order in which they are tried."""
 DEPTH = 3
 """How many dicts deep the weights may lie: CPM's own lie in the second, one more may be around."""
+MAX_NAME = 512
+"""Characters of a name that a model may have."""
 LAYER = re.compile(r"(?<![^.])(h|layers)\.\d{1,4}\.")
 
 
@@ -48,17 +53,16 @@ def find_state_dict(root: object, known: Names, path: Path) -> dict[str, Tensor]
     """
     if not isinstance(root, dict):
         return None
-    found = [(where, held) for where, held in _dicts(root, "") if _is_model(held, known)]
-    if not found:
+    outer = _models(root, known)
+    if not outer:
         return None
-    depth = min(where.count("/") for where, _ in found)
-    outer = [(where, held) for where, held in found if where.count("/") == depth]
-    usual = [pair for key in WRAPPERS for pair in outer if pair[0].endswith(f"/{key}")]
+    usual = [pair for key in WRAPPERS for pair in outer if pair[0][-1:] == (key,)]
     if len(outer) > 1 and not usual:
+        places = (one_line("/".join(where)) for where, _ in outer)
         raise CheckpointError(
-            "{path} holds several models, under {outer}; save the one that is meant by itself",
+            "{path} holds several models, under {places}; save the one that is meant by itself",
             path=path,
-            outer=shortened((one_line(w[1:]) for w, _ in outer)),
+            places=shortened(places),
         )
     where, held = (usual or outer)[0]
     return _tensors(held, known, path, beside=not where)
@@ -89,6 +93,8 @@ def stand_in_notes(file: Path, names: Iterable[str]) -> Iterator[str]:
 
 def _prefix(name: str, known: Names) -> str | None:
     """Return what stands before a known name; None where the end of the name is not known."""
+    if len(name) > MAX_NAME:
+        return None
     parts = name.split(".", 16)
     for at in range(len(parts)):
         if LAYER.sub(r"\1.0.", ".".join(parts[at:]), count=1) in known:
@@ -96,21 +102,35 @@ def _prefix(name: str, known: Names) -> str | None:
     return None
 
 
-def _dicts(held: Mapping[Any, Any], where: str) -> Iterator[tuple[str, Mapping[Any, Any]]]:
-    yield where, held
-    if where.count("/") < DEPTH - 1:
-        for key, inner in held.items():
-            if isinstance(key, str) and isinstance(inner, dict):
-                yield from _dicts(inner, f"{where}/{key}")
+def _models(root: dict[Any, Any], known: Names) -> list[Found]:
+    """Return the outermost dicts that hold a model, each with the keys that lead to it.
 
-
-def _is_model(held: Mapping[Any, Any], known: Names) -> bool:
-    return any(
-        isinstance(name, str)
-        and isinstance(value, StridedTensor)
-        and _prefix(name, known) is not None
-        for name, value in held.items()
-    )
+    One dict may lie in many places of a small file: each is looked at and looked into once.
+    """
+    prefix = functools.cache(lambda name: _prefix(name, known))
+    judged: dict[int, bool] = {}
+    level: list[Found] = [((), root)]
+    for _ in range(DEPTH):
+        found, below = [], []
+        for where, held in level:
+            if id(held) not in judged:
+                judged[id(held)] = any(
+                    isinstance(name, str)
+                    and isinstance(value, StridedTensor)
+                    and prefix(name) is not None
+                    for name, value in held.items()
+                )
+                below += [
+                    ((*where, key), inner)
+                    for key, inner in held.items()
+                    if isinstance(key, str) and isinstance(inner, dict)
+                ]
+            if judged[id(held)]:
+                found.append((where, held))
+        if found:
+            return found
+        level = below
+    return []
 
 
 def _tensors(

@@ -25,7 +25,7 @@ from cpm_lm.checkpoints.dtypes import (
     to_float32,
     weights_dtype,
 )
-from cpm_lm.checkpoints.layout import Dims, is_transposed, shapes
+from cpm_lm.checkpoints.layout import Dims, check_layers, is_transposed, shapes
 from cpm_lm.checkpoints.quantization.formats import FORMATS, Dequantized, PackedMatrix
 from cpm_lm.checkpoints.quantization.store_writer import (
     packed_problems,
@@ -117,6 +117,7 @@ class Store:
                 directory=directory,
             )
         dims = Dims.of(config)
+        check_layers(dims.n_layer, len(tensors), directory / MODEL)
         problems = (
             packed_problems(tensors, dims, packed) if packed else _float_problems(tensors, dims)
         )

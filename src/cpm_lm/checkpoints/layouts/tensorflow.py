@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cpm_lm.checkpoints.config_file import CONFIG, read_config
-from cpm_lm.checkpoints.containers.protobuf import Fields, fields
 from cpm_lm.checkpoints.containers.tensor_bundle import Bundle
 from cpm_lm.checkpoints.dtypes import FLOATS
-from cpm_lm.checkpoints.layout import Dims, shapes
+from cpm_lm.checkpoints.layout import Dims, check_layers, shapes
 from cpm_lm.checkpoints.layouts.tensorflow_names import (
     OURS,
     PORT,
@@ -30,6 +29,7 @@ from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError
 from cpm_lm.languages import tr
 from cpm_lm.messages import shortened
+from cpm_lm.protobuf import Fields, fields
 
 __all__ = ["EXTRA", "Variables", "find_variables", "read_variables"]
 
@@ -170,7 +170,9 @@ def _dims(directory: Path, found: Mapping[str, Tensor], table: Table) -> Dims:
             )
         shape[target] = found[name].shape
     V, D = shape["wte.weight"]
-    return Dims(V, shape["wpe.weight"][0], D, layer_count(found))
+    layers = layer_count(found)
+    check_layers(layers, len(found), directory)
+    return Dims(V, shape["wpe.weight"][0], D, layers)
 
 
 def _merge(
@@ -200,7 +202,9 @@ def _merge(
             wrong.append(tr("{names} have different number formats", names=", ".join(names)))
         problems += wrong
         if not wrong:
-            matrices = (Tensor(t.array.reshape(part_shape), t.dtype) for t in parts.values())
+            matrices = (
+                Tensor(t.array.reshape(part_shape), t.dtype, t.check) for t in parts.values()
+            )
             tensors[target] = ShardedTensor(tuple(matrices), len(shape) - 1)
     if not dims.n_layer:
         problems.append(tr("there are no layers"))

@@ -11,6 +11,9 @@ from cpm_lm.languages import tr
 
 __all__ = ["Fields", "fields", "varint"]
 
+MOST_FIELDS = 200_000
+"""Of one message. The largest known is the object graph of a SavedModel, of some 10,000 nodes."""
+
 Fields = dict[int, list[int | bytes]]
 """The values of a message by field number, in the order of the data."""
 
@@ -29,6 +32,8 @@ def varint(data: bytes, at: int) -> tuple[int, int]:
     Raises:
         ValueError: the data ends within it, or it has more than 64 bits.
     """
+    if at < len(data) and data[at] < 0x80:  # most are one byte
+        return data[at], at + 1
     value = 0
     for shift in range(0, 64, 7):
         if at >= len(data):
@@ -37,6 +42,8 @@ def varint(data: bytes, at: int) -> tuple[int, int]:
         at += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
+            if value >> 64:
+                break
             return value, at
     raise ValueError(tr("a number has more than 64 bits"))
 
@@ -53,7 +60,11 @@ def fields(data: bytes) -> Fields:
         ValueError: the data is not a valid message.
     """
     found: Fields = {}
-    for number, value in _iter_fields(data):
+    for count, (number, value) in enumerate(_iter_fields(data)):
+        if count >= MOST_FIELDS:
+            raise ValueError(
+                tr("a message has more than {most_fields:,} fields", most_fields=MOST_FIELDS)
+            )
         found.setdefault(number, []).append(value)
     return found
 
@@ -63,6 +74,8 @@ def _iter_fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
     while at < len(data):
         tag, at = varint(data, at)
         wire_type = tag & 7
+        if not 0 < tag >> 3 < 1 << 29:
+            raise ValueError(tr("a field has the number {tag}", tag=tag >> 3))
         if wire_type == VARINT:
             value, at = varint(data, at)
             yield tag >> 3, value
