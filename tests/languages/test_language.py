@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -57,15 +58,21 @@ def test_a_process_may_choose(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_error_speaks_the_language() -> None:
     text = "{path} is {content}; expected a PyTorch file"
-    hint = "a named pipe"
     use_language("zh")
-    error = CheckpointError(text, path="a.pt", content=tr(hint))
+    error = CheckpointError(text, path="a.pt", content=tr("a named pipe"))
     assert str(error) == "a.pt 是命名管道；应为 PyTorch 文件"
     use_language("en")
-    assert (
-        str(error) == "a.pt 是命名管道；应为 PyTorch 文件"
-    )  # said once, in the language of that time
-    assert str(CheckpointError(text, path="a.pt", content=tr(hint))) == f"a.pt is empty; {hint}"
+    assert str(error) == "a.pt 是命名管道；应为 PyTorch 文件"  # said once, in the language then
+    error = CheckpointError(text, path="a.pt", content=tr("a named pipe"))
+    assert str(error) == "a.pt is a named pipe; expected a PyTorch file"
+
+
+def test_so_does_the_operating_system(tmp_path: Path) -> None:
+    use_language("zh")
+    with pytest.raises(FileNotFoundError) as found:
+        (tmp_path / "no").read_bytes()
+    said = tr("{path} cannot be read: {error}", path="a", error=found.value)
+    assert said == "无法读取 a：没有那个文件或目录"
 
 
 @pytest.mark.parametrize("name", ["zh", "en"])

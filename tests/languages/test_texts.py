@@ -13,14 +13,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from string import Formatter
 
+import click
+
 import cpm_lm
 from cpm_lm import errors
+from cpm_lm.cli import VERBS, cpm
+from cpm_lm.cli.wrapping import joined
 
 PACKAGE = Path(cpm_lm.__file__).parent
 PARTS: dict[str, dict[str, str]] = json.loads((PACKAGE / "languages/zh.json").read_text("utf-8"))
 CHINESE = {english: chinese for part in PARTS.values() for english, chinese in part.items()}
-SYSTEM = PARTS["system"]
-"""What the operating system says, of which the code holds no copy."""
+SYSTEM = PARTS["system"] | PARTS["click"]
+"""What the operating system and click say, of which the code holds no copy."""
 TAKES_TEXT = {"tr", "later", "error"} | set(errors.__all__)
 """`error` is a class of error that a function was given."""
 HAN = re.compile("[\u4e00-\u9fff]")
@@ -59,6 +63,31 @@ TEXTS = {
 }
 
 
+def help_texts() -> Iterator[tuple[str, str]]:
+    """Yield every verb, and each paragraph of its page that is no example, and its options'."""
+    context = click.Context(cpm)
+    commands: dict[str, click.Command] = {"cpm": cpm}
+    commands |= {verb: command for verb in VERBS if (command := cpm.get_command(context, verb))}
+    for name, command in list(commands.items()):
+        if isinstance(command, click.Group) and command is not cpm:
+            commands |= {f"{name} {verb}": each for verb, each in command.commands.items()}
+    for name, command in commands.items():
+        texts = [command.short_help or ""] if command is not cpm else []
+        texts += [getattr(param, "help", None) or "" for param in command.params]
+        for paragraph in re.split(r"\n\s*\n", command.help or ""):
+            if "\b" not in paragraph:
+                texts.append(joined(paragraph.strip().splitlines()))
+        yield from ((name, text) for text in texts if text)
+
+
+HELP = dict.fromkeys(text for _, text in help_texts())
+
+
+def test_help_is_in_both_languages() -> None:
+    assert [pair for pair in help_texts() if pair[1] not in CHINESE] == []
+    assert [text for text in HELP if HAN.search(text)] == []
+
+
 def test_no_text_is_put_together_before_it_is_looked_up() -> None:
     made = [place for place, node in calls() if isinstance(node, ast.JoinedStr | ast.BinOp)]
     assert made == []
@@ -72,7 +101,7 @@ def test_no_text_is_missing_in_chinese() -> None:
 
 
 def test_no_chinese_text_is_left_over() -> None:
-    assert sorted(CHINESE.keys() - TEXTS.keys() - SYSTEM.keys()) == []
+    assert sorted(CHINESE.keys() - TEXTS.keys() - SYSTEM.keys() - HELP.keys()) == []
 
 
 def test_a_text_is_in_one_part() -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from cpm_lm.choices import FormName, Layout, TextStyleName, WeightFormat, choices
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import ConfigError
+from cpm_lm.languages import later
 
 if TYPE_CHECKING:
     from cpm_lm.checkpoints.forms import Form
@@ -29,19 +30,18 @@ class ConvertOptions:
 
     to: FormName = field(
         default="store",
-        metadata={
-            "help": "输出形式；store 同时也是 Hugging Face 目录。"
-            "Output form; a store is also a Hugging Face directory."
-        },
+        metadata={"help": later("Output form; a store is also a Hugging Face directory.")},
     )
     """`store`; `huggingface`, the same files but floats only; or `megatron`, the original's
     shards."""
     weights: WeightFormat = field(
         default="f32",
         metadata={
-            "help": "权重格式：32 位、16 位浮点，或 8 位、4 位量化矩阵；q4 要运行模型校准，较慢。"
-            "Number format of the weights: 32-bit or 16-bit floats, or matrices quantized to 8 or "
-            "4 bits; q4 runs the model for calibration, which takes longer."
+            "help": later(
+                "Number format of the weights: 32-bit or 16-bit floats, or matrices "
+                "quantized to 8 or 4 bits; q4 runs the model for calibration, which takes "
+                "longer."
+            )
         },
     )
     """`f32`, `f16` or `bf16`, rounded to nearest even. A store also supports `q8` and `q4`:
@@ -49,17 +49,17 @@ class ConvertOptions:
     in both). `q4` uses GPTQ, calibrated on the model's activations for fixed random ids."""
     config: str | Path | GPTConfig | None = field(
         default=None,
-        metadata={
-            "help": "模型配置（JSON）。The model's configuration, if the checkpoint has none."
-        },
+        metadata={"help": later("The model's configuration, if the checkpoint has none.")},
     )
     """The model's configuration, or a JSON file with it, with Hugging Face's key names or the
     original's. It must match the tensors."""
     heads: int | None = field(
         default=None,
         metadata={
-            "help": "注意力头数，文件里没有记录时给出；已知的 CPM 宽度可省略。"
-            "Number of attention heads, if not recorded; not needed for the widths of CPM models."
+            "help": later(
+                "Number of attention heads, if not recorded; not needed for the widths of "
+                "CPM models."
+            )
         },
     )
     """The number of attention heads, which shards do not record. It is required unless `config` is
@@ -67,8 +67,9 @@ class ConvertOptions:
     tokenizer: str | Path | None = field(
         default=None,
         metadata={
-            "help": "词表所在的目录：chinese_vocab.model，或 BERT 的 vocab.txt。"
-            "The directory of the vocabulary: chinese_vocab.model, or BERT's vocab.txt."
+            "help": later(
+                "The directory of the vocabulary: chinese_vocab.model, or BERT's vocab.txt."
+            )
         },
     )
     """A directory with `chinese_vocab.model` and, for the older vocabulary, `vocab.json`; or with
@@ -78,10 +79,10 @@ class ConvertOptions:
     text_style: TextStyleName | None = field(
         default=None,
         metadata={
-            "help": "BERT 词表（vocab.txt）的模型用哪种文本格式：提示前、结尾、换行用什么词元，"
-            "数字是否逐位切分；默认由文件判断，判断不出时必填。"
-            "Text style of a model with BERT's vocab.txt: the special pieces around a text; "
-            "by default as the files tell, required if they do not."
+            "help": later(
+                "Text style of a model with BERT's vocab.txt: the special pieces around a "
+                "text; by default as the files tell, required if they do not."
+            )
         },
     )
     """The text style of a model with BERT's WordPiece, which the result records. `uer`: `[CLS]`
@@ -93,9 +94,10 @@ class ConvertOptions:
     trim_vocabulary: bool = field(
         default=False,
         metadata={
-            "help": "去掉词嵌入末尾多出的行：Megatron 补齐的，没有对应的词元。"
-            "Cut the surplus rows at the end of the word embedding, padding of Megatron's that has "
-            "no piece."
+            "help": later(
+                "Cut the surplus rows at the end of the word embedding, padding of "
+                "Megatron's that has no piece."
+            )
         },
     )
     """Cut the rows at the end of the word embedding that have no piece. Megatron pads the embedding
@@ -104,8 +106,10 @@ class ConvertOptions:
     ranks: int | None = field(
         default=None,
         metadata={
-            "help": "megatron 的分片数，默认 1；须整除头数和词表大小。"
-            "Number of megatron shards, default 1; must divide the heads and the vocabulary size."
+            "help": later(
+                "Number of megatron shards, default 1; must divide the heads and the "
+                "vocabulary size."
+            )
         },
     )
     """The number of `megatron` shards, default 1. It must divide the number of heads and the
@@ -113,18 +117,16 @@ class ConvertOptions:
     layout: Layout | None = field(
         default=None,
         metadata={
-            "help": "megatron 的目录布局，默认 deepspeed，即 CPM-LM 发布时的布局。"
-            "Directory layout of megatron shards; default deepspeed, as CPM-LM was published."
+            "help": later(
+                "Directory layout of megatron shards; default deepspeed, as CPM-LM was published."
+            )
         },
     )
     """The directory layout of `megatron` shards: `deepspeed` (default), as CPM-LM was published,
     or `megatron`."""
     overwrite: bool = field(
         default=False,
-        metadata={
-            "help": "替换已有的目标，连同其中所有文件。"
-            "Replace an existing target, with all files in it."
-        },
+        metadata={"help": later("Replace an existing target, with all files in it.")},
     )
     """Replace an existing target, once the new one is complete."""
 

@@ -13,18 +13,25 @@ from typing import Any, NoReturn
 import click
 
 from cpm_lm.cli.console import reporting_errors, use_utf8
-from cpm_lm.cli.help_pages import OUTPUT, SectionOption, VerbContext, write_sections
+from cpm_lm.cli.help_pages import (
+    OUTPUT,
+    SectionOption,
+    VerbContext,
+    language_option,
+    write_sections,
+)
+from cpm_lm.cli.localized import check_variable, translate_click
 from cpm_lm.cli.prompting import is_option
 from cpm_lm.cli.signals import signals_end_the_command
-from cpm_lm.languages import tr
+from cpm_lm.languages import later, tr
 
 __all__ = ["main"]
 
 SECTIONS = {
-    "生成 Generate": ("sample", "next", "vote", "score"),
-    "模型 Models": ("list", "pull", "show", "remove"),
-    "检查点 Checkpoints": ("inspect", "convert", "verify", "compare", "eval", "export"),
-    "其他 Other": ("bench", "completion", "preset", "help"),
+    later("Generate"): ("sample", "next", "vote", "score"),
+    later("Models"): ("list", "pull", "show", "remove"),
+    later("Checkpoints"): ("inspect", "convert", "verify", "compare", "eval", "export"),
+    later("Other"): ("bench", "completion", "preset", "help"),
 }
 """The verbs by their section on the help page, those asked for most first."""
 VERBS = tuple(sorted(verb for verbs in SECTIONS.values() for verb in verbs))
@@ -93,9 +100,9 @@ class LazyGroup(click.Group):
         """Write the verbs by section, then the options."""
         for section, verbs in SECTIONS.items():
             commands = [(verb, self.get_command(ctx, verb)) for verb in verbs]
-            with formatter.section(section):
+            with formatter.section(tr(section)):
                 formatter.write_dl(
-                    [(verb, command.get_short_help_str()) for verb, command in commands if command]
+                    [(verb, tr(each.short_help or "")) for verb, each in commands if each]
                 )
         write_sections(self, ctx, formatter)
 
@@ -109,6 +116,7 @@ class LazyGroup(click.Group):
     cls=LazyGroup,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
+    params=[language_option()],
 )
 @click.version_option(
     None,
@@ -118,24 +126,21 @@ class LazyGroup(click.Group):
     section=OUTPUT,
     package_name="cpm-lm",
     message="cpm-lm %(version)s",
-    help="显示版本。Show the version.",
+    help=later("Show the version."),
 )
 @click.pass_context
 def cpm(ctx: click.Context) -> None:
-    """运行 CPM-LM（26 亿参数的中文 GPT）及同类模型。先试试：
-
-    Run CPM-LM, the Chinese GPT of 2.6 billion parameters, and similar models. Try first:
+    """Run CPM-LM, the Chinese GPT of 2.6 billion parameters, and similar models. Try first:
 
     \b
     cpm 床前明月光，
     cpm next 今天的天空好
     cpm vote 12+5=17,30+41=71,25+16=41,46+27= --answer number
 
-    第一个参数不是命令、而是一段文字（含汉字、空格或标点）时，就续写它：cpm sample 的简写。
-
     A first argument that is no command but a text (with a blank, punctuation or a character that is
     not ASCII) is continued: short for `cpm sample`.
     """
+    check_variable()
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
 
@@ -145,4 +150,5 @@ def main() -> None:
     use_utf8()
     # Errors are reported here too, because `--help` prints before `LazyGroup.invoke`.
     with signals_end_the_command(), reporting_errors():
+        translate_click()
         cpm(prog_name="cpm")

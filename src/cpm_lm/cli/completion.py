@@ -9,6 +9,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from cpm_lm.cli.help_pages import Verb
+from cpm_lm.languages import later
 
 __all__ = ["command"]
 
@@ -17,14 +18,12 @@ VARIABLE = "_CPM_COMPLETE"
 """The environment variable by which the script asks `cpm` for completions; click's name for it."""
 
 
-@click.command("completion", cls=Verb, short_help="打印补全脚本。Print a completion script.")
+@click.command("completion", cls=Verb, short_help=later("Print a completion script."))
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_context
 def command(ctx: click.Context, shell: str) -> None:
-    """打印 SHELL 的补全脚本：补全命令、选项及其取值、模型的名字。
-
-    Print the script by which SHELL completes verbs, options, their values and names of models. To
-    install it, add the line of your shell to its file:
+    """Print the script by which SHELL completes verbs, options, their values and names of models.
+    To install it, add the line of your shell to its file:
 
     \b
     ~/.bashrc                   eval "$(cpm completion bash)"

@@ -23,6 +23,7 @@ from cpm_lm.cli.signals import interrupted
 from cpm_lm.encodings import not_utf8
 from cpm_lm.errors import CpmError, RequestError
 from cpm_lm.escaping import escaped
+from cpm_lm.languages import tr
 
 __all__ = [
     "Text",
@@ -89,7 +90,9 @@ def reporting_errors() -> Iterator[None]:
         reason = (str(error).strip() or "no reason was given").splitlines()[-1]
         fail(f"a package that cpm-lm needs cannot be loaded: {reason}; install cpm-lm again")
     except MemoryError:
-        fail("out of memory; a smaller model, fewer samples or a smaller --max-tokens needs less")
+        fail(
+            tr("out of memory; a smaller model, fewer samples or a smaller --max-tokens needs less")
+        )
 
 
 def fail(message: str) -> None:
@@ -146,7 +149,7 @@ def print_json(value: Any) -> None:
 
 def listed(names: Sequence[str], most: int = 4) -> str:
     """Return the first names on one line, and the total if there are more."""
-    more = f" 等 {len(names)} 个 ({len(names)} in all)" if len(names) > most else ""
+    more = tr(" ({n} in all)", n=len(names)) if len(names) > most else ""
     return ", ".join(names[:most]) + more
 
 

@@ -16,7 +16,7 @@ from cpm_lm.cli.console import json_text, progress_bar
 from cpm_lm.cli.help_pages import Verb
 from cpm_lm.cli.options import model_options, open_model
 from cpm_lm.cli.types import ModelPath
-from cpm_lm.languages import tr
+from cpm_lm.languages import later, tr
 
 if TYPE_CHECKING:
     from cpm_lm.evaluation.result import Comparison, Result
@@ -25,59 +25,57 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command("eval", cls=Verb, short_help="在任务上评测模型。Measure a model on tasks.")
+@click.command("eval", cls=Verb, short_help=later("Measure a model on tasks."))
 @click.argument("tasks", nargs=-1, required=True)
 @click.option(
     "--data",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="任务数据所在的目录。Directory of the tasks' files.",
+    help=later("Directory of the tasks' files."),
 )
-@click.option(
-    "--protocol", help="测量方式，默认用任务的第一种。Protocol; default: the task's first."
-)
+@click.option("--protocol", help=later("Protocol; default: the task's first."))
 @click.option(
     "--shots",
     type=click.IntRange(min=0),
-    help="每题之前给几个例子，默认按任务。Examples before each item; default: the task's.",
+    help=later("Examples before each item; default: the task's."),
 )
 @click.option(
     "--seed",
     type=int,
     default=0,
     show_default=True,
-    help="抽取例子、候选和投票所用的随机种子。Seed of the examples, candidates and votes drawn.",
+    help=later("Seed of the examples, candidates and votes drawn."),
 )
 @click.option(
     "--boundary",
     type=click.Choice(choices(Boundary)),
     default="apart",
     show_default=True,
-    help="提示与候选分别编码（apart）或合起来编码（joint）。"
-    "Encode prompt and candidate 'apart' or 'joint'.",
+    help=later("Encode prompt and candidate 'apart' or 'joint'."),
 )
 @click.option(
     "--limit",
     type=click.IntRange(min=1),
-    help="只测前几题。Only the first items.",
+    help=later("Only the first items."),
 )
 @click.option(
     "--against",
     type=ModelPath(),
-    help="另一个模型，逐题比较并检验差异。Another model, compared item by item by a paired test.",
+    help=later("Another model, compared item by item by a paired test."),
 )
 @click.option(
     "--json",
     "json_path",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="把结果（含每题）写入该文件；中断后重新运行会继续，“-”为标准输出。"
-    "Write the results, each item's included, to this file; an interrupted run is continued; "
-    "`-` is standard output.",
+    help=later(
+        "Write the results, each item's included, to this file; an interrupted run "
+        "is continued; `-` is standard output."
+    ),
 )
 @click.option(
     "--plot",
     "plot_path",
     type=click.Path(path_type=Path),
-    help="把正确率画成图（.png 或 .svg）。Plot the accuracies to this file, .png or .svg.",
+    help=later("Plot the accuracies to this file, .png or .svg."),
 )
 @model_options
 def command(
@@ -88,9 +86,7 @@ def command(
     plot_path: Path | None,
     **options: Any,
 ) -> None:
-    """在任务 TASKS 上评测模型；`cpm eval list` 列出任务，也可以给出自己的 .toml 文件。
-
-    Measure a model on TASKS; `cpm eval list` lists them, and a .toml file of one's own is a task
+    """Measure a model on TASKS; `cpm eval list` lists them, and a .toml file of one's own is a task
     too.
 
     \b

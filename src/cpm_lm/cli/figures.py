@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from cpm_lm.languages import tr
+
 if TYPE_CHECKING:
     from cpm_lm.engines.footprint import EngineMemory
 
@@ -41,7 +43,13 @@ def count_text(count: int) -> str:
 def memory_lines(memory: Iterable[EngineMemory]) -> list[str]:
     """Return a line for the memory that each engine needs."""
     return [
-        f"内存 memory: {need.engine:<10} {bytes_text(need.total)} = {bytes_text(need.weights)} "
-        f"weights{' (mapped)' if need.mapped else ''} + {bytes_text(need.context)} full KV cache"
+        tr(
+            "memory: {engine:<10} {total} = {weights} weights{mapped} + {context} full KV cache",
+            engine=need.engine,
+            total=bytes_text(need.total),
+            weights=bytes_text(need.weights),
+            mapped=tr(" (mapped)") if need.mapped else "",
+            context=bytes_text(need.context),
+        )
         for need in memory
     ]

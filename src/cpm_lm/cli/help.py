@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from cpm_lm.cli.help_pages import Verb
+from cpm_lm.languages import later
 
 __all__ = ["command"]
 
@@ -29,13 +30,12 @@ class VerbName(click.ParamType[str]):
         return root.command.shell_complete(root, incomplete)
 
 
-@click.command("help", cls=Verb, short_help="显示一个命令的说明。Show the help page of a verb.")
+@click.command("help", cls=Verb, short_help=later("Show the help page of a verb."))
 @click.argument("verbs", metavar="[VERB]", type=VerbName(), nargs=-1)
 @click.pass_context
 def command(ctx: click.Context, verbs: tuple[str, ...]) -> None:
-    """显示命令 VERB 的说明；省略时显示全部命令。与 cpm VERB --help 相同。
-
-    Show the help page of VERB, by default the list of all verbs. It is that of `cpm VERB --help`.
+    """Show the help page of VERB, by default the list of all verbs. It is that of `cpm VERB
+    --help`.
     """
     page = ctx.find_root()
     for verb in verbs:

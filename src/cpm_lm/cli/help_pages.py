@@ -13,8 +13,10 @@ from typing import Any
 import click
 
 from cpm_lm.cli.bars import columns
+from cpm_lm.cli.localized import choose_language
 from cpm_lm.cli.types import ByteSize, size_text
 from cpm_lm.cli.wrapping import joined, wrapped
+from cpm_lm.languages import LANGUAGES, later, tr
 
 __all__ = [
     "ADVANCED",
@@ -26,15 +28,16 @@ __all__ = [
     "Verb",
     "VerbContext",
     "VerbGroup",
+    "language_option",
     "write_sections",
 ]
 
 OWN, SAMPLING, MODEL, OUTPUT, ADVANCED = SECTIONS = (
-    "选项 Options",
-    "采样 Sampling",
-    "模型 Model",
-    "输出 Output",
-    "高级 Advanced",
+    later("Options"),
+    later("Sampling"),
+    later("Model"),
+    later("Output"),
+    later("Advanced"),
 )
 """The sections of options, in their order on a page."""
 WIDTHS = (40, 120)
@@ -56,10 +59,14 @@ class Formatter(click.HelpFormatter):
 
     def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
         """Write the usage line."""
-        start = f"{'Usage: ' if prefix is None else prefix}{prog} "
+        start = f"{tr('Usage: ') if prefix is None else prefix}{prog} "
         lines = wrapped(args, max(self.width - columns(start), 20))
         starts = [start, *[" " * columns(start)] * (len(lines) - 1)]
         self.write("".join(f"{a}{b}".rstrip() + "\n" for a, b in zip(starts, lines, strict=True)))
+
+    def write_heading(self, heading: str) -> None:
+        """Write the heading of a section."""
+        self.write(f"{' ' * self.current_indent}{heading}{tr(':')}\n")
 
     def write_text(self, text: str) -> None:
         """Write paragraphs; one that begins with a line \\b keeps its lines."""
@@ -69,7 +76,7 @@ class Formatter(click.HelpFormatter):
             if lines[0].strip() == "\b":
                 kept = lines[1:]
             else:
-                kept = wrapped(joined(lines), self.width - self.current_indent)
+                kept = wrapped(tr(joined(lines)), self.width - self.current_indent)
             paragraphs.append("".join(f"{indent}{line}".rstrip() + "\n" for line in kept))
         self.write("\n".join(paragraphs))
 
@@ -111,12 +118,33 @@ class SectionOption(click.Option):
         super().__init__(*args, **kwargs)
         self.section = section
 
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """Return the option and its help in the language of the person."""
+        english, self.help = self.help, self.help and tr(self.help)
+        try:
+            return super().get_help_record(ctx)
+        finally:
+            self.help = english
+
     def get_help_extra(self, ctx: click.Context) -> click.types.OptionHelpExtra:
         """Return what is shown in brackets; a size in its largest unit."""
         extra = super().get_help_extra(ctx)
         if isinstance(self.type, ByteSize) and isinstance(self.default, int):
             extra["default"] = size_text(self.default)
         return extra
+
+
+def language_option() -> click.Parameter:
+    """Return the option --lang."""
+    return SectionOption(
+        ["--lang"],
+        section=OUTPUT,
+        type=click.Choice(LANGUAGES),
+        expose_value=False,
+        is_eager=True,
+        callback=choose_language,
+        help=later("Language of messages: Chinese or English. By default that of the system."),
+    )
 
 
 class VerbContext(click.Context):
@@ -129,6 +157,11 @@ class Verb(click.Command):
     """A verb: options in sections, and a long option with one dash is understood as a slip."""
 
     context_class = VerbContext
+
+    def __init__(
+        self, name: str | None, *, params: list[click.Parameter] | None = None, **rest: Any
+    ) -> None:
+        super().__init__(name, params=[*(params or []), language_option()], **rest)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options by section."""
@@ -177,5 +210,5 @@ def write_sections(
         records[OUTPUT if is_help else getattr(param, "section", OWN)].append((term, text))
     for section, rows in records.items():
         if rows:
-            with formatter.section(section):
+            with formatter.section(tr(section)):
                 formatter.write_dl(rows)

@@ -17,6 +17,7 @@ from cpm_lm.cli.console import one_line, print_json
 from cpm_lm.cli.figures import bytes_text, count_text
 from cpm_lm.cli.help_pages import Verb
 from cpm_lm.cli.options import json_option
+from cpm_lm.languages import later
 
 if TYPE_CHECKING:
     from cpm_lm.checkpoints.installed import InstalledModel
@@ -28,13 +29,11 @@ LONGEST = 36
 """Columns of a name in the table."""
 
 
-@click.command("list", cls=Verb, short_help="列出有名字的模型。List the models that have a name.")
+@click.command("list", cls=Verb, short_help=later("List the models that have a name."))
 @json_option
 def command(as_json: bool) -> None:
-    """列出能用 -m 名字 调用的模型：自带的，以及 cpm pull 或 cpm convert --name 存下的。
-
-    List the models that can be used as -m NAME: the one in the package, and those that `cpm pull`
-    or `cpm convert --name` made. They are in CPM_HOME, by default the user's data directory.
+    """List the models that can be used as -m NAME: the one in the package, and those that `cpm
+    pull` or `cpm convert --name` made. They are in CPM_HOME, by default the user's data directory.
     """
     from cpm_lm.checkpoints.installed import installed_models
 

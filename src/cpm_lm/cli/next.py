@@ -16,6 +16,7 @@ from cpm_lm.cli.console import Text, print_json
 from cpm_lm.cli.options import json_option, model_options, open_model, special_option
 from cpm_lm.cli.prompting import PromptCommand, print_notes
 from cpm_lm.cli.punctuation import widened, writes_narrow
+from cpm_lm.languages import later
 
 __all__ = ["command"]
 
@@ -28,7 +29,7 @@ MOST_ZEROS = -12
 @click.command(
     "next",
     cls=PromptCommand,
-    short_help="列出最可能的下一个字。List the likeliest next characters.",
+    short_help=later("List the likeliest next characters."),
 )
 @click.argument("prompt", type=Text())
 @click.option(
@@ -36,19 +37,18 @@ MOST_ZEROS = -12
     type=click.IntRange(min=1),
     default=10,
     show_default=True,
-    help="列出几个。Number of characters to list.",
+    help=later("Number of characters to list."),
 )
 @click.option(
     "--also",
     type=Text(),
     multiple=True,
-    help="同时列出这段文字的概率，长短不限，可多次使用。"
-    "List this text as well, of any length and however unlikely; may be repeated.",
+    help=later("List this text as well, of any length and however unlikely; may be repeated."),
 )
 @click.option(
     "--tokens",
     is_flag=True,
-    help="列出词元，而不是字。List tokens instead of characters.",
+    help=later("List tokens instead of characters."),
 )
 @special_option
 @model_options
@@ -64,9 +64,7 @@ def command(
     verbose: bool,
     **options: Any,
 ) -> None:
-    """列出 PROMPT 之后最可能的字及其概率（“-”表示从标准输入读取）。
-
-    List the likeliest next characters after PROMPT, with their probabilities (`-` reads it from
+    """List the likeliest next characters after PROMPT, with their probabilities (`-` reads it from
     standard input).
 
     \b

@@ -31,7 +31,7 @@ from cpm_lm.cli.help_pages import ADVANCED, MODEL, OUTPUT, OWN, SAMPLING, Sectio
 from cpm_lm.cli.types import ByteSize, ModelPath
 from cpm_lm.engines.options import EngineOptions
 from cpm_lm.generation.options import SamplingOptions, VotingOptions
-from cpm_lm.languages import tr
+from cpm_lm.languages import later, tr
 
 __all__ = [
     "convert_options",
@@ -108,7 +108,7 @@ heads_option = click.option(
     cls=SectionOption,
     section=MODEL,
     type=click.IntRange(min=1),
-    help="注意力头数，文件中没有记录时需要。Number of attention heads, if not recorded.",
+    help=later("Number of attention heads, if not recorded."),
 )
 json_option = click.option(
     "--json",
@@ -116,12 +116,12 @@ json_option = click.option(
     cls=SectionOption,
     section=OUTPUT,
     is_flag=True,
-    help="输出 JSON。Print JSON.",
+    help=later("Print JSON."),
 )
 name_option = click.option(
     "--name",
     type=Text(),
-    help="模型的名字，以后用 -m 名字 调用。Name of the model, to be used as -m NAME.",
+    help=later("Name of the model, to be used as -m NAME."),
 )
 model_option = click.option(
     "--model",
@@ -129,8 +129,9 @@ model_option = click.option(
     cls=SectionOption,
     section=MODEL,
     type=ModelPath(),
-    help="模型的名字（见 cpm list）或目录；默认用自带的小模型。"
-    "A model's name (see `cpm list`) or directory; default: the small model in the package.",
+    help=later(
+        "A model's name (see `cpm list`) or directory; default: the small model in the package."
+    ),
 )
 
 

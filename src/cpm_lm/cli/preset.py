@@ -20,19 +20,16 @@ from cpm_lm.cli.options import (
 from cpm_lm.cli.presetting import preset_lines
 from cpm_lm.generation.options import VotingOptions
 from cpm_lm.generation.presets import preset, presets, remove_preset, save_preset
+from cpm_lm.languages import later
 
 __all__ = ["command"]
 
 FOR_VOTES = ("method", "answer", "match", "choices", "confidence", "budget")
 
 
-@click.group(
-    "preset", cls=VerbGroup, short_help="命名的一组采样选项。Named sets of sampling options."
-)
+@click.group("preset", cls=VerbGroup, short_help=later("Named sets of sampling options."))
 def command() -> None:
-    """保存、列出、显示和删除命名的一组采样选项，用法：cpm sample --preset 名字。
-
-    Save, list, show and remove named sets of sampling options, for `cpm sample --preset NAME`.
+    """Save, list, show and remove named sets of sampling options, for `cpm sample --preset NAME`.
 
     \b
     cpm preset save mine --temperature 0.8 --repetition-penalty 1.2
@@ -40,14 +37,14 @@ def command() -> None:
     """
 
 
-@command.command("save", short_help="保存。Save one.")
+@command.command("save", short_help=later("Save one."))
 @click.argument("name")
 @sampling_options
 @options_of(VotingOptions, *FOR_VOTES)
 @overwrite_option
 @click.pass_context
 def save(ctx: click.Context, /, name: str, overwrite: bool, **options: Any) -> None:
-    """以 NAME 为名保存给出的选项。Save the options given under NAME."""
+    """Save the options given under NAME."""
     given = {
         key: list(value) if isinstance(value, tuple) else value
         for key, value in options.items()
@@ -56,10 +53,10 @@ def save(ctx: click.Context, /, name: str, overwrite: bool, **options: Any) -> N
     click.echo(str(save_preset(name, given, overwrite=overwrite)))
 
 
-@command.command("list", short_help="列出全部。List all.")
+@command.command("list", short_help=later("List all."))
 @json_option
 def list_(as_json: bool) -> None:
-    """列出全部预设及其选项。List all presets with their options."""
+    """List all presets with their options."""
     if as_json:
         print_json({name: preset(name) for name in presets()})
         return
@@ -67,11 +64,11 @@ def list_(as_json: bool) -> None:
         click.echo(line)
 
 
-@command.command("show", short_help="显示一个。Show one.")
+@command.command("show", short_help=later("Show one."))
 @click.argument("name")
 @json_option
 def show(name: str, as_json: bool) -> None:
-    """显示 NAME 的选项。Show the options of NAME."""
+    """Show the options of NAME."""
     if as_json:
         print_json(preset(name))
         return
@@ -79,8 +76,8 @@ def show(name: str, as_json: bool) -> None:
         click.echo(line)
 
 
-@command.command("remove", short_help="删除。Remove one.")
+@command.command("remove", short_help=later("Remove one."))
 @click.argument("name")
 def remove(name: str) -> None:
-    """删除自己保存的 NAME。Remove NAME, which you saved."""
+    """Remove NAME, which you saved."""
     click.echo(str(remove_preset(name)))

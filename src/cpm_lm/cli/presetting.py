@@ -15,6 +15,7 @@ from cpm_lm.cli.console import Text
 from cpm_lm.cli.help_pages import SAMPLING, SectionOption
 from cpm_lm.cli.options import SHORT_NAMES
 from cpm_lm.errors import RequestError
+from cpm_lm.languages import later
 
 __all__ = ["preset_lines", "preset_option"]
 
@@ -69,7 +70,8 @@ preset_option = click.option(
     is_eager=True,
     expose_value=False,
     callback=_use_preset,
-    help="使用命名的一组选项：poem、qa、story 或自己保存的；list 列出全部。另外给出的选项优先。"
-    "Use a named set of options: poem, qa, story or one of your own; 'list' lists all. Options "
-    "given beside it count more.",
+    help=later(
+        "Use a named set of options: poem, qa, story or one of your own; 'list' "
+        "lists all. Options given beside it count more."
+    ),
 )

@@ -21,7 +21,7 @@ from cpm_lm.cli.help_pages import OUTPUT, SectionOption, Verb
 from cpm_lm.cli.wrapping import wrapped
 from cpm_lm.encodings import decoded
 from cpm_lm.errors import RequestError
-from cpm_lm.languages import tr
+from cpm_lm.languages import later, tr
 
 if TYPE_CHECKING:
     from cpm_lm.model import Model
@@ -117,49 +117,57 @@ def _prompt_options() -> list[click.Parameter]:
         SectionOption(
             ["--file"],
             type=click.Path(path_type=Path, allow_dash=True),
-            help="从文件读提示，“-”为标准输入；最后的换行不算。"
-            "File that holds the prompt, - for standard input; a line end at its end is left out.",
+            help=later(
+                "File that holds the prompt, - for standard input; a line end at its end is "
+                "left out."
+            ),
         ),
         SectionOption(
             ["--encoding"],
-            help="文件或标准输入的编码，如 gb18030；默认 UTF-8，或按开头的标记。"
-            "Encoding of the file or of standard input, such as gb18030; by default UTF-8, or what "
-            "a mark at the beginning says.",
+            help=later(
+                "Encoding of the file or of standard input, such as gb18030; by default "
+                "UTF-8, or what a mark at the beginning says."
+            ),
         ),
         SectionOption(
             ["-e", "escapes"],
             is_flag=True,
-            help=r"命令行里的提示、--shot、--stop 等文字中，\n 是换行，\t 是制表符，\\ 是反斜杠。"
-            r"In the prompt and the texts of options, \n is a line end, \t a tab, \\ a backslash.",
+            help=later(
+                "In the prompt and the texts of options, \\n is a line end, \\t a tab, \\\\ a "
+                "backslash."
+            ),
         ),
         SectionOption(
             ["--shot", "shots"],
             type=Text(),
             multiple=True,
             metavar="Q=A",
-            help=r"PROMPT 之前的一个例子，可多次使用；问题里的等号写作 \=。"
-            r"Example to put before PROMPT, a question and its answer; may be repeated. A = within "
-            r"the question is written \=.",
+            help=later(
+                "Example to put before PROMPT, a question and its answer; may be repeated. A "
+                "= within the question is written \\=."
+            ),
         ),
         SectionOption(
             ["--template"],
             type=Text(),
-            help=f"--shot 的写法，默认 {TEMPLATE}；PROMPT 用到 {{a}} 之前。"
-            f"How an example is written, default {TEMPLATE}; PROMPT is written so up to {{a}}.",
+            default=None,
+            show_default=TEMPLATE,
+            help=later("How an example is written; PROMPT is written so up to {a}."),
         ),
         SectionOption(
             ["--raw"],
             section=OUTPUT,
             is_flag=True,
-            help="标点按生成的样子显示；默认汉字之间显示全角标点。"
-            "Show punctuation as it is generated; by default it is shown wide between Chinese "
-            "characters. --json always has it as generated.",
+            help=later(
+                "Show punctuation as it is generated; by default it is shown wide between "
+                "Chinese characters. --json always has it as generated."
+            ),
         ),
         SectionOption(
             ["-v", "--verbose"],
             section=OUTPUT,
             is_flag=True,
-            help="也显示很少有关系的说明。Also print notes that seldom matter.",
+            help=later("Also print notes that seldom matter."),
         ),
     ]
 

@@ -26,17 +26,21 @@ from cpm_lm.cli.options import (
     text_style_option,
 )
 from cpm_lm.cli.verify import print_verification
-from cpm_lm.languages import tr
+from cpm_lm.languages import later, tr
 
 __all__ = ["command"]
 
-STAGES = {"fetch": "下载 Downloading", "convert": "转换 Converting", "verify": "核对 Checking"}
+STAGES = {
+    "fetch": later("Downloading"),
+    "convert": later("Converting"),
+    "verify": later("Checking"),
+}
 
 
 @click.command(
     "pull",
     cls=PullCommand,
-    short_help="下载并转换已发布的模型。Download and convert a published model.",
+    short_help=later("Download and convert a published model."),
 )
 @click.argument("model", type=PublishedName())
 @name_option
@@ -44,19 +48,18 @@ STAGES = {"fetch": "下载 Downloading", "convert": "转换 Converting", "verify
     "--output",
     "-o",
     type=click.Path(path_type=Path),
-    help="写到这个目录；默认存为有名字的模型，见 cpm list。"
-    "Write to this directory; default: a model under its own name, see `cpm list`.",
+    help=later("Write to this directory; default: a model under its own name, see `cpm list`."),
 )
 @click.option(
     "--weights",
     type=click.Choice(choices(WeightFormat)),
-    help="权重格式；默认与发布的相同。Number format of the weights; default: as published.",
+    help=later("Number format of the weights; default: as published."),
 )
 @click.option(
     "--revision",
     default="main",
     show_default=True,
-    help="分支、标签或提交。A branch, a tag or a commit.",
+    help=later("A branch, a tag or a commit."),
 )
 @text_style_option
 @overwrite_option
@@ -65,9 +68,7 @@ STAGES = {"fetch": "下载 Downloading", "convert": "转换 Converting", "verify
 def command(
     model: str, name: str | None, output: Path | None, as_json: bool, **options: Any
 ) -> None:
-    """从 Hugging Face 或其镜像下载模型 MODEL，转换并检查；中断后重新运行会继续下载。
-
-    Download MODEL from the Hugging Face hub or a mirror (HF_ENDPOINT), convert it and check it.
+    """Download MODEL from the Hugging Face hub or a mirror (HF_ENDPOINT), convert it and check it.
     After an interruption, the same command continues the download. MODEL is owner/name, or the
     name alone of one of these:
     """
@@ -84,7 +85,9 @@ def command(
     else:
         size = f"{pulled.fetched.bytes:,} bytes"
         click.echo(f"{pulled.target}: {pulled.fetched.name} @ {pulled.fetched.commit[:10]}, {size}")
-        click.echo(f"下载的文件在 The downloaded files are in {pulled.fetched.directory}")
+        click.echo(
+            tr("The downloaded files are in {directory}", directory=pulled.fetched.directory)
+        )
         print_verification(pulled.verification)
     if pulled.verification.problems:
         sys.exit(1)

@@ -14,18 +14,17 @@ from cpm_lm.cli.figures import bytes_text
 from cpm_lm.cli.help_pages import Verb
 from cpm_lm.cli.types import InstalledName
 from cpm_lm.errors import RequestError
+from cpm_lm.languages import later, tr
 
 __all__ = ["command"]
 
 
-@click.command("remove", cls=Verb, short_help="删除有名字的模型。Remove models that have a name.")
+@click.command("remove", cls=Verb, short_help=later("Remove models that have a name."))
 @click.argument("names", type=InstalledName(), nargs=-1, required=True)
-@click.option("--yes", "-y", is_flag=True, help="不询问。Do not ask.")
+@click.option("--yes", "-y", is_flag=True, help=later("Do not ask."))
 def command(names: tuple[str, ...], yes: bool) -> None:
-    """删除 cpm list 列出的模型 NAMES；只删除转换时写的文件。
-
-    Remove the models NAMES that `cpm list` shows. Only files that a conversion wrote are removed;
-    what Hugging Face's cache holds of a download stays.
+    """Remove the models NAMES that `cpm list` shows. Only files that a conversion wrote are
+    removed; what Hugging Face's cache holds of a download stays.
     """
     from cpm_lm.checkpoints.removal import plan_removal, remove
 
@@ -40,7 +39,7 @@ def command(names: tuple[str, ...], yes: bool) -> None:
     for plan in planned:
         remove(plan)
     total = sum(plan.bytes for plan in planned)
-    click.echo(f"已删除 removed: {len(planned)}，释放 freed {bytes_text(total)}")
+    click.echo(tr("removed: {n}, freed {size}", n=len(planned), size=bytes_text(total)))
 
 
 def _ask(count: int) -> None:
@@ -51,5 +50,5 @@ def _ask(count: int) -> None:
     """
     if sys.stdin is None or not sys.stdin.isatty():
         raise RequestError("nothing was removed: without a terminal to ask on, give --yes")
-    if not click.confirm(f"删除 remove {count}?", err=True):
+    if not click.confirm(tr("remove {count}?", count=count), err=True):
         raise RequestError("nothing was removed")

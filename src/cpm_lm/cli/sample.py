@@ -18,6 +18,7 @@ from cpm_lm.cli.options import json_option, model_options, open_model, sampling_
 from cpm_lm.cli.presetting import preset_option
 from cpm_lm.cli.prompting import PromptCommand, echo_note, print_notes
 from cpm_lm.cli.punctuation import OnText, widening, writes_narrow
+from cpm_lm.languages import later
 
 __all__ = ["command"]
 
@@ -62,16 +63,14 @@ class OrderedPrinter:
             click.echo(label + self.texts[self.at], nl=False)
 
 
-@click.command("sample", cls=PromptCommand, short_help="续写。Continue a prompt.")
+@click.command("sample", cls=PromptCommand, short_help=later("Continue a prompt."))
 @click.argument("prompt", type=Text())
 @sampling_options
 @preset_option
 @model_options
 @json_option
 def command(prompt: str, as_json: bool, raw: bool, verbose: bool, **options: Any) -> None:
-    """续写 PROMPT（“-”表示从标准输入读取）。
-
-    Continue PROMPT (`-` reads it from standard input).
+    """Continue PROMPT (`-` reads it from standard input).
 
     \b
     cpm sample '今天天气不错' -n 3

@@ -18,6 +18,7 @@ from cpm_lm.cli.console import Text, print_json
 from cpm_lm.cli.options import json_option, model_options, open_model
 from cpm_lm.cli.prompting import PromptCommand, print_notes
 from cpm_lm.generation.perplexity import STRIDE
+from cpm_lm.languages import later, tr
 
 if TYPE_CHECKING:
     from cpm_lm.generation.perplexity import Perplexity
@@ -36,9 +37,7 @@ class ScoreCommand(PromptCommand):
     shows_text = False
 
 
-@click.command(
-    "score", cls=ScoreCommand, short_help="给续写或文本打分。Score continuations or a text."
-)
+@click.command("score", cls=ScoreCommand, short_help=later("Score continuations or a text."))
 @click.argument("prompt", type=Text())
 @click.argument("continuations", type=Text(), nargs=-1)
 @click.option(
@@ -46,16 +45,17 @@ class ScoreCommand(PromptCommand):
     type=click.Choice(choices(Boundary)),
     default="apart",
     show_default=True,
-    help="apart：提示与续写分别编码（与生成时相同）；joint：合起来编码。"
-    "'apart' encodes prompt and continuation apart, as they are when drawn; 'joint' encodes them "
-    "together.",
+    help=later(
+        "'apart' encodes prompt and continuation apart, as they are when drawn; "
+        "'joint' encodes them together."
+    ),
 )
 @click.option(
     "--stride",
     type=click.IntRange(min=1),
     default=STRIDE,
     show_default=True,
-    help="长文本的窗口每次移动几个词元。Tokens by which the window over a long text moves.",
+    help=later("Tokens by which the window over a long text moves."),
 )
 @model_options
 @json_option
@@ -68,10 +68,8 @@ def command(
     verbose: bool,
     **options: Any,
 ) -> None:
-    """PROMPT 之后各续写的对数概率；只给 PROMPT 时为它的困惑度（“-”表示从标准输入读取）。
-
-    The log-probabilities of continuations of PROMPT; of PROMPT alone, its perplexity (`-` reads
-    it from standard input).
+    """Show how likely continuations of PROMPT are; of PROMPT alone, its perplexity (`-` reads it
+    from standard input).
 
     \b
     cpm score '今天的天空好' 蓝 晴朗 火箭
@@ -109,8 +107,15 @@ def _print_scores(scores: Sequence[Score], tokenizer: Tokenizer) -> None:
 def _print_perplexity(found: Perplexity, tokenizer: Tokenizer) -> None:
     click.echo(_colored(found.token_ids, found.token_logprobs, tokenizer))
     click.echo(
-        f"困惑度 perplexity: {found.per_token:.2f}/token, {found.per_character:.2f}/character, "
-        f"{found.per_byte:.2f}/byte ({found.tokens} tokens, stride {found.stride})"
+        tr(
+            "perplexity: {token:.2f}/token, {character:.2f}/character, {byte:.2f}/byte "
+            "({n} tokens, stride {stride})",
+            token=found.per_token,
+            character=found.per_character,
+            byte=found.per_byte,
+            n=found.tokens,
+            stride=found.stride,
+        )
     )
 
 

@@ -15,6 +15,7 @@ from cpm_lm.cli.figures import bytes_text, memory_lines
 from cpm_lm.cli.help_pages import Verb
 from cpm_lm.cli.options import json_option
 from cpm_lm.cli.types import ModelPath
+from cpm_lm.languages import later, tr
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,15 +25,13 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command("show", cls=Verb, short_help="显示模型的卡片。Show the card of a model.")
+@click.command("show", cls=Verb, short_help=later("Show the card of a model."))
 @click.argument("model", type=ModelPath())
 @json_option
 def command(model: Path, as_json: bool) -> None:
-    """显示转换时记下的信息：来源、许可证、格式、文本格式、各文件的摘要。不读权重。
-
-    Show what was recorded when MODEL was converted: origin, license, formats, text style, digests.
-    It reads no weights: `cpm inspect` describes the files themselves, in any form, `cpm verify`
-    checks them.
+    """Show what was recorded when MODEL was converted: origin, license, formats, text style,
+    digests. It reads no weights: `cpm inspect` describes the files themselves, in any form, `cpm
+    verify` checks them.
 
     \b
     cpm show demo
@@ -57,34 +56,34 @@ def _print(card: Card) -> None:
     model, manifest = card.model, card.manifest
     shape = card.config
     lines = {
-        "名字 name": model.name,
-        "目录 directory": model.path,
-        "来源 origin": model.origin or "not recorded",
-        "许可证 license": model.license or "not known; see the publisher's page",
-        "参数 parameters": f"{manifest.parameters:,}",
-        "形状 shape": f"{shape.n_layer} layers x {shape.n_embd}, {shape.n_head} heads, "
+        tr("name"): model.name,
+        tr("directory"): model.path,
+        tr("origin"): model.origin or "not recorded",
+        tr("license"): model.license or "not known; see the publisher's page",
+        tr("parameters"): f"{manifest.parameters:,}",
+        tr("shape"): f"{shape.n_layer} layers x {shape.n_embd}, {shape.n_head} heads, "
         f"{shape.n_positions} positions, {shape.vocab_size} pieces",
-        "精度 weights": f"{manifest.weights}{_rounding(card)}",
-        "词表 tokenizer": model.tokenizer or "none",
-        "文本格式 text style": model.text_style,
-        "转换 converted": f"{model.made}, {manifest.tool}",
-        "来自 from": f"{manifest.layout}, {manifest.ranks} rank(s)",
-        "步数 iteration": None if manifest.iteration is None else str(manifest.iteration),
-        "大小 size": bytes_text(model.bytes),
+        tr("weights"): f"{manifest.weights}{_rounding(card)}",
+        tr("tokenizer"): model.tokenizer or "none",
+        tr("text style"): model.text_style,
+        tr("converted"): f"{model.made}, {manifest.tool}",
+        tr("from"): f"{manifest.layout}, {manifest.ranks} rank(s)",
+        tr("iteration"): None if manifest.iteration is None else str(manifest.iteration),
+        tr("size"): bytes_text(model.bytes),
     }
     for label, value in lines.items():
         if value is not None:
             click.echo(f"{label}: {one_line(value)}")
-    for kind, files in (("源 source", manifest.sources), ("文件 file", manifest.files)):
+    for kind, files in ((tr("source"), manifest.sources), (tr("file"), manifest.files)):
         for file in files:
             click.echo(f"{kind}: {one_line(file.name)}  {file.bytes:,} bytes")
             click.echo(f"  sha256 {one_line(file.sha256)}")
     if manifest.ignored:
-        click.echo(f"略去 left out: {one_line(listed(manifest.ignored))}")
+        click.echo(tr("left out: {names}", names=one_line(listed(manifest.ignored))))
     for note in manifest.notes:
-        click.echo(f"注意 warning: {one_line(note)}")
+        click.echo(tr("warning: {warning}", warning=one_line(note)))
     if model.problem:
-        click.echo(f"问题 problem: {one_line(model.problem)}")
+        click.echo(tr("problem: {problem}", problem=one_line(model.problem)))
 
 
 def _rounding(card: Card) -> str:

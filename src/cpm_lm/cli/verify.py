@@ -15,6 +15,7 @@ from cpm_lm.cli.console import one_line, print_json, progress_bar
 from cpm_lm.cli.help_pages import Verb
 from cpm_lm.cli.options import engine_options, heads_option, json_option
 from cpm_lm.cli.types import ModelPath
+from cpm_lm.languages import later, tr
 
 if TYPE_CHECKING:
     from cpm_lm.verification.verify import Verification
@@ -22,45 +23,43 @@ if TYPE_CHECKING:
 __all__ = ["command", "print_verification"]
 
 
-@click.command("verify", cls=Verb, short_help="检查模型是否完好。Check that a model is sound.")
+@click.command("verify", cls=Verb, short_help=later("Check that a model is sound."))
 @click.argument("path", type=ModelPath(files=True))
 @click.option(
     "--against",
     type=ModelPath(files=True),
-    help="与另一个模型（任何可读取的格式）比较 logits。"
-    "Another model, in any readable form, with which to compare the logits.",
+    help=later("Another model, in any readable form, with which to compare the logits."),
 )
 @click.option(
     "--tolerance",
     type=float,
-    help="logits 的最大误差；默认同精度 1e-4，f16 1e-2，bf16 8e-2。"
-    "Maximum difference of the logits; default 1e-4 for equal number formats, else 1e-2 for f16, "
-    "8e-2 for bf16.",
+    help=later(
+        "Maximum difference of the logits; default 1e-4 for equal number formats, "
+        "else 1e-2 for f16, 8e-2 for bf16."
+    ),
 )
 @click.option(
     "--digests/--no-digests",
     default=True,
     show_default=True,
-    help="核对文件摘要。Compare the files' digests with the manifest.",
+    help=later("Compare the files' digests with the manifest."),
 )
 @click.option(
     "--loss/--no-loss",
     default=True,
     show_default=True,
-    help="在一段中文上计算损失。Measure the loss on a Chinese text.",
+    help=later("Measure the loss on a Chinese text."),
 )
 @heads_option
 @engine_options
 @json_option
 def command(path: Path, as_json: bool, **options: Any) -> None:
-    """检查 PATH 处的模型：文件、形状、数值、在一段中文上的损失；有问题时退出码为 1。
-
-    Check the model at PATH: its files, shapes and weights, and its loss on a Chinese text. The exit
-    code is 1 if there is a problem.
+    """Check the model at PATH: its files, shapes and weights, and its loss on a Chinese text. The
+    exit code is 1 if there is a problem.
     """
     from cpm_lm.verification.verify import verify
 
-    with progress_bar("核对 Checking") as progress:
+    with progress_bar(tr("Checking")) as progress:
         found = verify(path, **options, progress=progress)
     if as_json:
         print_json(found.to_json())
@@ -73,24 +72,44 @@ def command(path: Path, as_json: bool, **options: Any) -> None:
 def print_verification(found: Verification) -> None:
     """Print one line per result, note and problem."""
     if found.parameters is not None:
-        click.echo(f"参数 parameters: {found.parameters:,}, {found.weights}, {found.layout}")
+        click.echo(
+            tr(
+                "parameters: {count:,}, {weights}, {layout}",
+                count=found.parameters,
+                weights=found.weights,
+                layout=found.layout,
+            )
+        )
     if found.files is not None:
         good = sum(file.problem is None for file in found.files)
-        click.echo(f"文件 files: {good} / {len(found.files)} 与写入时相同 unchanged since written")
+        click.echo(tr("files: {good} / {n} unchanged since written", good=good, n=len(found.files)))
     if (text := found.sanity) is not None:
         click.echo(
-            f"损失 loss: {text.loss:.2f} nats/token（{text.tokens} 个词元 tokens），"
-            f"打乱后 shuffled {text.shuffled:.2f}，ln V = {text.uniform:.2f}"
+            tr(
+                "loss: {loss:.2f} nats/token ({tokens} tokens), shuffled {shuffled:.2f}, "
+                "ln V = {uniform:.2f}",
+                loss=text.loss,
+                tokens=text.tokens,
+                shuffled=text.shuffled,
+                uniform=text.uniform,
+            )
         )
     if (apart := found.difference) is not None:
         click.echo(
-            f"比较 against: {apart.largest:.3g}（至多 allowed {apart.tolerance:.3g}），"
-            f"text {apart.row}, token {apart.position}, id {apart.token_id}; "
-            f"首选一致率 same top token {apart.same_top:.1%}"
+            tr(
+                "against: {largest:.3g} (allowed {tolerance:.3g}), text {row}, token {position}, "
+                "id {token_id}; same top token {same_top:.1%}",
+                largest=apart.largest,
+                tolerance=apart.tolerance,
+                row=apart.row,
+                position=apart.position,
+                token_id=apart.token_id,
+                same_top=apart.same_top,
+            )
         )
     for note in found.notes:
-        click.echo(f"注意 note: {note}")
+        click.echo(tr("note: {note}", note=note))
     for problem in found.problems:
-        click.echo(f"问题 problem: {one_line(problem)}")
+        click.echo(tr("problem: {problem}", problem=one_line(problem)))
     if not found.problems:
-        click.echo("完好。Sound.")
+        click.echo(tr("Sound."))

@@ -20,6 +20,7 @@ from cpm_lm.cli.options import json_option, model_options, open_model, voting_op
 from cpm_lm.cli.presetting import preset_option
 from cpm_lm.cli.prompting import PromptCommand, echo_note, print_notes
 from cpm_lm.cli.punctuation import widened, writes_narrow
+from cpm_lm.languages import later, tr
 
 if TYPE_CHECKING:
     from cpm_lm.generation.tally import AnswerShare
@@ -68,7 +69,7 @@ class LiveTally:
             self._lines = 0
 
 
-@click.command("vote", cls=PromptCommand, short_help="让许多续写投票。Let many continuations vote.")
+@click.command("vote", cls=PromptCommand, short_help=later("Let many continuations vote."))
 @click.argument("prompt", type=Text())
 @voting_options
 @preset_option
@@ -77,13 +78,13 @@ class LiveTally:
     type=click.IntRange(min=1),
     default=10,
     show_default=True,
-    help="列出几个答案。Number of answers to list.",
+    help=later("Number of answers to list."),
 )
 @click.option(
     "--plot",
     "picture",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="把票数画成图（.png 或 .svg）。Plot the tally to this file, .png or .svg.",
+    help=later("Plot the tally to this file, .png or .svg."),
 )
 @model_options
 @json_option
@@ -97,13 +98,11 @@ def command(
     verbose: bool,
     **options: Any,
 ) -> None:
-    """让 PROMPT 的许多续写投票，选出最多的答案（“-”表示从标准输入读取）。
-
-    Let many continuations of PROMPT vote for the answer (`-` reads it from standard input). An
+    """Let many continuations of PROMPT vote for the answer (`-` reads it from standard input). An
     answer ends at the end of its line.
 
     \b
-    cpm vote $'1+1=2\\n1+2=3\\n1+3=4\\n1+4=' -n 300
+    cpm vote $'1+1=2\n1+2=3\n1+3=4\n1+4=' -n 300
     """
     from cpm_lm.generation.answers import read_aliases
 
@@ -137,16 +136,16 @@ def _print(vote: Vote, k: int, engine: str, shown: Callable[[str], str]) -> None
         click.echo(line)
     if more := vote.tally[listed:]:
         share = sum(row.share for row in more)
-        click.echo(f"另有 {len(more)} 个答案 more answers: {_percent(share)}")
+        click.echo(tr("{n} more answers: {share}", n=len(more), share=_percent(share)))
     for name, share in {
-        "截断 cut off": vote.cut_off,
-        "无答案 no answer": vote.no_answer,
-        "未探索 unexplored": vote.unexplored,
+        tr("cut off"): vote.cut_off,
+        tr("no answer"): vote.no_answer,
+        tr("unexplored"): vote.unexplored,
     }.items():
         if share:
             click.echo(f"{name}: {_percent(share)}")
     if vote.certified:
-        click.echo(f"已证明 proven: {visible(shown(vote.winner or ''))}")
+        click.echo(tr("proven: {answer}", answer=visible(shown(vote.winner or ""))))
     drawn = "" if vote.seed is None else f"seed {vote.seed}, {vote.drawn} texts, "
     unmerged = "" if vote.rows_unmerged is None else f" ({vote.rows_unmerged} unmerged)"
     echo_note(
@@ -173,16 +172,16 @@ def table(
         headings: whether the first line names the columns.
     """
     if any(row.among_choices is not None for row in tally):
-        titles = ["答案 answer", "其中 among them", "概率 probability"]
+        titles = [tr("answer"), tr("among them"), tr("probability")]
         figures = [[f"{row.among_choices or 0:.1%}", _bounds(row)] for row in tally]
     elif any(row.count is None for row in tally):
-        titles = ["答案 answer", "概率 probability"]
+        titles = [tr("answer"), tr("probability")]
         figures = [[_bounds(row)] for row in tally]
     else:
-        titles = ["答案 answer", "票数 votes", "得票率 share"]
+        titles = [tr("answer"), tr("votes"), tr("share")]
         figures = [[str(row.count), f"{row.share:.1%}"] for row in tally]
         if all(row.low is not None for row in tally):
-            titles.append("95% 区间 interval")
+            titles.append(tr("interval"))
             for cells, row in zip(figures, tally, strict=True):
                 cells.append(f"{row.low:.1%} – {row.high:6.1%}")
     most = WIDEST

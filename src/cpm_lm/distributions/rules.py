@@ -10,7 +10,7 @@ from dataclasses import InitVar, dataclass, field
 
 from cpm_lm.choices import FilterOrder, choices
 from cpm_lm.distributions.checks import Number, check_field, check_one_of
-from cpm_lm.languages import tr
+from cpm_lm.languages import later, tr
 
 __all__ = ["Rules"]
 
@@ -26,48 +26,50 @@ class Rules:
     temperature: Number = field(
         default=0.9,
         metadata={
-            "help": "采样温度：小于 1 偏向高概率的词元，大于 1 更均匀，0 总取概率最高的词元。"
-            "Sampling temperature, which divides the logits: below 1 favors likely tokens, above 1 "
-            "flattens the distribution, 0 always takes the likeliest token."
+            "help": later(
+                "Sampling temperature, which divides the logits: below 1 favors likely "
+                "tokens, above 1 flattens the distribution, 0 always takes the likeliest "
+                "token."
+            )
         },
     )
     top_p: Number = field(
         default=0.9,
         metadata={
-            "help": "核采样：只从累计概率达到该值的最小词元集合里抽，大于 0 至 1，1 为不用。"
-            "Nucleus sampling: draw only from the smallest set of tokens whose probabilities sum "
-            "to at least this, above 0 to 1; 1 is off."
+            "help": later(
+                "Nucleus sampling: draw only from the smallest set of tokens whose "
+                "probabilities sum to at least this, above 0 to 1; 1 is off."
+            )
         },
     )
     top_k: int = field(
         default=0,
-        metadata={
-            "help": "只从概率最高的这么多个词元里抽，0 为不用。"
-            "Draw only from this many likeliest tokens; 0 is off."
-        },
+        metadata={"help": later("Draw only from this many likeliest tokens; 0 is off.")},
     )
     min_p: Number = field(
         default=0.0,
         metadata={
-            "help": "去掉概率低于最高概率乘以该值的词元，0 至 1，0 为不用。"
-            "Drop the tokens less likely than this times the likeliest one, 0 to 1; 0 is off."
+            "help": later(
+                "Drop the tokens less likely than this times the likeliest one, 0 to 1; 0 is off."
+            )
         },
     )
     typical_p: Number = field(
         default=1.0,
         metadata={
-            "help": "典型采样：信息量最接近平均值的词元，直到累计概率达到该值，"
-            "大于 0 至 1，1 为不用。"
-            "Typical sampling: keep the tokens whose surprise is nearest to the average, until "
-            "their probabilities sum to this, above 0 to 1; 1 is off."
+            "help": later(
+                "Typical sampling: keep the tokens whose surprise is nearest to the average, "
+                "until their probabilities sum to this, above 0 to 1; 1 is off."
+            )
         },
     )
     filter_order: FilterOrder = field(
         default="standard",
         metadata={
-            "help": "standard：先除以温度再筛选；cpm：先筛选再除以温度，与官方代码相同。"
-            "'standard' applies the temperature before top-k, top-p and the other filters, "
-            "'cpm' after them, as the original code does."
+            "help": later(
+                "'standard' applies the temperature before top-k, top-p and the other "
+                "filters, 'cpm' after them, as the original code does."
+            )
         },
     )
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from cpm_lm.choices import CacheDtype, EngineName, choices
 from cpm_lm.engines.machine import MAX_THREADS, threads_from_environment
 from cpm_lm.errors import EngineError
+from cpm_lm.languages import later
 
 __all__ = ["ENGINES", "EngineOptions"]
 
@@ -24,10 +25,10 @@ class EngineOptions:
         EngineError: a value is out of its range, or belongs to another engine.
     """
 
-    engine: EngineName = field(default="auto", metadata={"help": "计算引擎。Compute engine."})
+    engine: EngineName = field(default="auto", metadata={"help": later("Compute engine.")})
     """native, tensorflow, jax, reference, or auto: jax or tensorflow if it is installed and there
     is a GPU, else native if this installation has the kernels, else reference."""
-    threads: int | None = field(default=None, metadata={"help": "线程数。Number of CPU threads."})
+    threads: int | None = field(default=None, metadata={"help": later("Number of CPU threads.")})
     """The number of CPU threads, 1 to 1024; None for the environment variable CPM_THREADS, or
     without it the engine's own choice. All engines of a framework in one process share them."""
     cache_dtype: CacheDtype | None = None

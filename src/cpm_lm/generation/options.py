@@ -14,6 +14,7 @@ from cpm_lm.distributions.rules import Rules
 from cpm_lm.errors import RequestError
 from cpm_lm.generation.choices import read_choices
 from cpm_lm.generation.text_options import TextOptions
+from cpm_lm.languages import later
 
 __all__ = ["SamplingOptions", "VotingOptions"]
 
@@ -29,15 +30,16 @@ class SamplingOptions(TextOptions):
     echo: bool = field(
         default=False,
         metadata={
-            "help": "输出的文字以提示开头。Begin each text with the prompt.",
+            "help": later("Begin each text with the prompt."),
         },
     )
     top_logprobs: int = field(
         default=0,
         metadata={
-            "help": "为抽取的每个词元列出模型认为最可能的几个词元及其对数概率，0 为不列。"
-            "For each token drawn, list this many of the tokens that the model holds likeliest, "
-            "with their log-probabilities; 0 lists none."
+            "help": later(
+                "For each token drawn, list this many of the tokens that the model holds "
+                "likeliest, with their log-probabilities; 0 lists none."
+            )
         },
     )
 
@@ -61,100 +63,106 @@ class VotingOptions(TextOptions):
     n: int = field(
         default=300,
         metadata={
-            "help": "生成几条续写；exact 不抽样，未给 budget 时最多计算 n 乘 max-tokens 个词元。"
-            "Number of texts to draw. An exact vote draws none; its default budget is n times "
-            "max-tokens rows."
+            "help": later(
+                "Number of texts to draw. An exact vote draws none; its default budget is n "
+                "times max-tokens rows."
+            )
         },
     )
     max_tokens: int = field(
         default=32,
         metadata={
-            "help": "每条最多几个词元；更长的被截断，不算答案。"
-            "Maximum number of tokens per text; a longer text is cut off and gives no answer."
+            "help": later(
+                "Maximum number of tokens per text; a longer text is cut off and gives no answer."
+            )
         },
     )
     temperature: Number = field(
         default=1.0,
         metadata={
-            "help": "采样温度：为 1 且 top-p 为 1 时，得票率估计模型给答案的概率；"
-            "小于 1 偏向高概率的词元。"
-            "Sampling temperature: at 1, with top-p 1, a share estimates the probability "
-            "that the model gives to an answer; below 1 favors likely tokens."
+            "help": later(
+                "Sampling temperature: at 1, with top-p 1, a share estimates the probability "
+                "that the model gives to an answer; below 1 favors likely tokens."
+            )
         },
     )
     top_p: Number = field(default=1.0, metadata={"help": help_of(Rules, "top_p")})
     stop: str | Iterable[str] | None = field(
         default=(),
         metadata={
-            "help": "答案除了在行末结束，也在出现这段文字时结束。"
-            "An answer ends where this text appears, besides at the end of its line."
+            "help": later("An answer ends where this text appears, besides at the end of its line.")
         },
     )
     method: Method = field(
         default="sample",
         metadata={
-            "help": "sample：独立抽样；stratified：分层抽样，得票率的误差更小；"
-            "exact：从概率最高的开始计算各答案的概率，直到证明谁是第一。"
-            "'sample' draws independent texts; 'stratified' draws stratified ones, whose shares "
-            "have less noise; 'exact' computes the answers' probabilities, the likeliest texts "
-            "first, until the winner is proven."
+            "help": later(
+                "'sample' draws independent texts; 'stratified' draws stratified ones, whose "
+                "shares have less noise; 'exact' computes the answers' probabilities, the "
+                "likeliest texts first, until the winner is proven."
+            )
         },
     )
     answer: str | None = field(
         default=None,
         metadata={
-            "help": "如何提取答案：number 为第一个数，或正则表达式（取第一组）；默认整条续写。"
-            "How to extract the answer from a text: 'number' for its first number, or a regular "
-            "expression (its first group, if any). By default the whole text."
+            "help": later(
+                "How to extract the answer from a text: 'number' for its first number, or a "
+                "regular expression (its first group, if any). By default the whole text."
+            )
         },
     )
     match: Match = field(
         default="first",
         metadata={
-            "help": "取文字里的第一个（first）还是最后一个（last）匹配为答案；"
-            "last 到文字结束才能确定。"
-            "Which match of the answer's pattern counts: 'first', or 'last', which is known only "
-            "at the end of the text."
+            "help": later(
+                "Which match of the answer's pattern counts: 'first', or 'last', which is "
+                "known only at the end of the text."
+            )
         },
     )
     aliases: Mapping[str, str] = field(
         default_factory=dict,
         metadata={
-            "help": "别名文件：每行是同一个答案的几种写法，以制表符分隔，显示第一种。"
-            "File of aliases: each line holds the forms of one answer, separated by tabs; the "
-            "first is shown."
+            "help": later(
+                "File of aliases: each line holds the forms of one answer, separated by "
+                "tabs; the first is shown."
+            )
         },
     )
     choices: str | Iterable[str] | None = field(
         default=None,
         metadata={
-            "help": "只在这些答案之间投票，以逗号分隔：精确计算续写以各答案开头的概率，不抽样。"
-            "Vote among these answers only, separated by commas: the probability that a text "
-            "begins with each is computed exactly, and nothing is drawn."
+            "help": later(
+                "Vote among these answers only, separated by commas: the probability that a "
+                "text begins with each is computed exactly, and nothing is drawn."
+            )
         },
     )
     confidence: Number | None = field(
         default=None,
         metadata={
-            "help": "领先答案确为第一的概率超过该值时提前停止，0.5 到 1；"
-            "得票率不再有区间。默认不用。"
-            "Stop early when the probability that the leader is the likeliest answer exceeds "
-            "this, 0.5 to below 1; shares then have no intervals. Off by default."
+            "help": later(
+                "Stop early when the probability that the leader is the likeliest answer "
+                "exceeds this, 0.5 to below 1; shares then have no intervals. Off by default."
+            )
         },
     )
     whole_line: bool = field(
         default=False,
         metadata={
-            "help": "答案总是整行；默认若提示里的例子都以同一个标点结束，答案也在那里结束。"
-            "An answer is always a whole line; by default it ends where the prompt's examples "
-            "end, if all of them end with the same mark."
+            "help": later(
+                "An answer is always a whole line; by default it ends where the prompt's "
+                "examples end, if all of them end with the same mark."
+            )
         },
     )
     budget: int | None = field(
         default=None,
         metadata={
-            "help": "exact 最多计算几个词元，含提示。"
-            "Maximum number of rows (tokens computed) of an exact vote, the prompt's included."
+            "help": later(
+                "Maximum number of rows (tokens computed) of an exact vote, the prompt's included."
+            )
         },
     )
 

@@ -14,6 +14,7 @@ from cpm_lm.distributions.checks import Number, check_field, check_one_of
 from cpm_lm.distributions.rules import Rules
 from cpm_lm.errors import RequestError
 from cpm_lm.generation.token_choices import Ban, read_bans, read_bias
+from cpm_lm.languages import later
 
 __all__ = ["MAX_SAMPLES", "TextOptions"]
 
@@ -32,116 +33,122 @@ class TextOptions(Rules):
     n: int = field(
         default=1,
         metadata={
-            "help": "生成几条续写；共享提示和相同的前缀，只计算一次。"
-            "Number of continuations to draw; the prompt and common prefixes are computed once."
+            "help": later(
+                "Number of continuations to draw; the prompt and common prefixes are computed once."
+            )
         },
     )
     max_tokens: int = field(
         default=64,
         metadata={
-            "help": "每条最多几个词元，含结束符。"
-            "Maximum number of tokens per continuation, the end token included."
+            "help": later("Maximum number of tokens per continuation, the end token included.")
         },
     )
     stop: str | Iterable[str] | None = field(
         default=(),
         metadata={
-            "help": "停止字符串：出现这段文字就停止，并在它之前截断。"
-            "Stop string: end a continuation where this text appears, and cut it off before it."
+            "help": later(
+                "Stop string: end a continuation where this text appears, and cut it off before it."
+            )
         },
     )
     min_tokens: int = field(
         default=0,
-        metadata={
-            "help": "抽满这么多个词元之前不出现结束符，0 为不用。"
-            "No end token before this many tokens are drawn; 0 is off."
-        },
+        metadata={"help": later("No end token before this many tokens are drawn; 0 is off.")},
     )
     ignore_eos: bool = field(
         default=False,
-        metadata={
-            "help": "从不抽取结束符，一直写到别的限制为止。"
-            "Never draw an end token: a text goes on until another limit."
-        },
+        metadata={"help": later("Never draw an end token: a text goes on until another limit.")},
     )
     repetition_penalty: Number = field(
         default=1.0,
         metadata={
-            "help": "重复惩罚：提示和续写中已有的词元，正的 logit 除以该值，负的乘以该值；"
-            "0.01 至 100，1 为不用，常用 1.1 至 1.3。"
-            "Repetition penalty: of the tokens in the prompt and the text so far, divide a logit "
-            "above 0 by this and multiply another; 0.01 to 100, 1 is off, 1.1 to 1.3 is usual."
+            "help": later(
+                "Repetition penalty: of the tokens in the prompt and the text so far, divide "
+                "a logit above 0 by this and multiply another; 0.01 to 100, 1 is off, 1.1 to "
+                "1.3 is usual."
+            )
         },
     )
     presence_penalty: Number = field(
         default=0.0,
         metadata={
-            "help": "存在惩罚：已抽取过的词元，logit 减去该值；-2 至 2，0 为不用。"
-            "Presence penalty, subtracted from the logit of each token drawn so far; -2 to 2, "
-            "0 is off."
+            "help": later(
+                "Presence penalty, subtracted from the logit of each token drawn so far; -2 "
+                "to 2, 0 is off."
+            )
         },
     )
     frequency_penalty: Number = field(
         default=0.0,
         metadata={
-            "help": "频率惩罚：已抽取过的词元，每抽一次 logit 减去该值；-2 至 2，0 为不用。"
-            "Frequency penalty, subtracted from the logit of a token once for each time it was "
-            "drawn; -2 to 2, 0 is off."
+            "help": later(
+                "Frequency penalty, subtracted from the logit of a token once for each time "
+                "it was drawn; -2 to 2, 0 is off."
+            )
         },
     )
     no_repeat_ngram: int = field(
         default=0,
         metadata={
-            "help": "提示和续写中，这么多个词元的组合不出现第二次，0 为不用。"
-            "No sequence of this many tokens comes twice in the prompt and the text; 0 is off."
+            "help": later(
+                "No sequence of this many tokens comes twice in the prompt and the text; 0 is off."
+            )
         },
     )
     ban: str | Iterable[str | int | Sequence[int]] | None = field(
         default=(),
         metadata={
-            "help": "禁用的文字：无论分成哪些词元，续写中都不出现。"
-            "Banned text: it does not appear in a text, whatever tokens it would consist of."
+            "help": later(
+                "Banned text: it does not appear in a text, whatever tokens it would consist of."
+            )
         },
     )
     bias: Mapping[str | int, Number] | Iterable[str] | None = field(
         default_factory=dict,
         metadata={
-            "help": "词元偏置，写作 文字=数 或 id:编号=数：给该词元的 logit 加上该数，-100 至 100。"
-            "Token bias, written TEXT=NUMBER or id:ID=NUMBER: add the number, -100 to 100, to the "
-            "logit of the tokens with this text, or of the token with this id."
+            "help": later(
+                "Token bias, written TEXT=NUMBER or id:ID=NUMBER: add the number, -100 to "
+                "100, to the logit of the tokens with this text, or of the token with this "
+                "id."
+            )
         },
     )
     special: bool = field(
         default=False,
         metadata={
-            "help": "提示中特殊词元的名字（如 <sep>）就是该词元；默认只是文字。"
-            "Names of special tokens in the prompt, such as <sep>, mean these tokens; "
-            "by default they are text."
+            "help": later(
+                "Names of special tokens in the prompt, such as <sep>, mean these tokens; by "
+                "default they are text."
+            )
         },
     )
     seed: int | None = field(
         default=None,
         metadata={
-            "help": "随机种子，0 到 2^64-1；相同则结果相同，默认随机选取并显示。"
-            "Random seed, 0 to 2^64-1; the same seed draws the same texts. By default chosen at "
-            "random and shown."
+            "help": later(
+                "Random seed, 0 to 2^64-1; the same seed draws the same texts. By default "
+                "chosen at random and shown."
+            )
         },
     )
     overflow: Overflow = field(
         default="stop",
         metadata={
-            "help": "上下文已满时：stop 停止，slide 丢弃前一半后继续。"
-            "When the context is full: 'stop' ends the continuation, "
-            "'slide' drops the older half and continues."
+            "help": later(
+                "When the context is full: 'stop' ends the continuation, 'slide' drops the "
+                "older half and continues."
+            )
         },
     )
     memory: int = field(
         default=4 << 30,
         metadata={
-            "help": "KV 缓存可用的内存，如 4GB（按 float32 计）；不足时分批，结果不变。"
-            "Memory for the KV cache, such as 4GB, counted in float32. With less memory, "
-            "fewer continuations are drawn at a time; the texts do not change (on the native "
-            "engine not by a bit)."
+            "help": later(
+                "Memory for the KV cache, such as 4GB, counted in float32. With less memory, "
+                "fewer continuations are drawn at a time; the texts do not change (on the "
+                "native engine not by a bit)."
+            )
         },
     )
 
