@@ -22,7 +22,7 @@ def test_a_model_is_compared_with_its_4_bit_version(
     assert ", q4," in made
     words = ("compare", store, tmp_path / "q4", "--text", text, *ENGINE)
     printed = run(*words).stdout
-    assert "f32，q4" in printed
+    assert "f32, q4" in printed
     assert "KL" in printed
     found = parsed(run(*words, "--json"))
     assert 0 < found["mean_kl"] <= found["worst_kl"]

@@ -23,6 +23,7 @@ __all__ = [
     "MODEL",
     "OUTPUT",
     "OWN",
+    "PROMPT",
     "SAMPLING",
     "SectionOption",
     "Verb",
@@ -32,9 +33,10 @@ __all__ = [
     "write_sections",
 ]
 
-OWN, SAMPLING, MODEL, OUTPUT, ADVANCED = SECTIONS = (
+OWN, SAMPLING, PROMPT, MODEL, OUTPUT, ADVANCED = SECTIONS = (
     later("Options"),
     later("Sampling"),
+    later("Prompt"),
     later("Model"),
     later("Output"),
     later("Advanced"),

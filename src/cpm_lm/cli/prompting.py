@@ -17,7 +17,7 @@ import click
 from cpm_lm.cli.bars import terminal_width, visible
 from cpm_lm.cli.console import Text
 from cpm_lm.cli.few_shot import TEMPLATE, few_shot, read_shot, unescaped
-from cpm_lm.cli.help_pages import OUTPUT, SectionOption, Verb
+from cpm_lm.cli.help_pages import OUTPUT, PROMPT, SectionOption, Verb
 from cpm_lm.cli.wrapping import wrapped
 from cpm_lm.encodings import decoded
 from cpm_lm.errors import RequestError
@@ -116,6 +116,7 @@ def _prompt_options() -> list[click.Parameter]:
     return [
         SectionOption(
             ["--file"],
+            section=PROMPT,
             type=click.Path(path_type=Path, allow_dash=True),
             help=later(
                 "File that holds the prompt, - for standard input; a line end at its end is "
@@ -124,6 +125,7 @@ def _prompt_options() -> list[click.Parameter]:
         ),
         SectionOption(
             ["--encoding"],
+            section=PROMPT,
             help=later(
                 "Encoding of the file or of standard input, such as gb18030; by default "
                 "UTF-8, or what a mark at the beginning says."
@@ -131,6 +133,7 @@ def _prompt_options() -> list[click.Parameter]:
         ),
         SectionOption(
             ["-e", "escapes"],
+            section=PROMPT,
             is_flag=True,
             help=later(
                 "In the prompt and the texts of options, \\n is a line end, \\t a tab, \\\\ a "
@@ -139,6 +142,7 @@ def _prompt_options() -> list[click.Parameter]:
         ),
         SectionOption(
             ["--shot", "shots"],
+            section=PROMPT,
             type=Text(),
             multiple=True,
             metavar="Q=A",
@@ -149,6 +153,7 @@ def _prompt_options() -> list[click.Parameter]:
         ),
         SectionOption(
             ["--template"],
+            section=PROMPT,
             type=Text(),
             default=None,
             show_default=TEMPLATE,
