@@ -147,7 +147,7 @@ def test_an_interrupted_run_is_continued(tmp_path: Path) -> None:
     found = run(tmp_path, likes("好"), state=state, progress=lambda done, _: calls.append(done))
     assert calls == [3 * BATCH]
     assert found == whole
-    assert not state.exists()
+    assert run(tmp_path, likes("好"), state=state, progress=_interrupt) == whole
 
 
 def test_a_state_of_another_run_is_refused(tmp_path: Path) -> None:

@@ -15,7 +15,17 @@ from cpm_lm.evaluation.statistics import mcnemar, paired_bootstrap, standard_err
 
 __all__ = ["Comparison", "Outcome", "Result", "compared", "summarized"]
 
-SAME = ("task", "version", "task_digest", "protocol", "shots", "seed", "data_digest", "items")
+SAME = (
+    "task",
+    "version",
+    "task_digest",
+    "protocol",
+    "shots",
+    "seed",
+    "boundary",
+    "data_digest",
+    "items",
+)
 """What two results that are compared have in common."""
 
 
@@ -125,16 +135,7 @@ def compared(first: Result, second: Result) -> Comparison:
     Raises:
         ConfigError: the results are not of the same items by the same protocol.
     """
-    for name in (
-        "task",
-        "version",
-        "task_digest",
-        "protocol",
-        "shots",
-        "seed",
-        "data_digest",
-        "items",
-    ):
+    for name in SAME:
         here, there = getattr(first, name), getattr(second, name)
         if here != there:
             raise ConfigError(
