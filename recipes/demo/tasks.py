@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from pathlib import Path
 from typing import Any, Final
 
 import cpm_lm
+from benchmarks.machine import describe
 from benchmarks.pages import translated, write_pages
 from cpm_lm.evaluation.run import evaluate
 
@@ -29,35 +31,35 @@ RUNS: Final = (
     ("arithmetic", "greedy", 200),
     ("arithmetic", "vote", 200),
     ("arithmetic", "exact", 200),
-    ("tnews", "all", 200),
-    ("tnews", "4way", 200),
-    ("iflytek", "all", 16),
-    ("iflytek", "4way", 100),
-    ("ocnli", "standard", 200),
-    ("eprstmt", "standard", 200),
-    ("bustm", "standard", 200),
-    ("csl", "standard", 50),
-    ("cluewsc", "standard", 200),
-    ("chid", "standard", 50),
-    ("c3", "standard", 50),
-    ("c3-dialogue", "standard", 100),
+    ("tnews", "all", 400),
+    ("tnews", "4way", 400),
+    ("iflytek", "all", 40),
+    ("iflytek", "4way", 150),
+    ("ocnli", "standard", 500),
+    ("eprstmt", "standard", 500),
+    ("bustm", "standard", 500),
+    ("csl", "standard", 100),
+    ("cluewsc", "standard", 300),
+    ("chid", "standard", 100),
+    ("c3", "standard", 100),
+    ("c3-dialogue", "standard", 200),
     ("cmrc2018", "greedy", 50),
-    ("zhoblimp", "standard", 1000),
+    ("zhoblimp", "standard", 2000),
 )
 """Task, protocol and items: few where an item is long, so that all take some minutes on two cores;
 IFLYTEK with all labels is 119 candidates of 250 tokens each."""
 NAMES: Final = ("sum", "per_token", "per_character", "per_byte", "pmi")
 PHRASES = {
+    r"Seed (\d+), (\S+) minutes in all\. (.*)\.$": r"种子 \1，共用 \2 分钟。\3。",
     r"\| task \| protocol \| items \|": "| 任务 | 方式 | 题数 |",
     r"\| value \| chance \|": "| 结果 | 随机 |",
-    r"exact_match (\S+), f1 (\S+)": r"精确匹配 \1，F1 \2",
 }
 """The table's words in Chinese; see `pages.translated`."""
 
 
-def measure(data: Path, most: int | None = None) -> list[dict[str, Any]]:
+def measure(data: Path, most: int | None = None) -> dict[str, Any]:
     """Return the results of all runs, without their items; at most `most` items each."""
-    results = []
+    results, start = [], time.monotonic()
     with cpm_lm.load(engine="native") as model:
         for task, protocol, items in RUNS:
             limit = min(items, most or items)
@@ -65,25 +67,27 @@ def measure(data: Path, most: int | None = None) -> list[dict[str, Any]]:
             told = found.to_json()
             results.append({k: v for k, v in told.items() if k not in ("outcomes", "groups")})
             print(task, protocol, f"{found.value:.3f}", flush=True)
-    return results
+    minutes = (time.monotonic() - start) / 60
+    return {"machine": describe(), "minutes": round(minutes, 1), "results": results}
 
 
-def table(results: list[dict[str, Any]]) -> str:
-    """Return the results as Markdown, in English; the value is by the task's own score."""
+def table(measured: dict[str, Any]) -> str:
+    """Return the results as Markdown, in English; the value is by the task's own score or metric."""
     rows = [
         "| task | protocol | items | value | chance | "
         + " | ".join(f"`{n}`" for n in NAMES)
         + " |",
         "|---|---|---|---|---|" + "---|" * len(NAMES),
     ]
-    for found in results:
+    for found in measured["results"]:
         value = f"{100 * found['value']:.1f}% ± {100 * found['standard_error']:.1f}%"
         chance = "" if found["chance"] is None else f"{100 * found['chance']:.1f}%"
         values = found["values"]
         others = [f"{100 * values[name]:.1f}%" if name in values else "" for name in NAMES]
         cells = [found["task"], found["protocol"], str(found["items"]), value, chance, *others]
         rows.append("| " + " | ".join(cells) + " |")
-    return "\n".join(rows)
+    about = f"Seed {SEED}, {measured['minutes']} minutes in all. {measured['machine']}."
+    return "\n".join([about, "", *rows])
 
 
 def main() -> None:
@@ -95,10 +99,9 @@ def main() -> None:
         print(table(measure(options.data, 2)))
         return
     if options.data:
-        results = measure(options.data)
-        RESULTS.write_text(json.dumps(results, ensure_ascii=False, indent=1) + "\n", "utf-8")
-    results = json.loads(RESULTS.read_text("utf-8"))
-    english = table(results)
+        found = measure(options.data)
+        RESULTS.write_text(json.dumps(found, ensure_ascii=False, indent=1) + "\n", "utf-8")
+    english = table(json.loads(RESULTS.read_text("utf-8")))
     for page in PAGES:
         write_pages(page, MARK, chinese=translated(english, PHRASES), english=english)
 

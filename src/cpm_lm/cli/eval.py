@@ -44,7 +44,7 @@ __all__ = ["command"]
 )
 @click.option(
     "--seed",
-    type=int,
+    type=click.IntRange(min=0),
     default=0,
     show_default=True,
     help="抽取例子、候选和投票所用的随机种子。Seed of the examples, candidates and votes drawn.",
@@ -102,6 +102,8 @@ def command(
     from cpm_lm.cli.plotting import check_plot, plot_results
 
     if tasks == ("list",):
+        if json_path or plot_path or against:
+            raise click.UsageError(tr("list takes no --json, --plot or --against"))
         _list()
         return
     if plot_path is not None:

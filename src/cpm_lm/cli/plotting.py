@@ -27,11 +27,17 @@ def check_plot(path: Path) -> None:
     """Check that a plot can be drawn, before anything is computed.
 
     Raises:
-        RequestError: the file's suffix is not .png or .svg, or matplotlib is not installed.
+        RequestError: the file's suffix is not .png or .svg, its directory does not exist, or
+            matplotlib is not installed.
     """
     if path.suffix.lower() not in (".png", ".svg"):
         raise RequestError(
             "--plot: unsupported format {path_name}; use .png or .svg", path_name=path.name
+        )
+    if not path.absolute().parent.is_dir():
+        raise RequestError(
+            "--plot: there is no directory {folder}; create it, or give another path",
+            folder=path.parent,
         )
     if importlib.util.find_spec("matplotlib") is None:
         raise RequestError("--plot needs matplotlib; install it: pip install 'cpm-lm[plot]'")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from cpm_lm.distributions.checks import check_one_of
+from cpm_lm.distributions.checks import check_number, check_one_of
 from cpm_lm.errors import ConfigError, RequestError
 from cpm_lm.evaluation.asking import ask_choices, ask_text
 from cpm_lm.evaluation.items import Item, find_file, read_items
@@ -67,6 +67,7 @@ def evaluate(
     """
     found = load_task(task)
     check_one_of("boundary", boundary, BOUNDARIES)
+    check_number("seed", seed, low=0, high=2**64 - 1, whole=True)
     name, chosen = _protocol(found, protocol)
     opened = model if isinstance(model, Model) else load(model)
     directory = Path("." if data is None else data)
