@@ -6,14 +6,16 @@
 
 Two workloads of real items, whose candidates share much (`DIR` is as for `cpm eval`): C3, one
 passage with its answers, and TNEWS with eight shots, one header with fifteen labels. Hugging Face
-scores a batch of 16 padded sequences in float32. All run in turn; medians of the rounds. The
-float32 scores must be equal to 1e-4. Saved is 1 - t_shared / t_apart, over
+and lm-evaluation-harness's own `hf` (where lm-eval is installed) score batches of 16 padded
+sequences in float32. All run in turn; medians of the rounds. The float32 scores must be equal to
+1e-4. Saved is 1 - t_shared / t_apart, over
 1 - rows_shared / rows_apart: 1 is all that sharing can save.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import statistics
 import tempfile
@@ -114,6 +116,38 @@ def hugging_face(store: Path, threads: int) -> Callable[[Work], list[float]]:
     return score
 
 
+def harness(store: Path, folder: Path, vocab: int) -> Callable[[Work], list[float]] | None:
+    """Return a function that scores as `lm_eval --model hf` does; None: lm-eval is missing.
+
+    It gets the ids, so its tokenizer is not used; it must have one.
+    """
+    if importlib.util.find_spec("lm_eval") is None:
+        print("lm-eval is not installed: its own hf is left out")
+        return None
+    import transformers
+    from lm_eval.models.huggingface import HFLM
+
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"[{i}]" for i in range(5, vocab))]
+    (folder / "vocab.txt").write_text("\n".join(pieces), "utf-8")
+    gpt = transformers.GPT2LMHeadModel.from_pretrained(store)
+    lm = HFLM(
+        pretrained=gpt,
+        tokenizer=transformers.BertTokenizer(str(folder / "vocab.txt")),
+        device="cpu",
+        batch_size=PADDED,
+        add_bos_token=False,
+    )
+
+    def score(work: Work) -> list[float]:
+        requests = [
+            (("", str(number)), list(path.ids[: path.start]), list(path.ids[path.start :]))
+            for number, path in enumerate(path for paths in work for path in paths)
+        ]
+        return [float(found) for found, _ in lm._loglikelihood_tokens(requests, disable_tqdm=True)]
+
+    return score
+
+
 def timed(call: Callable[[], list[float]]) -> tuple[float, list[float]]:
     start = time.perf_counter()
     scores = call()
@@ -193,6 +227,7 @@ def main() -> None:
             cpm_lm.convert(store, used, weights=options.weights)
         engine = cpm_lm.open_engine(used, engine="native", threads=options.threads)
         reference = hugging_face(store, options.threads)
+        by_harness = harness(store, Path(folder), config.vocab_size)
         results = []
         for name, shots in (("c3", 0), ("tnews", 8)):
             work = workload(
@@ -203,6 +238,8 @@ def main() -> None:
                 "apart": lambda work=work: apart(engine, work),
                 "Hugging Face": lambda work=work: reference(work),
             }
+            if by_harness is not None:
+                calls["lm-eval hf"] = lambda work=work: by_harness(work)
             results.append(measure(name, work, calls, options.rounds))
             if options.weights == "f32":
                 assert max(results[-1]["differences"].values()) < TOLERANCE  # type: ignore[attr-defined]

@@ -72,7 +72,7 @@ def measure(data: Path, most: int | None = None) -> dict[str, Any]:
 
 
 def table(measured: dict[str, Any]) -> str:
-    """Return the results as Markdown, in English; the value is by the task's own score or metric."""
+    """Return the results as Markdown, in English; the value is by the task's own score."""
     rows = [
         "| task | protocol | items | value | chance | "
         + " | ".join(f"`{n}`" for n in NAMES)

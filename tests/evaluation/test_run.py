@@ -273,6 +273,16 @@ def test_candidates_of_which_one_begins_another(tmp_path: Path) -> None:
     assert found.values["per_token"] == 1
 
 
+def test_a_tie_counts_as_chance(tmp_path: Path) -> None:
+    """At the start of a text pmi is 0 for all; the first candidate was taken, and always right."""
+    task = TASK.replace('prompt = "问{text}答"', 'prompt = ""')
+    task = task.replace('field = "choices"\nanswer = "answer"', 'fields = ["good", "bad"]')
+    written(tmp_path, items(6, good="好", bad="坏"), task)
+    found = run(tmp_path, likes("好"))
+    assert (found.values["sum"], found.values["pmi"], found.chance) == (1.0, 0.5, 0.5)
+    assert run(tmp_path, likes("天")).value == 0.5
+
+
 def test_two_models_are_compared_item_by_item(tmp_path: Path) -> None:
     written(tmp_path, items(20))
     good, bad = run(tmp_path, likes("好")), run(tmp_path, likes("坏"))

@@ -34,7 +34,8 @@ class Outcome:
     """What came of one item."""
 
     values: Mapping[str, float]
-    """By score: 1 if the best candidate by it is right, else 0; or the metrics of a text."""
+    """By score: 1 if the best candidate by it is right, else 0, 1/n if it ties with n - 1 others;
+    or the metrics of a text."""
     chance: float
     """The value that guessing has."""
     group: str = ""
