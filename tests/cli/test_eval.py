@@ -129,6 +129,13 @@ def test_a_plot_that_cannot_be_written_is_refused_first(mine: Path, path: str, s
     assert len(output.splitlines()) == 1
 
 
+def test_a_character_that_no_font_has_is_said_before_anything_is_measured(mine: Path) -> None:
+    mine.write_text(MINE.replace('"mine"', '"\\U000F1234"'), "utf-8")  # a private character
+    output = call(mine, "--data", mine.parent, "--plot", mine.parent / "a.png", code=1).output
+    assert "no installed font has all characters" in output
+    assert len(output.splitlines()) == 1
+
+
 def test_the_bad_line_of_a_later_task_is_named_before_anything_is_measured(mine: Path) -> None:
     (mine.parent / "later.toml").write_text(
         MINE.replace('"mine"', '"later"').replace("items.jsonl", "later.jsonl"), "utf-8"

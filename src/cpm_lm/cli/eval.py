@@ -106,13 +106,13 @@ def command(
             raise click.UsageError(tr("list takes no --json, --plot or --against"))
         _list()
         return
-    if plot_path is not None:
-        check_plot(plot_path)
     target = Target(json_path)
     chosen = {
         name: options.pop(name) for name in ("protocol", "shots", "seed", "boundary", "limit")
     }
-    _check(tasks, data, chosen)
+    checked = _check(tasks, data, chosen)
+    if plot_path is not None:
+        check_plot(plot_path, "".join(checked))
     model = open_model({**options})
     other = None if against is None else open_model({**options, "model": against})
     results: list[Result] = []
@@ -136,8 +136,8 @@ def command(
         plot_results(results, plot_path)
 
 
-def _check(tasks: Sequence[str], data: Path | None, options: dict[str, Any]) -> None:
-    """Check all tasks and their files before the first is run.
+def _check(tasks: Sequence[str], data: Path | None, options: dict[str, Any]) -> list[str]:
+    """Check all tasks and their files before the first is run; return the names of the tasks.
 
     Raises:
         RequestError: two tasks have one name.
@@ -148,8 +148,8 @@ def _check(tasks: Sequence[str], data: Path | None, options: dict[str, Any]) -> 
     names = [Path(task).stem for task in tasks]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise RequestError("the task {name} is given twice; give it once", name=twice)
-    for task in tasks:
-        check(task, data, **{k: v for k, v in options.items() if k != "boundary"})
+    given = {k: v for k, v in options.items() if k != "boundary"}
+    return [check(task, data, **given).name for task in tasks]
 
 
 def _measured(

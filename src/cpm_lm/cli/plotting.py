@@ -23,12 +23,16 @@ ANSWERS = 20
 """The maximum number of bars."""
 
 
-def check_plot(path: Path) -> None:
+def check_plot(path: Path, names: str = "") -> None:
     """Check that a plot can be drawn, before anything is computed.
 
+    Args:
+        path: the picture.
+        names: what it will show, if that is known.
+
     Raises:
-        RequestError: the file's suffix is not .png or .svg, its directory does not exist, or
-            matplotlib is not installed.
+        RequestError: the file's suffix is not .png or .svg, its directory does not exist,
+            matplotlib is not installed, or no font has the characters.
     """
     if path.suffix.lower() not in (".png", ".svg"):
         raise RequestError(
@@ -41,6 +45,8 @@ def check_plot(path: Path) -> None:
         )
     if importlib.util.find_spec("matplotlib") is None:
         raise RequestError("--plot needs matplotlib; install it: pip install 'cpm-lm[plot]'")
+    if names:
+        font_for(names)
 
 
 def plot(vote: Vote, prompt: str, path: Path) -> None:
@@ -79,7 +85,7 @@ def plot_results(results: Sequence[Result], path: Path) -> None:
     from matplotlib.figure import Figure
 
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
-    names = [f"{result.task} ({result.protocol})" for result in results]
+    names = [shortened(visible(f"{each.task} ({each.protocol})"), 30) for each in results]
     places = list(range(len(results)))
     with rc_context({"font.family": font_for("".join(names)), "text.parse_math": False}):
         figure = Figure(figsize=(7, 1.4 + 0.42 * len(results)), layout="constrained")
@@ -91,10 +97,10 @@ def plot_results(results: Sequence[Result], path: Path) -> None:
         for at, chance in known:
             axes.plot([chance, chance], [at - 0.4, at + 0.4], color="#e45756", linewidth=2)
         axes.set_yticks(places, names)
-        axes.invert_yaxis()
-        axes.set_xlim(0, 1)
+        axes.set_ylim(len(results) - 0.4, -0.6)  # the first on top, and no bar wider than another's
+        axes.set_xlim(0, 1.03)
         axes.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
-        axes.set_xlabel("value and standard error; red: chance" if known else "value")
+        axes.set_xlabel("value and standard error" + ("; red: chance" if known else ""))
         figure.savefig(path, dpi=150)
 
 
@@ -118,7 +124,7 @@ def font_for(text: str) -> str:
         name = _find_font(characters)
     if name is None:
         raise RequestError(
-            "no installed font has all characters of the answers, {chr!r} among "
+            "no installed font has all characters of the plot, {chr!r} among "
             "them; install a Chinese font, such as Noto Sans CJK (Debian: apt "
             "install fonts-noto-cjk)",
             chr=chr(max(characters)),

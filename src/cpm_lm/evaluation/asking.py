@@ -22,8 +22,8 @@ def ask_choices(
 ) -> tuple[list[Outcome], int]:
     """Return the outcomes of questions with candidates, and the rows computed.
 
-    By each normalization the best candidate is the one of the highest score. Where n candidates tie,
-    each counts as 1/n of the answer: in some files the first one is always right.
+    By each normalization the best candidate is the one of the highest score. Where n candidates
+    tie, each counts as 1/n of the answer: in some files the first one is always right.
     """
     queries = [
         Query(prompt=candidate.prompt, continuations=[candidate.continuation])

@@ -111,8 +111,8 @@ def check(
     shots: int | None = None,
     seed: int = 0,
     limit: int | None = None,
-) -> None:
-    """Check a task, its protocol, its files and its items before anything is computed.
+) -> Task:
+    """Return a task, after its protocol, its files and its items are checked.
 
     Args: see `evaluate`.
 
@@ -126,6 +126,7 @@ def check(
     questioner = Questioner(found, chosen, shown, seed, lambda *_: True)
     for at, item in _items(found, directory, limit, seed)[0]:
         questioner.question(item, at)
+    return found
 
 
 def _outcomes(
