@@ -51,6 +51,7 @@ IFLYTEK with all labels is 119 candidates of 250 tokens each."""
 NAMES: Final = ("sum", "per_token", "per_character", "per_byte", "pmi")
 PHRASES = {
     r"Seed (\d+), (\S+) minutes in all\. (.*)\.$": r"种子 \1，共用 \2 分钟。\3。",
+    r", (\d+) cores, load (\S+), (\S+), commit (\S+)。$": r"，\1 核，负载 \2，\3，提交 \4。",
     r"\| task \| protocol \| items \|": "| 任务 | 方式 | 题数 |",
     r"\| value \| chance \|": "| 结果 | 随机 |",
 }
@@ -59,7 +60,7 @@ PHRASES = {
 
 def measure(data: Path, most: int | None = None) -> dict[str, Any]:
     """Return the results of all runs, without their items; at most `most` items each."""
-    results, start = [], time.monotonic()
+    results, start, machine = [], time.monotonic(), describe()
     with cpm_lm.load(engine="native") as model:
         for task, protocol, items in RUNS:
             limit = min(items, most or items)
@@ -68,7 +69,7 @@ def measure(data: Path, most: int | None = None) -> dict[str, Any]:
             results.append({k: v for k, v in told.items() if k not in ("outcomes", "groups")})
             print(task, protocol, f"{found.value:.3f}", flush=True)
     minutes = (time.monotonic() - start) / 60
-    return {"machine": describe(), "minutes": round(minutes, 1), "results": results}
+    return {"machine": machine, "minutes": round(minutes, 1), "results": results}
 
 
 def table(measured: dict[str, Any]) -> str:
