@@ -231,15 +231,14 @@ def measured(options: argparse.Namespace, *, random: bool, weights: str) -> list
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        store = folder / "f32"
-        if random:
-            write_model(store, SHAPE, Random(SHAPE, 0), "f32")
-        else:
-            cpm_lm.convert(cpm_lm.DEMO, store, weights="f32")
+        store, used = folder / "f32", folder / weights
+        for path in dict.fromkeys((store, used)):
+            if random:
+                path.mkdir()
+                write_model(path, SHAPE, Random(SHAPE, 0), path.name)
+            else:
+                cpm_lm.convert(cpm_lm.DEMO, path, weights=path.name)
         config = Store.open(store).config
-        used = store if weights == "f32" else folder / weights
-        if used != store:
-            cpm_lm.convert(store, used, weights=weights)
         engine = cpm_lm.open_engine(used, engine="native", threads=options.threads)
         others = {}
         if weights == "f32":  # what they compute, whatever our weights are
