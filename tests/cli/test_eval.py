@@ -200,7 +200,7 @@ def test_an_interrupted_run_of_two_tasks_goes_on_where_it_was(mine: Path) -> Non
 def test_the_4way_tnews_twice(shared_data: Path) -> None:
     words = ("tnews", "--data", shared_data / "tasks/fewclue/tnews", "--protocol", "4way")
     first, second, other = (
-        call(*words, "--seed", seed, "--limit", 16, "--json", "-").output for seed in (1, 1, 2)
+        call(*words, "--seed", seed, "--limit", 6, "--json", "-").output for seed in (1, 1, 2)
     )
     assert first == second
     assert json.loads(first)["results"][0]["chance"] == 0.25
