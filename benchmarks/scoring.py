@@ -55,7 +55,7 @@ PHRASES = {
     r"Hugging Face, float32": "Hugging Face，float32",
     r"lm-eval hf, float32": "lm-eval hf，float32",
     r"saved of possible": "节省占可节省的比例",
-    r"109 M random": "1.09 亿随机权重",
+    r"109 M random": "109 M 随机权重",
     r"\| demo \|": "| 自带模型 |",
 }
 """The table's words in Chinese; see `pages.translated`."""
@@ -260,7 +260,7 @@ def measured(options: argparse.Namespace, *, random: bool, weights: str) -> list
 
 
 def table(results: Sequence[Mapping[str, Any]]) -> str:
-    """Return the results as Markdown, in English; items a second, with the slowest and fastest."""
+    """Return the results as Markdown, in English; items a second, medians."""
     rows = [
         "| model | weights | items | rows shared | rows apart | one tree | each apart "
         "| Hugging Face, float32 | lm-eval hf, float32 | saved of possible |",
@@ -270,12 +270,7 @@ def table(results: Sequence[Mapping[str, Any]]) -> str:
         rates = []
         for name in ("shared", "apart", "Hugging Face", "lm-eval hf"):
             took = found["seconds"].get(name)
-            low, mid, high = (
-                (found["items"] / f(took) for f in (max, statistics.median, min))
-                if took
-                else (0, 0, 0)
-            )
-            rates.append(f"{mid:.2f} ({low:.2f}–{high:.2f})" if took else "")
+            rates.append(f"{found['items'] / statistics.median(took):.2f}" if took else "")
         cells = [found["model"], found["bits"], f"{found['items']} {found['workload']}"]
         cells += [f"{found['rows_shared']:,}", f"{found['rows_apart']:,}", *rates]
         rows.append("| " + " | ".join([*cells, f"{found['saved_of_possible']:.2f}"]) + " |")
