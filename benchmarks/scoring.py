@@ -3,28 +3,34 @@
     python -m benchmarks.scoring --data DIR                    # the model in the package
     python -m benchmarks.scoring --data DIR --random           # 109 M random weights
     python -m benchmarks.scoring --data DIR --weights q8
+    python -m benchmarks.scoring --data DIR --write            # all four, into docs/performance
 
 Two workloads of real items, whose candidates share much (`DIR` is as for `cpm eval`): C3, one
 passage with its answers, and TNEWS with eight shots, one header with fifteen labels. Hugging Face
-scores a batch of 16 padded sequences in float32. All run in turn; medians of the rounds. The
-float32 scores must be equal to 1e-4. Saved is 1 - t_shared / t_apart, over
+and lm-evaluation-harness's own `hf` (where lm-eval is installed) score batches of 16 padded
+sequences in float32. All run in turn; medians of the rounds. The float32 scores must be equal to
+1e-4. Saved is 1 - t_shared / t_apart, over
 1 - rows_shared / rows_apart: 1 is all that sharing can save.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import cpm_lm
 from benchmarks.machine import describe
+from benchmarks.pages import translated, write_pages
 from benchmarks.peers.files import Random
 from cpm_lm.checkpoints.layouts.store import Store, write_model
 from cpm_lm.config import GPTConfig
@@ -38,6 +44,21 @@ from cpm_lm.evaluation.task_file import load_task
 
 SHAPE = GPTConfig(vocab_size=21128, n_positions=1024, n_embd=768, n_layer=12, n_head=12)
 """GPT2-Chinese's: 102 M parameters, 109 M with an embedding of its own."""
+PAGE = Path(__file__).parent.parent / "docs/performance.md"
+MARK = "python -m benchmarks.scoring"
+PHRASES = {
+    r"(\d+) threads, (\d+) rounds\. (.*)\.$": r"\1 个线程，\2 轮。\3。",
+    r", (\d+) cores, load (\S+), (\S+), commit (\S+)。$": r"，\1 核，负载 \2，\3，提交 \4。",
+    r"\| model \| weights \| items \| rows shared \| rows apart \| one tree \| each apart \|": (
+        "| 模型 | 权重 | 题目 | 合并后的行 | 分开的行 | 合成一棵树 | 各自打分 |"
+    ),
+    r"Hugging Face, float32": "Hugging Face，float32",
+    r"lm-eval hf, float32": "lm-eval hf，float32",
+    r"saved of possible": "节省占可节省的比例",
+    r"109 M random": "109 M 随机权重",
+    r"\| demo \|": "| 自带模型 |",
+}
+"""The table's words in Chinese; see `pages.translated`."""
 PADDED = 16
 TOLERANCE = 1e-4
 
@@ -114,6 +135,38 @@ def hugging_face(store: Path, threads: int) -> Callable[[Work], list[float]]:
     return score
 
 
+def harness(store: Path, folder: Path, vocab: int) -> Callable[[Work], list[float]] | None:
+    """Return a function that scores as `lm_eval --model hf` does; None: lm-eval is missing.
+
+    It gets the ids, so its tokenizer is not used; it must have one.
+    """
+    if importlib.util.find_spec("lm_eval") is None:
+        print("lm-eval is not installed: its own hf is left out")
+        return None
+    import transformers
+    from lm_eval.models.huggingface import HFLM
+
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"[{i}]" for i in range(5, vocab))]
+    (folder / "vocab.txt").write_text("\n".join(pieces), "utf-8")
+    gpt = transformers.GPT2LMHeadModel.from_pretrained(store)
+    lm = HFLM(
+        pretrained=gpt,
+        tokenizer=transformers.BertTokenizer(str(folder / "vocab.txt")),
+        device="cpu",
+        batch_size=PADDED,
+        add_bos_token=False,
+    )
+
+    def score(work: Work) -> list[float]:
+        requests = [
+            (("", str(number)), list(path.ids[: path.start]), list(path.ids[path.start :]))
+            for number, path in enumerate(path for paths in work for path in paths)
+        ]
+        return [float(found) for found, _ in lm._loglikelihood_tokens(requests, disable_tqdm=True)]
+
+    return score
+
+
 def timed(call: Callable[[], list[float]]) -> tuple[float, list[float]]:
     start = time.perf_counter()
     scores = call()
@@ -122,7 +175,7 @@ def timed(call: Callable[[], list[float]]) -> tuple[float, list[float]]:
 
 def measure(
     name: str, work: Work, calls: Mapping[str, Callable[[], list[float]]], rounds: int
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Run all in turn and return the medians; print them."""
     seconds: dict[str, list[float]] = {each: [] for each in calls}
     scores: dict[str, list[float]] = {}
@@ -168,6 +221,62 @@ def _rows(work: Sequence[Sequence[TokenPath]], *, whole: bool) -> int:
     )
 
 
+def measured(options: argparse.Namespace, *, random: bool, weights: str) -> list[dict[str, Any]]:
+    """Return the results of one model on both workloads.
+
+    Args:
+        options: the command's.
+        random: whether the model is 109 M random weights, or the one in the package.
+        weights: f32 or q8.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        store, used = folder / "f32", folder / weights
+        for path in dict.fromkeys((store, used)):
+            if random:
+                path.mkdir()
+                write_model(path, SHAPE, Random(SHAPE, 0), path.name)
+            else:
+                cpm_lm.convert(cpm_lm.DEMO, path, weights=path.name)
+        config = Store.open(store).config
+        engine = cpm_lm.open_engine(used, engine="native", threads=options.threads)
+        others = {}
+        if weights == "f32":  # what they compute, whatever our weights are
+            others["Hugging Face"] = hugging_face(store, options.threads)
+            if by_harness := harness(store, folder, config.vocab_size):
+                others["lm-eval hf"] = by_harness
+        results = []
+        for task, shots in (("c3", 0), ("tnews", 8)):
+            work = workload(
+                task, options.data, options.items, shots, config.vocab_size, config.n_positions
+            )
+            calls = {"shared": partial(shared, engine, work), "apart": partial(apart, engine, work)}
+            calls |= {each: partial(score, work) for each, score in others.items()}
+            found = measure(task, work, calls, options.rounds)
+            if weights == "f32":
+                assert max(found["differences"].values()) < TOLERANCE
+            results.append(found | {"model": "109 M random" if random else "demo", "bits": weights})
+        return results
+
+
+def table(results: Sequence[Mapping[str, Any]]) -> str:
+    """Return the results as Markdown, in English; items a second, medians."""
+    rows = [
+        "| model | weights | items | rows shared | rows apart | one tree | each apart "
+        "| Hugging Face, float32 | lm-eval hf, float32 | saved of possible |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for found in results:
+        rates = []
+        for name in ("shared", "apart", "Hugging Face", "lm-eval hf"):
+            took = found["seconds"].get(name)
+            rates.append(f"{found['items'] / statistics.median(took):.2f}" if took else "")
+        cells = [found["model"], found["bits"], f"{found['items']} {found['workload']}"]
+        cells += [f"{found['rows_shared']:,}", f"{found['rows_apart']:,}", *rates]
+        rows.append("| " + " | ".join([*cells, f"{found['saved_of_possible']:.2f}"]) + " |")
+    return "\n".join(rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
@@ -177,37 +286,24 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
-    print(describe())
-    with tempfile.TemporaryDirectory() as folder:
-        if options.random:
-            store, config = Path(folder) / "f32", SHAPE
-            write_model(store, SHAPE, Random(SHAPE, 0), "f32")
-        else:
-            store = Path(folder) / "f32"
-            cpm_lm.convert(cpm_lm.DEMO, store, weights="f32")
-            config = Store.open(store).config
-        used = store
-        if options.weights != "f32":
-            used = Path(folder) / options.weights
-            cpm_lm.convert(store, used, weights=options.weights)
-        engine = cpm_lm.open_engine(used, engine="native", threads=options.threads)
-        reference = hugging_face(store, options.threads)
-        results = []
-        for name, shots in (("c3", 0), ("tnews", 8)):
-            work = workload(
-                name, options.data, options.items, shots, config.vocab_size, config.n_positions
-            )
-            calls = {
-                "shared": lambda work=work: shared(engine, work),
-                "apart": lambda work=work: apart(engine, work),
-                "Hugging Face": lambda work=work: reference(work),
-            }
-            results.append(measure(name, work, calls, options.rounds))
-            if options.weights == "f32":
-                assert max(results[-1]["differences"].values()) < TOLERANCE  # type: ignore[attr-defined]
+    machine = describe()
+    print(machine)
+    models = [(options.random, options.weights)]
+    if options.write:
+        models = [(random, weights) for random in (False, True) for weights in ("f32", "q8")]
+    results = [
+        each
+        for random, weights in models
+        for each in measured(options, random=random, weights=weights)
+    ]
     if options.json:
-        options.json.write_text(json.dumps({"machine": describe(), "results": results}, indent=2))
+        options.json.write_text(json.dumps({"machine": machine, "results": results}, indent=2))
+    if options.write:
+        about = f"{options.threads} threads, {options.rounds} rounds. {machine}."
+        english = f"{about}\n\n{table(results)}"
+        write_pages(PAGE, MARK, chinese=translated(english, PHRASES), english=english)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 
-from benchmarks import decode, pages, quality, whole
+from benchmarks import decode, pages, quality, scoring, whole
 
 DECODE = "python -m benchmarks.decode --layers {}"
 REPORTS = [
@@ -12,6 +12,7 @@ REPORTS = [
     (decode.PAGE, DECODE.format(32), decode.PHRASES),
     (quality.PAGE, quality.MARK, quality.PHRASES),
     (whole.PAGE, whole.MARK, whole.PHRASES),
+    (scoring.PAGE, scoring.MARK, scoring.PHRASES),
 ]
 
 

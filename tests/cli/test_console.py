@@ -6,10 +6,9 @@ import sys
 import time
 from pathlib import Path
 
-import click
 import pytest
 
-from cpm_lm.cli import VERBS, cpm
+from cpm_lm.cli import VERBS
 from cpm_lm.cli.console import print_json, reporting_errors
 from tests.support.running import Run
 

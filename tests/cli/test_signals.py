@@ -36,7 +36,8 @@ AT_IMPORT = """if True:
 
 
 @pytest.mark.parametrize(
-    "module", ["cpm_lm.cli", "click", "cpm_lm.cli.sample", "numpy", "cpm_lm.engines.native", "cpm_lm.model"]
+    "module",
+    ["cpm_lm.cli", "click", "cpm_lm.cli.sample", "numpy", "cpm_lm.engines.native", "cpm_lm.model"],
 )
 def test_ctrl_c_while_something_is_imported(module: str) -> None:
     # A traceback of the import system, and exit code 1.

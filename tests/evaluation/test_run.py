@@ -65,7 +65,7 @@ def items(count: int = 20, **more: Any) -> list[dict[str, Any]]:
 def written(folder: Path, test: Sequence[Any], task: str = TASK) -> Path:
     (folder / "mine.toml").write_text(task, "utf-8")
     for name in ("test.jsonl", "train.jsonl"):
-        lines = [x if isinstance(x, str) else json.dumps(x, ensure_ascii=False) for x in test]
+        lines = [x if isinstance(x, str) else json.dumps(x) for x in test]
         (folder / name).write_text("\n".join(lines), "utf-8")
     return folder / "mine.toml"
 
@@ -147,7 +147,7 @@ def test_an_interrupted_run_is_continued(tmp_path: Path) -> None:
     found = run(tmp_path, likes("好"), state=state, progress=lambda done, _: calls.append(done))
     assert calls == [3 * BATCH]
     assert found == whole
-    assert not state.exists()
+    assert run(tmp_path, likes("好"), state=state, progress=_interrupt) == whole
 
 
 def test_a_state_of_another_run_is_refused(tmp_path: Path) -> None:
@@ -181,6 +181,14 @@ def _interrupt(done: int, total: int) -> None:
         (items(1, answer="中"), "none of the labels"),
         (items(1, choices=["好", ""]), "empty candidate"),
         (items(1, choices=[]), "none of the labels"),
+        (items(1, choices=["好"]), "at least two that differ"),
+        (items(1, choices=["好", "好"]), "at least two that differ"),
+        (items(1, choices=["好", None]), "choices holds None"),
+        (items(1, text=None), "text holds None"),
+        (items(1, text={"a": 1}), "text holds {'a': 1}"),
+        (items(1, text="\ud800"), "half a character"),
+        (items(1, answer=True), "answer is True"),
+        (['{"text": NaN}'], "NaN is no number of JSON"),
         (items(1, choices="好"), "choices is '好'; expected a list"),
     ],
 )
@@ -190,9 +198,66 @@ def test_bad_data_is_named(tmp_path: Path, lines: list[Any], said: str) -> None:
         run(tmp_path, likes("好"))
 
 
+def test_limited_items_are_drawn_from_the_whole_file(tmp_path: Path) -> None:
+    """Many files are sorted by their answers: the first items would all have one."""
+    written(tmp_path, [*items(50, answer=0), *items(50, answer=1)])
+    whole = run(tmp_path, likes("好"))
+    found = run(tmp_path, likes("好"), limit=40, seed=3)
+    assert found.items == 40
+    assert 10 < sum(outcome.values["sum"] for outcome in found.outcomes) < 30
+    assert found == run(tmp_path, likes("好"), limit=40, seed=3)
+    assert found != run(tmp_path, likes("好"), limit=40, seed=4)
+    assert run(tmp_path, likes("好"), limit=200) == whole
+
+
+def test_a_state_that_another_run_writes_is_refused(tmp_path: Path) -> None:
+    """Two runs that wrote one file mixed their lines."""
+    pytest.importorskip("fcntl")
+    written(tmp_path, items(2 * BATCH))
+    state = tmp_path / "state"
+    refused: list[int] = []
+
+    def second(done: int, total: int) -> None:
+        if not refused:
+            with pytest.raises(ConfigError, match="being written by another run"):
+                run(tmp_path, likes("好"), state=state)
+            refused.append(done)
+
+    assert run(tmp_path, likes("好"), state=state, progress=second).items == 2 * BATCH
+    assert refused == [BATCH]
+
+
+def test_a_run_that_fails_at_once_leaves_no_state(tmp_path: Path) -> None:
+    written(tmp_path, items(1, text=None))
+    with pytest.raises(ConfigError, match="holds None"):
+        run(tmp_path, likes("好"), state=tmp_path / "state")
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize(
+    ("answer", "right"), [("B", 1), ("坏", 1), (0, 0), ("A", 0), ("C", None), (2, None)]
+)
+def test_candidates_in_fields(tmp_path: Path, answer: object, right: int | None) -> None:
+    """An answer that was none of them ended in a traceback."""
+    task = TASK.replace('field = "choices"', 'fields = ["A", "B"]')
+    written(tmp_path, items(1, A="好", B="坏", answer=answer), task)
+    if right is None:
+        with pytest.raises(ConfigError, match="none of the labels"):
+            run(tmp_path, likes("好"))
+    else:
+        assert run(tmp_path, likes("好")).value == 1 - right
+
+
 @pytest.mark.parametrize(
     "options",
-    [{"protocol": "three"}, {"shots": -1}, {"shots": 99}, {"limit": 0}, {"boundary": "both"}],
+    [
+        {"seed": -1},
+        {"protocol": "three"},
+        {"shots": -1},
+        {"shots": 99},
+        {"limit": 0},
+        {"boundary": "both"},
+    ],
 )
 def test_bad_options(tmp_path: Path, options: dict[str, Any]) -> None:
     written(tmp_path, items(4))
@@ -206,6 +271,16 @@ def test_candidates_of_which_one_begins_another(tmp_path: Path) -> None:
     found = run(tmp_path, likes("好"))
     assert found.values["sum"] == 0
     assert found.values["per_token"] == 1
+
+
+def test_a_tie_counts_as_chance(tmp_path: Path) -> None:
+    """At the start of a text pmi is 0 for all; the first candidate was taken, and always right."""
+    task = TASK.replace('prompt = "问{text}答"', 'prompt = ""')
+    task = task.replace('field = "choices"\nanswer = "answer"', 'fields = ["good", "bad"]')
+    written(tmp_path, items(6, good="好", bad="坏"), task)
+    found = run(tmp_path, likes("好"))
+    assert (found.values["sum"], found.values["pmi"], found.chance) == (1.0, 0.5, 0.5)
+    assert run(tmp_path, likes("天")).value == 0.5
 
 
 def test_two_models_are_compared_item_by_item(tmp_path: Path) -> None:

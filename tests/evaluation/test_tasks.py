@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,14 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         ("[data]", "digest = 'x'\n[data]", "unknown key 'digest'"),
         ("[data]", "data = 3\n[dota]", "is 3; expected a table"),
         ("version = 1", "version = ", "cannot be read"),
+        ("version = 1", "version = 0", "version is 0; expected at least 1"),
+        ("version = 1", "version = 1\nshots = -1", "shots is -1"),
+        ("version = 1", "version = 1\nmax_tokens = 0", "max_tokens is 0"),
+        ("[data]", "[protocols.x]\nsampled = 1\n[data]", "sampled is 1; expected at least 2"),
+        ("[data]", "[protocols.x]\nn = 0\n[data]", "n is 0"),
+        ('"{label}"', '"{label"', r"'\{label' has a brace"),
+        ('"{label}"', '"x"', "where the candidate stands"),
+        ('"{label}"', '""\nprompt = "{label}"', "nothing would be scored"),
     ],
 )
 def test_wrong_keys_are_named(tmp_path: Path, old: str, new: str, said: str) -> None:
@@ -107,6 +116,14 @@ def test_wrong_keys_are_named(tmp_path: Path, old: str, new: str, said: str) -> 
 def test_unknown_tasks(name: str) -> None:
     with pytest.raises(ConfigError):
         load_task(name)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("no pipes with names here")
+    os.mkfifo(tmp_path / "a.toml")
+    with pytest.raises(ConfigError, match="is not a file"):
+        load_task(tmp_path / "a.toml")
 
 
 def test_bytes_that_are_not_utf8(tmp_path: Path) -> None:

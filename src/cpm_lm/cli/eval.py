@@ -5,21 +5,23 @@ Knows options and printing; does not know tasks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from cpm_lm.choices import Boundary, choices
-from cpm_lm.cli.console import json_text, progress_bar
+from cpm_lm.cli.console import progress_bar
+from cpm_lm.cli.eval_output import Target, compared_line, described
 from cpm_lm.cli.help_pages import Verb
 from cpm_lm.cli.options import model_options, open_model
 from cpm_lm.cli.types import ModelPath
+from cpm_lm.errors import RequestError
 from cpm_lm.languages import later, tr
 
 if TYPE_CHECKING:
-    from cpm_lm.evaluation.result import Comparison, Result
+    from cpm_lm.evaluation.result import Result
     from cpm_lm.model import Model
 
 __all__ = ["command"]
@@ -40,7 +42,7 @@ __all__ = ["command"]
 )
 @click.option(
     "--seed",
-    type=int,
+    type=click.IntRange(min=0),
     default=0,
     show_default=True,
     help=later("Seed of the examples, candidates and votes drawn."),
@@ -55,7 +57,7 @@ __all__ = ["command"]
 @click.option(
     "--limit",
     type=click.IntRange(min=1),
-    help=later("Only the first items."),
+    help=later("Only so many items, drawn by the seed."),
 )
 @click.option(
     "--against",
@@ -96,55 +98,70 @@ def command(
     from cpm_lm.cli.plotting import check_plot, plot_results
 
     if tasks == ("list",):
+        if json_path or plot_path or against:
+            raise click.UsageError(tr("list takes no --json, --plot or --against"))
         _list()
         return
-    if plot_path is not None:
-        check_plot(plot_path, "")
+    target = Target(json_path)
     chosen = {
         name: options.pop(name) for name in ("protocol", "shots", "seed", "boundary", "limit")
     }
+    checked = _check(tasks, data, chosen)
+    if plot_path is not None:
+        check_plot(plot_path, "".join(checked))
     model = open_model({**options})
-    results = _measured(model, tasks, data, json_path, chosen)
-    lines = [line for result in results for line in _described(result)]
+    other = None if against is None else open_model({**options, "model": against})
+    results: list[Result] = []
     others: list[Result] = []
-    if against is not None:
-        other = open_model({**options, "model": against})
-        others = _measured(other, tasks, data, None, chosen)
-        lines += _compared(results, others)
-    told = {
-        "results": [result.to_json() for result in results],
-        "against": [result.to_json() for result in others],
-    }
-    if json_path == Path("-"):
-        click.echo(json_text(told))
-        return
-    click.echo("\n".join(lines))
-    if json_path is not None:
-        json_path.write_text(json_text(told) + "\n", "utf-8")
+    for task in tasks:
+        results.append(_measured(model, task, data, target.state(task), chosen))
+        lines = list(described(results[-1]))
+        if other is not None:
+            state = target.state(f"{Path(task).stem}.against")
+            others.append(_measured(other, task, data, state, chosen))
+            lines.append(compared_line(results[-1], others[-1]))
+        if not target.printed:
+            click.echo("\n".join(lines))
+    target.write(
+        {
+            "results": [result.to_json() for result in results],
+            "against": [result.to_json() for result in others],
+        }
+    )
     if plot_path is not None:
         plot_results(results, plot_path)
 
 
-def _measured(
-    model: Model,
-    tasks: Sequence[str],
-    data: Path | None,
-    json_path: Path | None,
-    options: dict[str, Any],
-) -> list[Result]:
-    """Return the results of all tasks; each task checks its files before the first is run."""
-    from cpm_lm.evaluation.run import check, evaluate
+def _check(tasks: Sequence[str], data: Path | None, options: dict[str, Any]) -> list[str]:
+    """Check all tasks and their files before the first is run; return the names of the tasks.
 
-    for task in tasks:
-        check(task, data, protocol=options["protocol"], shots=options["shots"])
-    results = []
-    for task in tasks:
-        state = None
-        if json_path is not None and json_path != Path("-"):
-            state = json_path.with_name(f"{json_path.name}.{Path(task).stem}.partial")
+    Raises:
+        RequestError: two tasks have one name.
+        ConfigError: see `evaluation.run.check`.
+    """
+    from cpm_lm.evaluation.run import check
+
+    names = [Path(task).stem for task in tasks]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise RequestError("the task {name} is given twice; give it once", name=twice)
+    given = {k: v for k, v in options.items() if k != "boundary"}
+    return [check(task, data, **given).name for task in tasks]
+
+
+def _measured(
+    model: Model, task: str, data: Path | None, state: Path | None, options: dict[str, Any]
+) -> Result:
+    """Return the result of a task; an interruption says whether it can be continued."""
+    from cpm_lm.evaluation.run import evaluate
+
+    try:
         with progress_bar(Path(task).stem) as progress:
-            results.append(evaluate(model, task, data, state=state, progress=progress, **options))
-    return results
+            return evaluate(model, task, data, state=state, progress=progress, **options)
+    except KeyboardInterrupt:
+        if state is not None and state.exists():
+            said = tr("interrupted; the same command continues from {path}", path=state)
+            click.echo(f"\ncpm: {said}", err=True)
+        raise
 
 
 def _list() -> None:
@@ -153,38 +170,3 @@ def _list() -> None:
     for name in task_names():
         task = load_task(name)
         click.echo(f"{name:14} v{task.version}  {', '.join(task.protocols):20} {task.title}")
-
-
-def _described(result: Result) -> Iterator[str]:
-    """Yield the lines that tell one result."""
-    error = "" if result.standard_error is None else f" ± {result.standard_error:.1%}"
-    chance = "" if result.chance is None else tr(" (chance {chance:.1%})", chance=result.chance)
-    yield f"{result.task} v{result.version}: {result.value:.1%}{error}{chance}"
-    yield "  " + "  ".join(f"{name} {value:.1%}" for name, value in result.values.items())
-    if result.macro is not None:
-        yield "  " + tr("mean of {n} groups {macro:.1%}", n=len(result.groups), macro=result.macro)
-    yield "  " + tr(
-        "{items} items, {cut} shortened, protocol {protocol}, {shots} shots, seed {seed}, boundary "
-        "{boundary}, by {normalization}, {rows:,} rows",
-        items=result.items,
-        cut=result.cut,
-        protocol=result.protocol,
-        shots=result.shots,
-        seed=result.seed,
-        boundary=result.boundary,
-        normalization=result.normalization,
-        rows=result.rows,
-    )
-    yield f"  model {result.model_digest[:12] or '?'}, {result.engine}, cpm-lm {result.package}"
-
-
-def _compared(results: Sequence[Result], others: Sequence[Result]) -> Iterator[str]:
-    """Yield a line for each task that two models were measured on."""
-    from cpm_lm.evaluation.result import compared
-
-    for result, other in zip(results, others, strict=True):
-        found: Comparison = compared(result, other)
-        p = "" if found.p_value is None else f", McNemar p = {found.p_value:.3g}"
-        yield f"{result.task}: {other.value:.1%}, {found.difference:+.1%} " + tr(
-            "(95% from {low:+.1%} to {high:+.1%}){p}", low=found.low, high=found.high, p=p
-        )

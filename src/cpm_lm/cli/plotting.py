@@ -19,7 +19,7 @@ from cpm_lm.evaluation.result import Result
 from cpm_lm.generation.vote import Vote
 from cpm_lm.installation import pip_install
 
-__all__ = ["check_plot", "plot", "plot_results"]
+__all__ = ["check_plot", "plot", "plot_results", "title"]
 
 PROBE = "的一是不了在人有我他北京春雨书，。"
 """Characters that a Chinese font has, and that answers are likely to have."""
@@ -27,25 +27,32 @@ ANSWERS = 20
 """The maximum number of bars."""
 
 
-def check_plot(path: Path, prompt: str) -> None:
+def check_plot(path: Path, names: str = "") -> None:
     """Check that a plot can be drawn, before anything is computed.
 
-    Answers to a Chinese prompt may be Chinese, so the font must have Chinese characters.
+    Args:
+        path: the picture.
+        names: what it will show, if that is known.
 
     Raises:
-        RequestError: the file's suffix is not .png or .svg, matplotlib is not installed, or no font
-            has the characters of the prompt.
+        RequestError: the file's suffix is not .png or .svg, its directory does not exist,
+            matplotlib is not installed, or no font has the characters.
     """
     if path.suffix.lower() not in (".png", ".svg"):
         raise RequestError(
             "--plot: unsupported format {path_name}; use .png or .svg", path_name=path.name
         )
+    if not path.absolute().parent.is_dir():
+        raise RequestError(
+            "--plot: there is no directory {folder}; create it, or give another path",
+            folder=path.parent,
+        )
     if importlib.util.find_spec("matplotlib") is None:
         raise RequestError(
             "--plot needs matplotlib; install it: {command}", command=pip_install("plot")
         )
-    title = _title(prompt)
-    font_for(title + PROBE if any(c >= "\u2e80" for c in prompt) else title)
+    if names:  # beside Chinese names there may be other Chinese text
+        font_for(names + PROBE if any(c >= "\u2e80" for c in names) else names)
 
 
 def plot(vote: Vote, prompt: str, path: Path) -> None:
@@ -64,9 +71,9 @@ def plot(vote: Vote, prompt: str, path: Path) -> None:
     # matplotlib warns if a font lacks the weight asked for; the weight it has will do.
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     names = [shortened(visible(row.answer), 30) or '""' for row in shown]
-    title = _title(prompt)
+    heading = title(prompt)
     # Not math text, even if prompts and answers contain dollar signs.
-    with rc_context({"font.family": font_for("".join(names) + title), "text.parse_math": False}):
+    with rc_context({"font.family": font_for("".join(names) + heading), "text.parse_math": False}):
         figure = Figure(figsize=(7, 1.2 + 0.32 * len(shown)), layout="constrained")
         axes = figure.subplots()
         shares = [row.share for row in shown]
@@ -75,7 +82,7 @@ def plot(vote: Vote, prompt: str, path: Path) -> None:
         axes.invert_yaxis()
         axes.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
         axes.set_xlabel("share of texts" if vote.drawn else "probability")
-        axes.set_title(title)
+        axes.set_title(heading)
         with staged_file(path, overwrite=True) as work:
             figure.savefig(work, dpi=150)
 
@@ -86,7 +93,7 @@ def plot_results(results: Sequence[Result], path: Path) -> None:
     from matplotlib.figure import Figure
 
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
-    names = [f"{result.task} ({result.protocol})" for result in results]
+    names = [shortened(visible(f"{each.task} ({each.protocol})"), 30) for each in results]
     places = list(range(len(results)))
     with rc_context({"font.family": font_for("".join(names)), "text.parse_math": False}):
         figure = Figure(figsize=(7, 1.4 + 0.42 * len(results)), layout="constrained")
@@ -98,14 +105,14 @@ def plot_results(results: Sequence[Result], path: Path) -> None:
         for at, chance in known:
             axes.plot([chance, chance], [at - 0.4, at + 0.4], color="#e45756", linewidth=2)
         axes.set_yticks(places, names)
-        axes.invert_yaxis()
-        axes.set_xlim(0, 1)
+        axes.set_ylim(len(results) - 0.4, -0.6)  # the first on top, and no bar wider than another's
+        axes.set_xlim(0, 1.03)
         axes.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
-        axes.set_xlabel("value and standard error; red: chance" if known else "value")
+        axes.set_xlabel("value and standard error" + ("; red: chance" if known else ""))
         figure.savefig(path, dpi=150)
 
 
-def _title(prompt: str) -> str:
+def title(prompt: str) -> str:
     """Return the title of the plot: the prompt's last line."""
     return shortened(visible(prompt.rstrip("\n").rpartition("\n")[2]), 60)
 
@@ -130,9 +137,9 @@ def font_for(text: str) -> str:
         name = _find_font(characters)
     if name is None:
         raise RequestError(
-            "no installed font has all characters of the plot, {chr!r} among them; "
-            "install a Chinese font, such as Noto Sans CJK (Debian: apt install "
-            "fonts-noto-cjk)",
+            "no installed font has all characters of the plot, {chr!r} among "
+            "them; install a Chinese font, such as Noto Sans CJK (Debian: apt "
+            "install fonts-noto-cjk)",
             chr=chr(max(characters)),
         )
     return name

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from cpm_lm.choices import Boundary, choices
-from cpm_lm.cli.bars import columns, visible
+from cpm_lm.cli.bars import columns, shortened, visible
 from cpm_lm.cli.console import Text, print_json
 from cpm_lm.cli.options import json_option, model_options, open_model
 from cpm_lm.cli.prompting import PromptCommand, print_notes
@@ -29,6 +32,9 @@ __all__ = ["command"]
 
 COLORS = ((0.5, 28), (0.1, 64), (0.01, 136), (0.001, 130), (0.0, 124))
 """The lowest probability of each color, and its number among a terminal's 256: green to red."""
+
+MOST = 24
+"""The columns of a continuation in the table; its tokens follow in full."""
 
 
 class ScoreCommand(PromptCommand):
@@ -94,18 +100,21 @@ def command(
 def _print_scores(scores: Sequence[Score], tokenizer: Tokenizer) -> None:
     """Print the scores, likeliest first."""
     names = ("logprob", "per_token", "per_character", "per_byte", "pmi")
-    texts = [visible(score.text) for score in scores]
+    texts = [shortened(visible(score.text), MOST) for score in scores]
     width = max(map(columns, texts))
-    click.echo(" " * width + "".join(f"{name:>15}" for name in names))
+    places = [max(10, len(name) + 2) for name in names]
+    click.echo(" " * width + "".join(map(str.rjust, names, places)))
     for text, score in sorted(zip(texts, scores, strict=True), key=lambda pair: -pair[1].logprob):
         values = [getattr(score, name) for name in names]
-        shown = "".join(f"{'-' if value is None else format(value, '.3f'):>15}" for value in values)
-        click.echo(text + " " * (width - columns(text)) + shown)
-        click.echo("  " + _colored(score.token_ids, score.token_logprobs, tokenizer))
+        shown = ["-" if value is None else format(value, ".3f") for value in values]
+        click.echo(text + " " * (width - columns(text)) + "".join(map(str.rjust, shown, places)))
+        for line in _lines(score.token_ids, score.token_logprobs, tokenizer):
+            click.echo(f"  {line}")
 
 
 def _print_perplexity(found: Perplexity, tokenizer: Tokenizer) -> None:
-    click.echo(_colored(found.token_ids, found.token_logprobs, tokenizer))
+    for line in _lines(found.token_ids, found.token_logprobs, tokenizer):
+        click.echo(line)
     click.echo(
         tr(
             "perplexity: {token:.2f}/token, {character:.2f}/character, {byte:.2f}/byte "
@@ -119,12 +128,23 @@ def _print_perplexity(found: Perplexity, tokenizer: Tokenizer) -> None:
     )
 
 
-def _colored(ids: Sequence[int], logprobs: Sequence[float], tokenizer: Tokenizer) -> str:
-    """Return the tokens with their probabilities, colored by it; `click.echo` drops colors."""
-    parts = []
+def _lines(ids: Sequence[int], logprobs: Sequence[float], tokenizer: Tokenizer) -> Iterator[str]:
+    """Yield the tokens with their probabilities, colored by it, in lines that fit the terminal.
+
+    Elsewhere than on a terminal it is one line, and `click.echo` drops the colors.
+    """
+    plain = bool(os.environ.get("NO_COLOR"))
+    room = shutil.get_terminal_size().columns - 2 if sys.stdout.isatty() else math.inf
+    line, used = "", 0
     for token, logprob in zip(ids, logprobs, strict=True):
         p = math.exp(logprob)
         color = next(number for lowest, number in COLORS if p >= lowest)
-        piece = visible(tokenizer.piece(token))
-        parts.append(click.style(piece, bg=color, fg=231) + f" {100 * p:.3g}%")
-    return "  ".join(parts)
+        piece, figure = visible(tokenizer.piece(token)), f" {100 * p:.3g}%"
+        size = columns(piece) + len(figure)
+        if line and used + 2 + size > room:
+            yield line
+            line, used = "", 0
+        gap = "  " if line else ""
+        line += gap + (piece if plain else click.style(piece, bg=color, fg=231)) + figure
+        used += len(gap) + size
+    yield line

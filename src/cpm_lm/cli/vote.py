@@ -107,9 +107,9 @@ def command(
     from cpm_lm.generation.answers import read_aliases
 
     if picture:
-        from cpm_lm.cli.plotting import check_plot, plot
+        from cpm_lm.cli.plotting import check_plot, plot, title
 
-        check_plot(picture, prompt)
+        check_plot(picture, title(prompt))
     options["aliases"] = read_aliases(aliases) if aliases else None
     opened = open_model(options)
     shown = widened if not raw and writes_narrow(opened.tokenizer, prompt) else str

@@ -24,8 +24,8 @@ def ask_choices(
 ) -> tuple[list[Outcome], int]:
     """Return the outcomes of questions with candidates, and the rows computed.
 
-    By each normalization the best candidate is the one of the highest score; of equal ones, the
-    first.
+    By each normalization the best candidate is the one of the highest score. Where n candidates
+    tie, each counts as 1/n of the answer: in some files the first one is always right.
     """
     queries = [
         Query(prompt=candidate.prompt, continuations=[candidate.continuation])
@@ -40,25 +40,26 @@ def ask_choices(
         own = scores[at : at + len(question.candidates)]
         at += len(own)
         best = {name: _best(own, name) for name in NORMALIZATIONS}
+        right = question.right
         outcomes.append(
             Outcome(
-                values={name: float(place == question.right) for name, place in best.items()},
+                values={name: (right in tied) / len(tied) for name, tied in best.items()},
                 chance=1 / len(own),
                 group=question.group,
                 cut=question.cut,
-                answer=question.candidates[best[task.normalization]].label,
+                answer=question.candidates[best[task.normalization][0]].label,
             )
         )
     return outcomes, found.rows
 
 
-def _best(scores: Sequence[Score], name: str) -> int:
-    """Return the index of the highest score by a normalization."""
+def _best(scores: Sequence[Score], name: str) -> list[int]:
+    """Return the indices of the highest score by a normalization: more than one if they tie."""
     attribute = "logprob" if name == "sum" else name
     values = [getattr(score, attribute) for score in scores]
     if None in values:  # no token that a text starts with: pmi is that of the sums
         values = [score.logprob for score in scores]
-    return max(range(len(values)), key=lambda i: (values[i], -i))
+    return [i for i, value in enumerate(values) if value == max(values)]
 
 
 def ask_text(

@@ -105,7 +105,7 @@ def _jsonl(text: str, path: str) -> Iterator[Item]:
             continue
         where = f"{path}:{number}"
         try:
-            value = json.loads(line)
+            value = json.loads(line, parse_constant=_refuse)
         except (ValueError, RecursionError) as error:
             raise ConfigError(
                 "{where} is not JSON: {error}", where=where, error=str(error)[:200]
@@ -117,8 +117,12 @@ def _jsonl(text: str, path: str) -> Iterator[Item]:
         yield Item(value, where)
 
 
+def _refuse(name: str) -> Any:
+    raise ValueError(f"{name} is no number of JSON")
+
+
 def _json(text: str, path: str) -> Iterator[Item]:
-    for number, value in enumerate(json.loads(text), 1):
+    for number, value in enumerate(json.loads(text, parse_constant=_refuse), 1):
         if not isinstance(value, dict):
             raise TypeError(tr("item {number} is {name}", number=number, name=type(value).__name__))
         yield Item(value, f"{path}: item {number}")

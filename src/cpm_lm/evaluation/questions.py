@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from cpm_lm.errors import ConfigError
 from cpm_lm.evaluation.items import Item
-from cpm_lm.evaluation.task import Protocol, Task
+from cpm_lm.evaluation.task import FIELD, Protocol, Task
 from cpm_lm.languages import tr
 
 __all__ = ["Candidate", "Question", "Questioner"]
-
-FIELD = re.compile(r"\{([\w.]+)\}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +124,7 @@ class Questioner:
             name = match[1]
             if name == "label":
                 return label
-            found = _text(item.get(name))
+            found = _text(item, name)
             for old, new in self._task.template.replace.items():
                 found = found.replace(old, new.replace("{label}", label))
             return found
@@ -157,14 +155,45 @@ class Questioner:
         return Item({**item.fields, name: text[: len(text) * 7 // 8]}, item.where)
 
 
-def _text(value: Any) -> str:
-    """Return a field as it stands in a text; a list is joined as Chinese lists are."""
-    return "、".join(map(str, value)) if isinstance(value, list) else str(value)
+def _text(item: Item, name: str) -> str:
+    """Return a field as it stands in a text; a list is joined as Chinese lists are.
+
+    Raises:
+        ConfigError: it is missing, null or an object.
+    """
+    value = item.get(name)
+    return "、".join(_texts(item, name, value)) if isinstance(value, list) else _plain(item, name)
+
+
+def _plain(item: Item, name: str) -> str:
+    return _texts(item, name, [item.get(name)])[0]
+
+
+def _texts(item: Item, name: str, values: Sequence[Any]) -> tuple[str, ...]:
+    """Return values as texts; true and false as JSON writes them."""
+    texts = []
+    for value in values:
+        if not isinstance(value, str | int | float):
+            raise ConfigError(
+                "{where}: {name} holds {value!r:.60}; expected a text or a number",
+                where=item.where,
+                name=name,
+                value=value,
+            )
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        if any("\ud800" <= c <= "\udfff" for c in text):
+            raise ConfigError(
+                "{where}: {name} holds half a character (a lone surrogate); mend the file",
+                where=item.where,
+                name=name,
+            )
+        texts.append(text)
+    return tuple(texts)
 
 
 def _answers(item: Item, task: Task) -> tuple[str, ...]:
     value = item.get(task.answers)
-    answers = tuple(map(str, value)) if isinstance(value, list) else (str(value),)
+    answers = _texts(item, task.answers, value if isinstance(value, list) else [value])
     if not answers:
         raise ConfigError("{where} has no answer in {name!r}", where=item.where, name=task.answers)
     return answers
@@ -173,10 +202,16 @@ def _answers(item: Item, task: Task) -> tuple[str, ...]:
 def _all_candidates(item: Item, task: Task) -> tuple[tuple[str, ...], int]:
     """Return all candidates of an item, and the index of the right one."""
     named = task.candidates
-    if named.fields:
-        labels = tuple(_text(item.get(name)) for name in named.fields)
-        right = labels.index(_text(item.get(named.answer))) if named.answer else 0
-    elif named.field:
+    if named.labels:
+        labels = tuple(named.labels.values())
+        right = _place(item, named.answer, tuple(named.labels), indices=False)
+    elif named.fields:
+        labels = tuple(_text(item, name) for name in named.fields)
+        right = 0
+        if named.answer:  # the name of a field, or what it holds
+            names = tuple(named.fields) if item.get(named.answer) in named.fields else labels
+            right = _place(item, named.answer, names)
+    else:
         found = item.get(named.field)
         if not isinstance(found, list):
             raise ConfigError(
@@ -185,37 +220,30 @@ def _all_candidates(item: Item, task: Task) -> tuple[tuple[str, ...], int]:
                 name=named.field,
                 found=found,
             )
-        labels = tuple(map(_text, found))
+        labels = _texts(item, named.field, found)
         right = _place(item, named.answer, labels)
-    else:
-        labels = tuple(named.labels.values())
-        keys: Mapping[str, int] = {key: i for i, key in enumerate(named.labels)}
-        said = str(item.get(named.answer))
-        if said not in keys:
-            raise ConfigError(
-                "{where}: {name} is {said!r:.60}, which is none of the labels {labels}",
-                where=item.where,
-                name=named.answer,
-                said=said,
-                labels=", ".join(keys),
-            )
-        right = keys[said]
     if not all(labels):
         raise ConfigError("{where} has an empty candidate", where=item.where)
-    return labels, right
+    if len(set(labels)) < 2:
+        raise ConfigError(
+            "{where} has the candidates {labels}; expected at least two that differ",
+            where=item.where,
+            labels=", ".join(labels),
+        )
+    return labels, labels.index(labels[right])  # of equal ones, the first is taken
 
 
-def _place(item: Item, name: str, labels: Sequence[str]) -> int:
-    """Return the index that an answer says, by number or by text."""
-    said = item.get(name)
-    if isinstance(said, int) and 0 <= said < len(labels):
+def _place(item: Item, name: str, choices: Sequence[str], *, indices: bool = True) -> int:
+    """Return the index of what an answer says: by number, where these are indices, or by text."""
+    said, text = item.get(name), _plain(item, name)
+    if indices and type(said) is int and 0 <= said < len(choices):
         return said
-    if isinstance(said, str) and said in labels:
-        return labels.index(said)
+    if text in choices:
+        return choices.index(text)
     raise ConfigError(
         "{where}: {name} is {said!r:.60}, which is none of the labels {labels}",
         where=item.where,
         name=name,
         said=said,
-        labels=", ".join(labels),
+        labels=", ".join(choices),
     )

@@ -15,7 +15,17 @@ from cpm_lm.evaluation.statistics import mcnemar, paired_bootstrap, standard_err
 
 __all__ = ["Comparison", "Outcome", "Result", "compared", "summarized"]
 
-SAME = ("task", "version", "task_digest", "protocol", "shots", "seed", "data_digest", "items")
+SAME = (
+    "task",
+    "version",
+    "task_digest",
+    "protocol",
+    "shots",
+    "seed",
+    "boundary",
+    "data_digest",
+    "items",
+)
 """What two results that are compared have in common."""
 
 
@@ -24,7 +34,8 @@ class Outcome:
     """What came of one item."""
 
     values: Mapping[str, float]
-    """By score: 1 if the best candidate by it is right, else 0; or the metrics of a text."""
+    """By score: 1 if the best candidate by it is right, else 0, 1/n if it ties with n - 1 others;
+    or the metrics of a text."""
     chance: float
     """The value that guessing has."""
     group: str = ""
@@ -125,16 +136,7 @@ def compared(first: Result, second: Result) -> Comparison:
     Raises:
         ConfigError: the results are not of the same items by the same protocol.
     """
-    for name in (
-        "task",
-        "version",
-        "task_digest",
-        "protocol",
-        "shots",
-        "seed",
-        "data_digest",
-        "items",
-    ):
+    for name in SAME:
         here, there = getattr(first, name), getattr(second, name)
         if here != there:
             raise ConfigError(

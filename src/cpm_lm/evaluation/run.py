@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cpm_lm.choices import Boundary, choices
-from cpm_lm.distributions.checks import check_one_of
+from cpm_lm.distributions.checks import check_number, check_one_of
 from cpm_lm.errors import ConfigError, RequestError
 from cpm_lm.evaluation.asking import ask_choices, ask_text
 from cpm_lm.evaluation.items import Item, find_file, read_items
@@ -55,9 +55,10 @@ def evaluate(
         shots: examples before each item; by default the task's number.
         seed: of the shots and of sampled candidates and votes.
         boundary: "apart" or "joint", see `Model.score`.
-        limit: the number of items, from the first; by default all.
+        limit: the number of items, drawn by the seed, because many files are sorted by their
+            answers; by default all.
         state: a file that keeps what is done, so that an interrupted run is continued; it is
-            removed at the end.
+            the caller's to remove.
         progress: called with the items done and the total.
 
     Raises:
@@ -66,10 +67,11 @@ def evaluate(
     """
     found = load_task(task)
     check_one_of("boundary", boundary, choices(Boundary))
+    check_number("seed", seed, low=0, high=2**64 - 1, whole=True)
     name, chosen = _protocol(found, protocol)
     opened = model if isinstance(model, Model) else load(model)
     directory = Path("." if data is None else data)
-    items, files = _items(found, directory, limit)
+    items, files = _items(found, directory, limit, seed)
     number = found.shots if shots is None else shots
     questioner = Questioner(
         found, chosen, _shots(found, directory, number, seed), seed, _room(opened, found)
@@ -89,8 +91,7 @@ def evaluate(
     }
     with RunState(state, {**about, "items": len(items)}) as kept:
         while (done := len(kept.outcomes)) < len(items):
-            batch = list(enumerate(items[done : done + BATCH], done))
-            questions = [questioner.question(item, at) for at, item in batch]
+            questions = [questioner.question(item, at) for at, item in items[done : done + BATCH]]
             kept.add(*_outcomes(opened, found, chosen, questions, boundary, seed))
             if progress is not None:
                 progress(len(kept.outcomes), len(items))
@@ -108,17 +109,24 @@ def check(
     *,
     protocol: str | None = None,
     shots: int | None = None,
-) -> None:
-    """Check a task, its protocol and its files before anything is computed; see `evaluate`.
+    seed: int = 0,
+    limit: int | None = None,
+) -> Task:
+    """Return a task, after its protocol, its files and its items are checked.
+
+    Args: see `evaluate`.
 
     Raises:
-        ConfigError: the task, the protocol or a file is wrong.
+        ConfigError: the task, the protocol, a file or an item is wrong.
     """
     found = load_task(task)
-    _protocol(found, protocol)
+    _, chosen = _protocol(found, protocol)
     directory = Path("." if data is None else data)
-    _items(found, directory, None)
-    _shots(found, directory, found.shots if shots is None else shots, 0)
+    shown = _shots(found, directory, found.shots if shots is None else shots, seed)
+    questioner = Questioner(found, chosen, shown, seed, lambda *_: True)
+    for at, item in _items(found, directory, limit, seed)[0]:
+        questioner.question(item, at)
+    return found
 
 
 def _outcomes(
@@ -153,17 +161,26 @@ def _protocol(task: Task, name: str | None) -> tuple[str, Protocol]:
     return name, task.protocols[name]
 
 
-def _items(task: Task, directory: Path, limit: int | None) -> tuple[list[Item], str]:
-    """Return the items to ask, and the digest of all files."""
+def _items(
+    task: Task, directory: Path, limit: int | None, seed: int
+) -> tuple[list[tuple[int, Item]], str]:
+    """Return the items to ask with their places in the file, and the digest of all files."""
     if limit is not None and limit < 1:
         raise RequestError("limit is {limit}; expected at least 1", limit=limit)
-    if task.data.format == "sums":
-        return read_items(task, Path(task.data.test))[:limit], ""
-    files = [find_file(task, directory, name) for name in (task.data.test, task.data.train) if name]
     digest = hashlib.sha256()
-    for file in files:
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
-    return read_items(task, files[0])[:limit], digest.hexdigest()
+    if task.data.format == "sums":
+        items = read_items(task, Path(task.data.test))
+    else:
+        names = [name for name in (task.data.test, task.data.train) if name]
+        files = [find_file(task, directory, name) for name in names]
+        for file in files:
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
+        items = read_items(task, files[0])
+    placed = list(enumerate(items))
+    if limit is not None and limit < len(items):
+        drawn = random.Random(f"items {seed}").sample(placed, limit)  # noqa: S311  # reproducible
+        placed = sorted(drawn, key=lambda pair: pair[0])
+    return placed, "" if task.data.format == "sums" else digest.hexdigest()
 
 
 def _shots(task: Task, directory: Path, count: int, seed: int) -> list[Item]:

@@ -5,11 +5,13 @@ Knows names and numbers; does not know files (`task_file` does), items or models
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 __all__ = [
+    "FIELD",
     "KINDS",
     "METHODS",
     "METRICS",
@@ -21,6 +23,8 @@ __all__ = [
     "Template",
 ]
 
+FIELD: Final = re.compile(r"\{([\w.]+)\}")
+"""A field in a template."""
 NORMALIZATIONS: Final = ("sum", "per_token", "per_character", "per_byte", "pmi")
 KINDS: Final = ("choice", "generate")
 METHODS: Final = ("greedy", "sample", "exact")
@@ -60,8 +64,8 @@ class Candidates:
     """The candidates of an item, in one of three ways."""
 
     answer: str = ""
-    """The field that says which candidate is right: its name among `labels`, its text, or its
-    index. Without it the first of `fields` is right."""
+    """The field that says which candidate is right: its name among `labels` or `fields`, its text,
+    or its index from 0. Without it the first of `fields` is right."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """All items have these: what the answer's field says, and the text."""
     field: str = ""

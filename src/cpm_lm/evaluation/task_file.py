@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import hashlib
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, Final
 
 from cpm_lm.errors import ConfigError
 from cpm_lm.evaluation.task import (
+    FIELD,
     KINDS,
     METHODS,
     METRICS,
@@ -44,6 +46,10 @@ def load_task(name: str | Path) -> Task:
         ConfigError: there is none, its file cannot be read, or it has an unknown or a wrong key.
     """
     path = Path(name)
+    if (
+        path.suffix == ".toml" and path.exists() and not path.is_file()
+    ):  # a pipe would be waited for
+        raise ConfigError("{path} is not a file; give another path", path=path)
     if path.suffix != ".toml":
         path = TASKS / f"{name}.toml"
         if not path.is_file() or path.parent != TASKS:
@@ -138,6 +144,8 @@ def _check(task: Task, path: Path) -> None:
                 value=value,
                 type=", ".join(choices),
             )
+    _check_numbers(task, path)
+    _check_template(task, path)
     named = task.candidates
     if task.kind == "choice" and sum(map(bool, (named.labels, named.field, named.fields))) != 1:
         raise ConfigError("{path}: [candidates] needs one of labels, field and fields", path=path)
@@ -147,3 +155,42 @@ def _check(task: Task, path: Path) -> None:
         )
     if not all(named.labels.values()):
         raise ConfigError("{path}: [candidates] has a label without text", path=path)
+
+
+def _check_numbers(task: Task, path: Path) -> None:
+    """Refuse numbers that are out of range."""
+    numbers = [("version", task.version, 1), ("shots", task.shots, 0)]
+    numbers.append(("max_tokens", task.max_tokens, 1))
+    numbers += [("n", each.n, 1) for each in task.protocols.values()]
+    numbers += [("sampled", each.sampled, 2) for each in task.protocols.values() if each.sampled]
+    for name, value, low in numbers:
+        if value < low:
+            raise ConfigError(
+                "{path}: {name} is {value}; expected at least {low}",
+                path=path,
+                name=name,
+                value=value,
+                low=low,
+            )
+
+
+def _check_template(task: Task, path: Path) -> None:
+    """Refuse a brace that belongs to no field, and candidates that would all be one text."""
+    template = task.template
+    texts = [template.prompt, template.continuation, *template.replace.values()]
+    if broken := next((text for text in texts if re.search("[{}]", FIELD.sub("", text))), None):
+        raise ConfigError(
+            "{path}: the template {text!r:.60} has a brace that belongs to no field; a field is "
+            "written {example}",
+            path=path,
+            text=broken,
+            example="{name}",
+        )
+    if not any("{label}" in text for text in texts):
+        raise ConfigError(
+            "{path}: [template] does not say where the candidate stands; expected {example} in it",
+            path=path,
+            example="{label}",
+        )
+    if not template.continuation:
+        raise ConfigError("{path}: continuation is empty; nothing would be scored", path=path)
