@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -237,7 +237,7 @@ def measured(options: argparse.Namespace, *, random: bool, weights: str) -> list
                 path.mkdir()
                 write_model(path, SHAPE, Random(SHAPE, 0), path.name)
             else:
-                cpm_lm.convert(cpm_lm.DEMO, path, weights=path.name)
+                cpm_lm.convert(cpm_lm.DEMO, path, weights=cast(Any, path.name))
         config = Store.open(store).config
         engine = cpm_lm.open_engine(used, engine="native", threads=options.threads)
         others = {}

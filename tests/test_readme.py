@@ -1,6 +1,6 @@
 """The commands and the code of the README and of the page on prompts run and print their output.
 
-The Chinese page is run; `test_pages` proves that the English one has the same code.
+The commands of each page are run in its language; `test_pages` proves that both have the same.
 """
 
 from __future__ import annotations
@@ -14,29 +14,26 @@ import pytest
 from click.testing import CliRunner
 
 from cpm_lm.cli import cpm
-from tests.support.pages import blocks
+from tests.support.pages import blocks, commands, english_page
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
-PROMPTS = (ROOT / "docs" / "prompts.md").read_text("utf-8")
-
-
-def commands(page: str) -> list[tuple[str, str]]:
-    """Each command after `$`, and its output."""
-    found = []
-    for block in blocks(page, "console"):
-        for part in block.split("$ ")[1:]:
-            command, _, output = part.partition("\n")
-            found.append((command, output.rstrip("\n")))
-    return found
+SHOWN = [
+    (language, command, output)
+    for page in (ROOT / "README.md", ROOT / "docs" / "prompts.md")
+    for language, path in (("zh", page), ("en", english_page(page)))
+    for command, output in commands(path.read_text("utf-8"))
+]
 
 
 @pytest.mark.parametrize("engine", ["native", "reference"])
-@pytest.mark.parametrize(("command", "output"), [*commands(README), *commands(PROMPTS)])
-def test_commands_print_the_shown_output(command: str, output: str, engine: str) -> None:
+@pytest.mark.parametrize(("language", "command", "output"), SHOWN)
+def test_commands_print_the_shown_output(
+    language: str, command: str, output: str, engine: str
+) -> None:
     program, *words = shlex.split(command)
     assert program == "cpm"
-    result = CliRunner().invoke(cpm, [*words, "--engine", engine])
+    result = CliRunner(env={"CPM_LANG": language}).invoke(cpm, [*words, "--engine", engine])
     assert result.exit_code == 0, result.output
     # Durations differ between runs.
     assert result.stdout.rstrip("\n") == output

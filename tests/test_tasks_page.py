@@ -13,21 +13,23 @@ from click.testing import CliRunner
 from cpm_lm.cli import cpm
 from cpm_lm.evaluation.task_file import load_task, task_names
 from recipes.demo import tasks
-from tests.support.pages import blocks
+from tests.support.pages import blocks, commands
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs/tasks.md").read_text("utf-8")
 
 
-def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_the_example_runs(language: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (task,) = blocks(PAGE, "toml")
     (data,) = blocks(PAGE, "json")
     (tmp_path / "capitals.toml").write_text(task, "utf-8")
     (tmp_path / "capitals.jsonl").write_text(data, "utf-8")
     monkeypatch.chdir(tmp_path)
-    (shown,) = blocks(PAGE, "console")
-    command, _, output = shown.removeprefix("$ cpm ").partition("\n")
-    result = CliRunner().invoke(cpm, [*shlex.split(command), "--engine", "native"])
+    page = PAGE if language == "zh" else (ROOT / "docs/tasks.en.md").read_text("utf-8")
+    ((command, output),) = commands(page)
+    runner = CliRunner(env={"CPM_LANG": language})
+    result = runner.invoke(cpm, [*shlex.split(command)[1:], "--engine", "native"])
     assert result.exit_code == 0, result.output
     assert result.output.startswith(output)
 

@@ -13,7 +13,7 @@ from hypothesis import given
 
 from cpm_lm.cli import VERBS, cpm
 from cpm_lm.cli.types import ByteSize, size_text
-from tests.support.pages import blocks
+from tests.support.pages import blocks, commands, english_page
 from tests.support.running import Run
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "models.md"
@@ -105,10 +105,11 @@ def test_memory_takes_a_size(run: Run) -> None:
     assert "memory" in run("sample", "今天", "--memory", "1KB", code=1).stderr
 
 
-def test_the_page_about_models_shows_what_is_printed(run: Run) -> None:
-    (block,) = blocks(PAGE.read_text("utf-8"), "console")
-    command, _, output = block.removeprefix("$ cpm ").partition("\n")
-    assert run(*shlex.split(command)).stdout == output
+@pytest.mark.parametrize(("language", "page"), [("zh", PAGE), ("en", english_page(PAGE))])
+def test_the_page_about_models_shows_what_is_printed(language: str, page: Path) -> None:
+    ((command, output),) = commands(page.read_text("utf-8"))
+    shown = CliRunner(env={"CPM_LANG": language}).invoke(cpm, shlex.split(command)[1:])
+    assert shown.stdout == output + "\n"
 
 
 def test_the_page_about_models_tells_texts_from_verbs() -> None:

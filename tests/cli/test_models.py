@@ -66,7 +66,7 @@ def test_models_are_listed_with_what_is_wrong(run: Run, models: Path) -> None:
     assert found["tiny"]["bytes"] == sum(f.stat().st_size for f in (models / "tiny").iterdir())
     said = {name: model["problem"] for name, model in found.items() if model["problem"]}
     assert set(said) == wrong
-    assert "manifest.json cannot be read" in said["torn"]
+    assert "manifest.json is damaged" in said["torn"]
     assert said["lost"] == "model.safetensors is missing"
     assert said["cut"].startswith("model.safetensors has 1 bytes")
     assert "no manifest.json" in said["foreign"]

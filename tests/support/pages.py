@@ -12,6 +12,8 @@ __all__ = [
     "FENCED",
     "blocks",
     "code",
+    "commanded",
+    "commands",
     "english_page",
     "headings",
     "images",
@@ -40,11 +42,34 @@ def blocks(text: str, language: str) -> list[str]:
 
 
 def code(text: str) -> list[tuple[str, str]]:
-    """Return all fenced blocks: language and text, commands without their comments."""
+    """Return all fenced blocks: language and text, of a shell its commands without comments.
+
+    What a command prints is in the language of the page.
+    """
     return [
-        (name, uncommented(inside) if name in ("sh", "console") else inside)
+        (name, commanded(inside) if name == "console" else _plain(name, inside))
         for name, inside in FENCED.findall(text)
     ]
+
+
+def commands(text: str) -> list[tuple[str, str]]:
+    """Return each command after `$` on a page, and its output."""
+    found = []
+    for block in blocks(text, "console"):
+        for part in block.split("$ ")[1:]:
+            command, _, output = part.partition("\n")
+            found.append((command, output.rstrip("\n")))
+    return found
+
+
+def commanded(block: str) -> str:
+    """Return the lines of a console block that are typed."""
+    typed = [line for line in block.splitlines() if line.startswith("$ ")]
+    return uncommented("\n".join(typed))
+
+
+def _plain(name: str, inside: str) -> str:
+    return uncommented(inside) if name == "sh" else inside
 
 
 def uncommented(commands: str) -> str:

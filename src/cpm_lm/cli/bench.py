@@ -71,8 +71,14 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
         tr("version"): f"cpm-lm {found['version']}, Python {found['python']}, {found['system']}",
         tr("processor"): f"{found['processor']}, {found['cpus']} CPUs",
         tr("engine"): f"native, {found['instruction_set']}, {found['threads']} thread(s)",
-        tr("model"): f"{model['n_layer']} layers x {model['n_embd']}, {model['n_head']} heads, "
-        f"{model['vocab_size']} pieces, {model['weights']}",
+        tr("model"): tr(
+            "{layers} layers x {width}, {heads} heads, {pieces} pieces, {weights}",
+            layers=model["n_layer"],
+            width=model["n_embd"],
+            heads=model["n_head"],
+            pieces=model["vocab_size"],
+            weights=model["weights"],
+        ),
         tr("read bandwidth"): f"{found['read_bytes_per_second'] / 1e9:.1f} GB/s",
         tr("peak"): f"{found['float32_operations_per_second'] / 1e9:.0f} GFLOP/s",
         tr("weights per step"): f"{found['weight_bytes'] / 1e6:.1f} MB",

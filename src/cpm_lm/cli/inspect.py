@@ -47,15 +47,21 @@ def command(path: Path, digests: bool, as_json: bool) -> None:
 def _print(found: Inspection, digests: bool) -> None:
     """Print one line per property, file and engine."""
     lines = {
-        tr("layout"): f"{found.layout}, {found.ranks} rank(s)",
+        tr("layout"): tr("{layout}, {ranks} rank(s)", layout=found.layout, ranks=found.ranks),
         tr("iteration"): "?" if found.iteration is None else f"{found.iteration}",
-        tr("shape"): f"{found.n_layer} layers x {found.n_embd}, {found.n_head or '?'} heads, "
-        f"{found.n_positions} positions, {found.vocab_size} pieces",
+        tr("shape"): tr(
+            "{layers} layers x {width}, {heads} heads, {positions} positions, {pieces} pieces",
+            layers=found.n_layer,
+            width=found.n_embd,
+            heads=found.n_head or "?",
+            positions=found.n_positions,
+            pieces=found.vocab_size,
+        ),
         tr("parameters"): f"{found.parameters:,}",
         tr("weights"): found.weights,
-        tr("tokenizer"): "yes" if found.tokenizer else "no",
+        tr("tokenizer"): tr("yes") if found.tokenizer else tr("no"),
         tr("text style"): f"{found.text_style} ({found.text_style_evidence})",
-        tr("release"): found.release or ("unknown" if digests else "not checked"),
+        tr("release"): found.release or (tr("unknown") if digests else tr("not checked")),
     }
     if found.text_style is None:
         del lines[tr("text style")]

@@ -17,14 +17,21 @@ from cpm_lm.cli.console import one_line, print_json
 from cpm_lm.cli.figures import bytes_text, count_text
 from cpm_lm.cli.help_pages import Verb
 from cpm_lm.cli.options import json_option
-from cpm_lm.languages import later
+from cpm_lm.languages import later, tr
 
 if TYPE_CHECKING:
     from cpm_lm.checkpoints.installed import InstalledModel
 
 __all__ = ["command"]
 
-HEADINGS = ("NAME", "FORMAT", "PARAMS", "SIZE", "TOKENIZER", "MADE")
+HEADINGS = (
+    later("NAME"),
+    later("FORMAT"),
+    later("PARAMS"),
+    later("SIZE"),
+    later("TOKENIZER"),
+    later("MADE"),
+)
 LONGEST = 36
 """Columns of a name in the table."""
 
@@ -41,7 +48,7 @@ def command(as_json: bool) -> None:
     if as_json:
         print_json([dataclasses.asdict(model) for model in found])
         return
-    for line in table([HEADINGS, *map(_row, found)]):
+    for line in table([tuple(map(tr, HEADINGS)), *map(_row, found)]):
         click.echo(line)
     for model in found:
         if model.problem:
@@ -52,11 +59,11 @@ def _row(model: InstalledModel) -> tuple[str, ...]:
     made = datetime.fromisoformat(model.made).astimezone() if model.made else None
     return (
         shortened(visible(model.name), LONGEST),
-        "damaged" if model.problem else model.weights or "?",
+        tr("damaged") if model.problem else model.weights or "?",
         "?" if model.parameters is None else count_text(model.parameters),
         bytes_text(model.bytes),
-        model.tokenizer or "none",
-        "built in" if model.built_in else f"{made:%Y-%m-%d}" if made else "?",
+        model.tokenizer or tr("none"),
+        tr("built in") if model.built_in else f"{made:%Y-%m-%d}" if made else "?",
     )
 
 

@@ -83,7 +83,7 @@ def command(
         checked = {"verification": pulled.verification.to_json()}
         print_json({"fetched": found, "target": str(pulled.target), **made, **checked})
     else:
-        size = f"{pulled.fetched.bytes:,} bytes"
+        size = tr("{n:,} bytes", n=pulled.fetched.bytes)
         click.echo(f"{pulled.target}: {pulled.fetched.name} @ {pulled.fetched.commit[:10]}, {size}")
         click.echo(
             tr("The downloaded files are in {directory}", directory=pulled.fetched.directory)

@@ -58,16 +58,22 @@ def _print(card: Card) -> None:
     lines = {
         tr("name"): model.name,
         tr("directory"): model.path,
-        tr("origin"): model.origin or "not recorded",
-        tr("license"): model.license or "not known; see the publisher's page",
+        tr("origin"): model.origin or tr("not recorded"),
+        tr("license"): model.license or tr("not known; see the publisher's page"),
         tr("parameters"): f"{manifest.parameters:,}",
-        tr("shape"): f"{shape.n_layer} layers x {shape.n_embd}, {shape.n_head} heads, "
-        f"{shape.n_positions} positions, {shape.vocab_size} pieces",
+        tr("shape"): tr(
+            "{layers} layers x {width}, {heads} heads, {positions} positions, {pieces} pieces",
+            layers=shape.n_layer,
+            width=shape.n_embd,
+            heads=shape.n_head,
+            positions=shape.n_positions,
+            pieces=shape.vocab_size,
+        ),
         tr("weights"): f"{manifest.weights}{_rounding(card)}",
-        tr("tokenizer"): model.tokenizer or "none",
+        tr("tokenizer"): model.tokenizer or tr("none"),
         tr("text style"): model.text_style,
         tr("converted"): f"{model.made}, {manifest.tool}",
-        tr("from"): f"{manifest.layout}, {manifest.ranks} rank(s)",
+        tr("from"): tr("{layout}, {ranks} rank(s)", layout=manifest.layout, ranks=manifest.ranks),
         tr("iteration"): None if manifest.iteration is None else str(manifest.iteration),
         tr("size"): bytes_text(model.bytes),
     }
@@ -76,7 +82,8 @@ def _print(card: Card) -> None:
             click.echo(f"{label}: {one_line(value)}")
     for kind, files in ((tr("source"), manifest.sources), (tr("file"), manifest.files)):
         for file in files:
-            click.echo(f"{kind}: {one_line(file.name)}  {file.bytes:,} bytes")
+            size = tr("{n:,} bytes", n=file.bytes)
+            click.echo(f"{kind}: {one_line(file.name)}  {size}")
             click.echo(f"  sha256 {one_line(file.sha256)}")
     if manifest.ignored:
         click.echo(tr("left out: {names}", names=one_line(listed(manifest.ignored))))
