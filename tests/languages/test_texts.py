@@ -14,6 +14,8 @@ from pathlib import Path
 from string import Formatter
 
 import click
+import pytest
+from click.testing import CliRunner
 
 import cpm_lm
 from cpm_lm import errors
@@ -86,6 +88,15 @@ HELP = dict.fromkeys(text for _, text in help_texts())
 def test_help_is_in_both_languages() -> None:
     assert [pair for pair in help_texts() if pair[1] not in CHINESE] == []
     assert [text for text in HELP if HAN.search(text)] == []
+
+
+@pytest.mark.parametrize("verb", [[], *([verb] for verb in VERBS)])
+def test_a_help_page_has_no_english_sentence(verb: list[str]) -> None:
+    # Options of click's own class were not looked up.
+    runner = CliRunner(env={"CPM_LANG": "zh", "COLUMNS": "120"})
+    shown = runner.invoke(cpm, [*verb, "--help"]).stdout
+    told = [text for _, text in help_texts() if len(text.split()) > 2 and text in shown]
+    assert told == []
 
 
 def test_no_text_is_put_together_before_it_is_looked_up() -> None:

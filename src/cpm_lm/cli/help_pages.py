@@ -120,14 +120,6 @@ class SectionOption(click.Option):
         super().__init__(*args, **kwargs)
         self.section = section
 
-    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
-        """Return the option and its help in the language of the person."""
-        english, self.help = self.help, self.help and tr(self.help)
-        try:
-            return super().get_help_record(ctx)
-        finally:
-            self.help = english
-
     def get_help_extra(self, ctx: click.Context) -> click.types.OptionHelpExtra:
         """Return what is shown in brackets; a size in its largest unit."""
         extra = super().get_help_extra(ctx)
@@ -203,8 +195,8 @@ def write_sections(
     """Write a command's options, one list for each section that has any."""
     records: dict[str, list[tuple[str, str]]] = {section: [] for section in SECTIONS}
     for param in command.get_params(ctx):
-        record = param.get_help_record(ctx)
-        if record is None or not isinstance(param, click.Option):
+        record = _record(param, ctx) if isinstance(param, click.Option) else None
+        if record is None:
             continue
         is_help = param is command.get_help_option(ctx)
         term, text = record
@@ -214,3 +206,12 @@ def write_sections(
         if rows:
             with formatter.section(tr(section)):
                 formatter.write_dl(rows)
+
+
+def _record(option: click.Option, ctx: click.Context) -> tuple[str, str] | None:
+    """Return an option and its help in the language of the person; None: it is hidden."""
+    english, option.help = option.help, option.help and tr(option.help)
+    try:
+        return option.get_help_record(ctx)
+    finally:
+        option.help = english
