@@ -89,7 +89,12 @@ def described(result: Result) -> Iterator[str]:
         normalization=result.normalization,
         rows=result.rows,
     )
-    yield f"  model {result.model_digest[:12] or '?'}, {result.engine}, cpm-lm {result.package}"
+    yield "  " + tr(
+        "model {digest}, {engine}, cpm-lm {package}",
+        digest=result.model_digest[:12] or "?",
+        engine=result.engine,
+        package=result.package,
+    )
 
 
 def compared_line(result: Result, other: Result) -> str:

@@ -26,7 +26,7 @@ from cpm_lm.languages import later, tr
 if TYPE_CHECKING:
     from cpm_lm.model import Model
 
-__all__ = ["PromptCommand", "echo_note", "is_option", "print_notes"]
+__all__ = ["PromptCommand", "cost", "echo_note", "is_option", "print_notes"]
 
 OPTION = re.compile(r"--?[A-Za-z][A-Za-z_-]*(=.*)?", re.DOTALL)
 """What looks like an option, known or not."""
@@ -110,6 +110,18 @@ def echo_note(text: str) -> None:
     width = terminal_width(err=True)
     for line in wrapped(text, max(width - 3, 20)) if width else [text]:
         click.echo(f"# {line}", err=True)
+
+
+def cost(rows: int, unmerged: int | None, seconds: float) -> str:
+    """Return what a generation cost, and what it would have cost without merged prefixes."""
+    if unmerged is None:
+        return tr("{rows} rows, {seconds:.1f} s", rows=rows, seconds=seconds)
+    return tr(
+        "{rows} rows ({unmerged} unmerged), {seconds:.1f} s",
+        rows=rows,
+        unmerged=unmerged,
+        seconds=seconds,
+    )
 
 
 def _prompt_options() -> list[click.Parameter]:

@@ -16,9 +16,9 @@ from cpm_lm.cli.console import Text, print_json
 from cpm_lm.cli.logprobs import print_logprobs
 from cpm_lm.cli.options import json_option, model_options, open_model, sampling_options
 from cpm_lm.cli.presetting import preset_option
-from cpm_lm.cli.prompting import PromptCommand, echo_note, print_notes
+from cpm_lm.cli.prompting import PromptCommand, cost, echo_note, print_notes
 from cpm_lm.cli.punctuation import OnText, widening, writes_narrow
-from cpm_lm.languages import later
+from cpm_lm.languages import later, tr
 
 __all__ = ["command"]
 
@@ -112,7 +112,12 @@ def command(prompt: str, as_json: bool, raw: bool, verbose: bool, **options: Any
         return
     print_logprobs(samples)
     echo_note(
-        f"seed {first.seed}, {first.rows} rows ({first.rows_unmerged} unmerged), "
-        f"{seconds:.1f} s, {opened.engine.name}"
+        tr(", ").join(
+            [
+                tr("seed {seed}", seed=first.seed),
+                cost(first.rows, first.rows_unmerged, seconds),
+                opened.engine.name,
+            ]
+        )
     )
     print_notes(opened, prompt, first.note, verbose=verbose, special=options["special"])

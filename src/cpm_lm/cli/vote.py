@@ -18,7 +18,7 @@ from cpm_lm.cli.bars import chart, columns, shortened, terminal_width, visible
 from cpm_lm.cli.console import Text, on_terminal, print_json
 from cpm_lm.cli.options import json_option, model_options, open_model, voting_options
 from cpm_lm.cli.presetting import preset_option
-from cpm_lm.cli.prompting import PromptCommand, echo_note, print_notes
+from cpm_lm.cli.prompting import PromptCommand, cost, echo_note, print_notes
 from cpm_lm.cli.punctuation import widened, writes_narrow
 from cpm_lm.languages import later, tr
 
@@ -38,6 +38,14 @@ NAMEABLE = 0.0005
 """A share below this is shown as 0.0%, which says nothing."""
 LIVE_ANSWERS = 8
 """The number of answers in the live tally."""
+REASONS = {
+    "drawn": later("drawn"),
+    "confident": later("confident"),
+    "proven": later("proven"),
+    "explored": later("explored"),
+    "budget": later("budget"),
+}
+"""Why a vote ended."""
 
 
 class LiveTally:
@@ -146,12 +154,11 @@ def _print(vote: Vote, k: int, engine: str, shown: Callable[[str], str]) -> None
             click.echo(f"{name}: {_percent(share)}")
     if vote.certified:
         click.echo(tr("proven: {answer}", answer=visible(shown(vote.winner or ""))))
-    drawn = "" if vote.seed is None else f"seed {vote.seed}, {vote.drawn} texts, "
-    unmerged = "" if vote.rows_unmerged is None else f" ({vote.rows_unmerged} unmerged)"
-    echo_note(
-        f"{vote.reason}, {drawn}{vote.rows} rows{unmerged}, {vote.seconds:.1f} s, {engine}; "
-        f"{vote.intervals}"
-    )
+    facts = [tr(REASONS[vote.reason])]
+    if vote.seed is not None:
+        facts.append(tr("seed {seed}, {texts} texts", seed=vote.seed, texts=vote.drawn))
+    facts.append(cost(vote.rows, vote.rows_unmerged, vote.seconds))
+    echo_note(tr(", ").join([*facts, engine]) + tr("; ") + vote.intervals)
     if vote.filters:
         echo_note("; ".join(vote.filters))
 
