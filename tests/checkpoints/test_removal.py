@@ -99,7 +99,7 @@ def test_a_file_with_another_name_frees_nothing(models: Path, tmp_path: Path) ->
         ("./tiny", "no model"),
         ("", "no model"),
         ("foreign", "has no manifest.json"),
-        ("torn", "is damaged.*or delete .*torn yourself"),
+        ("torn", "cannot be read.*or delete .*torn yourself"),
     ],
 )
 def test_what_is_no_model_of_the_home_is_refused_before_anything_is_removed(
