@@ -16,11 +16,7 @@ from typing import IO, Any
 
 from cpm_lm.errors import ConfigError
 from cpm_lm.evaluation.result import Outcome
-
-try:
-    import fcntl
-except ImportError:  # Windows has no fcntl: two runs that write one file are not detected
-    fcntl = None  # type: ignore[assignment]
+from cpm_lm.storage.locks import try_lock
 
 __all__ = ["RunState"]
 
@@ -121,13 +117,12 @@ def _lock(file: IO[bytes], path: Path) -> None:
     Raises:
         ConfigError: another process has locked it.
     """
-    if fcntl is not None:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigError(
-                "{path} is being written by another run; wait for it, or give another file",
-                path=path,
-            ) from None
-        except OSError:
-            pass  # a network file system without lock support
+    try:
+        locked = try_lock(file.fileno())
+    except OSError:
+        return  # a network file system without lock support
+    if not locked:
+        raise ConfigError(
+            "{path} is being written by another run; wait for it, or give another file",
+            path=path,
+        )
