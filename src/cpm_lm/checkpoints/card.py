@@ -5,7 +5,6 @@ Knows the manifest and the configuration; does not read weights.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,11 @@ from typing import Any
 from cpm_lm.checkpoints.config_file import CONFIG, read_config
 from cpm_lm.checkpoints.forms import FORMS
 from cpm_lm.checkpoints.installed import InstalledModel, describe
-from cpm_lm.checkpoints.integrity import REPAIR_HINT, read_manifest
+from cpm_lm.checkpoints.integrity import damaged, read_manifest
 from cpm_lm.checkpoints.manifest import MANIFEST, FileRecord, Manifest
-from cpm_lm.checkpoints.text import one_line
 from cpm_lm.config import GPTConfig
 from cpm_lm.errors import CheckpointError
+from cpm_lm.json_file import parse_json
 from cpm_lm.languages import tr
 
 __all__ = ["Card", "read_card"]
@@ -57,7 +56,7 @@ def read_card(path: Path) -> Card:
 
 def _read(path: Path) -> Manifest:
     """Return the whole manifest; older ones lack fields."""
-    values = json.loads(path.read_text("utf-8"))
+    values = parse_json(path, CheckpointError)
     try:
         return Manifest(
             tool=_text(values.get("tool")),
@@ -75,12 +74,7 @@ def _read(path: Path) -> Manifest:
             origin=values.get("origin"),
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise CheckpointError(
-            "{path} is damaged: {error}; {repair_hint}",
-            path=path,
-            error=one_line(error),
-            repair_hint=tr(REPAIR_HINT),
-        ) from None
+        raise damaged(path, error) from None
 
 
 def _format(value: Any) -> str:

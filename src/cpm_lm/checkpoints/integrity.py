@@ -23,6 +23,7 @@ __all__ = [
     "CheckedFile",
     "ManifestRecord",
     "check_file",
+    "damaged",
     "nonfinite_tensors",
     "read_manifest",
     "size_problem",
@@ -57,6 +58,16 @@ class ManifestRecord:
     """The layout of the source, if recorded."""
 
 
+def damaged(path: Path, error: Exception) -> CheckpointError:
+    """Return the error of a manifest whose values cannot be used."""
+    return CheckpointError(
+        "{path} is damaged: {error}; {repair_hint}",
+        path=path,
+        error=one_line(error),
+        repair_hint=tr(REPAIR_HINT),
+    )
+
+
 def read_manifest(directory: Path) -> ManifestRecord | None:
     """Read a directory's manifest; None if there is none.
 
@@ -71,12 +82,7 @@ def read_manifest(directory: Path) -> ManifestRecord | None:
         files = tuple(_parse_record(entry) for entry in values["files"])
         parameters = values.get("parameters")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise CheckpointError(
-            "{path} is damaged: {error}; {repair_hint}",
-            path=path,
-            error=one_line(error),
-            repair_hint=tr(REPAIR_HINT),
-        ) from None
+        raise damaged(path, error) from None
     if not files:
         raise CheckpointError(
             "{path} is damaged: it names no files; {repair_hint}",
